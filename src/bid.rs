@@ -1,0 +1,187 @@
+//! The bid: the small JSON file by which a claimant says "I want this lock", and its name.
+
+use std::ffi::CStr;
+
+use serde_json::Value;
+
+/// No bid is larger; a reader reads no more than this (and one byte, to see that there is more).
+pub(crate) const MAX_BYTES: usize = 4096;
+
+const SUFFIX: &[u8] = b".json";
+
+/// Only an entry whose name ends in `.json` is a bid.
+pub(crate) fn is_bid_name(name: &CStr) -> bool {
+    let name = name.to_bytes();
+    name.len() > SUFFIX.len() && name.ends_with(SUFFIX)
+}
+
+/// What a bid says of its owner. Only `pid` is always there; `created` is the Python package's, the rest is ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bid {
+    pub pid: u32,
+    /// When the process started, whole Unix seconds.
+    pub created: Option<i64>,
+    /// When the process started, in the system's own unit, which no clock change moves.
+    pub start: Option<u64>,
+    /// This boot of this kernel.
+    pub boot: Option<String>,
+    /// The PID namespace.
+    pub pidns: Option<u64>,
+    pub host: Option<String>,
+    pub command: Option<String>,
+}
+
+impl Bid {
+    /// Reads a bid. What is of the wrong type counts as not said, except the PID: without one there is no owner to judge.
+    pub fn parse(bytes: &[u8]) -> Result<Bid, &'static str> {
+        if bytes.is_empty() {
+            return Err("it is empty");
+        }
+        if bytes.len() > MAX_BYTES {
+            return Err("it is larger than 4 KiB");
+        }
+        let value: Value = serde_json::from_slice(bytes).map_err(|_| "it is not valid JSON")?;
+        let pid = value
+            .get("PID")
+            .and_then(Value::as_u64)
+            .and_then(|pid| u32::try_from(pid).ok())
+            .filter(|&pid| pid > 0 && i32::try_from(pid).is_ok())
+            .ok_or("it names no PID")?;
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        Ok(Bid {
+            pid,
+            created: value.get("CREATED").and_then(Value::as_i64),
+            start: value.get("START").and_then(Value::as_u64),
+            boot: text("BOOT"),
+            pidns: value.get("PIDNS").and_then(Value::as_u64),
+            host: text("HOST"),
+            command: text("COMMAND"),
+        })
+    }
+
+    /// The file's content, in the order of the contract, so that `cat` shows the important things first.
+    pub fn to_json(&self) -> String {
+        let text = |s: &String| Value::from(s.as_str()).to_string();
+        let fields = [
+            Some(("PID", self.pid.to_string())),
+            self.created.map(|n| ("CREATED", n.to_string())),
+            self.start.map(|n| ("START", n.to_string())),
+            self.boot.as_ref().map(|s| ("BOOT", text(s))),
+            self.pidns.map(|n| ("PIDNS", n.to_string())),
+            self.host.as_ref().map(|s| ("HOST", text(s))),
+            self.command.as_ref().map(|s| ("COMMAND", text(s))),
+        ];
+        let fields: Vec<String> =
+            fields.into_iter().flatten().map(|(key, value)| format!("\"{key}\": {value}")).collect();
+        format!("{{{}}}\n", fields.join(", "))
+    }
+}
+
+/// The name of a bid of ours: a UUID of version 7 and `.json`, kept inline so that locking allocates nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Guid([u8; Guid::LEN + 1]);
+
+impl Guid {
+    const LEN: usize = 36 + SUFFIX.len();
+
+    /// A name that sorts by arrival: the time to the millisecond, then the fraction of it in the 12 bits that
+    /// RFC 9562 (section 6.2, method 3) lends to that, then 62 random bits.
+    pub fn new(unix_nanos: u64, random: [u8; 8]) -> Guid {
+        let fraction = (unix_nanos % 1_000_000) * 4096 / 1_000_000;
+        let [high, low] = (fraction as u16).to_be_bytes();
+        let [a, b, c, d, e, f, g, h] = random;
+        let uuid =
+            uuid::Builder::from_unix_timestamp_millis(unix_nanos / 1_000_000, &[high, low, a, b, c, d, e, f, g, h])
+                .into_uuid();
+        let mut name = [0; Self::LEN + 1];
+        uuid.hyphenated().encode_lower(&mut name[..36]);
+        name[36..Self::LEN].copy_from_slice(SUFFIX);
+        Guid(name)
+    }
+
+    pub fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_with_nul(&self.0).expect("36 characters, a suffix and one NUL")
+    }
+}
+
+impl std::fmt::Debug for Guid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.as_c_str())
+    }
+}
+
+/// When a bid was posted, in Unix milliseconds, where its name says so (a UUID of version 7).
+pub(crate) fn posted_at(name: &CStr) -> Option<i64> {
+    let stem = name.to_bytes().strip_suffix(SUFFIX)?;
+    let uuid = uuid::Uuid::try_parse_ascii(stem).ok()?;
+    if uuid.get_version_num() != 7 {
+        return None;
+    }
+    Some((uuid.as_u128() >> 80) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let bid = Bid {
+            pid: 4242,
+            created: Some(1_700_000_000),
+            start: Some(123_456),
+            boot: Some("7d1f".into()),
+            pidns: Some(4_026_531_836),
+            host: Some("a \"host\"\n".into()),
+            command: Some("make".into()),
+        };
+        assert_eq!(Bid::parse(bid.to_json().as_bytes()), Ok(bid));
+    }
+
+    #[test]
+    fn a_python_bid_and_unknown_keys_are_read() {
+        let bid = Bid::parse(br#"{"PID": 7, "CREATED": 1700000000, "NEW": [1], "START": "x"}"#).unwrap();
+        assert_eq!((bid.pid, bid.created, bid.start), (7, Some(1_700_000_000), None));
+    }
+
+    #[test]
+    fn no_owner_is_no_bid() {
+        for bad in [
+            "",
+            "{",
+            "[]",
+            "7",
+            "{}",
+            r#"{"PID": 0}"#,
+            r#"{"PID": -1}"#,
+            r#"{"PID": 4242.5}"#,
+            r#"{"PID": "1"}"#,
+            r#"{"PID": 99999999999}"#,
+            r#"{"PID": 4294967295}"#,
+            "\u{feff}{\"PID\": 1}",
+        ] {
+            assert!(Bid::parse(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+        assert!(Bid::parse(b"{\"PID\": 1, \"X\": \"\xff\"}").is_err());
+        assert!(Bid::parse(format!("{{\"PID\": 1}}{}", " ".repeat(MAX_BYTES)).as_bytes()).is_err());
+        assert!(Bid::parse("[".repeat(MAX_BYTES).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn names_sort_by_arrival_below_a_millisecond() {
+        let t = 1_700_000_000_123_000_000;
+        let names: Vec<_> = [0, 250_000, 500_000, 1_000_000].map(|later| Guid::new(t + later, [0xff; 8])).to_vec();
+        assert!(names.windows(2).all(|w| w[0].as_c_str() < w[1].as_c_str()), "{names:?}");
+        assert_eq!(posted_at(names[0].as_c_str()), Some(1_700_000_000_123));
+        assert!(is_bid_name(names[0].as_c_str()));
+    }
+
+    #[test]
+    fn only_json_is_a_bid() {
+        assert!(!is_bid_name(c".json"));
+        assert!(!is_bid_name(c"x.jso"));
+        assert!(!is_bid_name(c"x.json.tmp"));
+        assert!(is_bid_name(c"x.json"));
+        assert_eq!(posted_at(c"x.json"), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! A snapshot of a folder's bids, for people and programs that want to see who is there.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::bid::posted_at;
+use crate::liveness::Verdict;
+use crate::survey::Rival;
+use crate::sys;
+
+/// What is known of the owner of a bid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BidState {
+    /// The handle that was asked.
+    Own,
+    /// Alive.
+    Live,
+    /// Provably gone.
+    Stale,
+    /// It can't be judged from here (another host or container); counts as live.
+    Unknown,
+    /// The bid can't be read; counts as live.
+    Malformed,
+}
+
+/// One bid of a snapshot.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BidInfo {
+    /// The file's name in the lock folder.
+    pub name: OsString,
+    /// The PID, in its owner's PID namespace. `None` where the bid can't be read.
+    pub pid: Option<u32>,
+    /// When the owner's process started, Unix seconds, where the bid says so.
+    pub created: Option<i64>,
+    /// The owner's host name, where the bid says so.
+    pub host: Option<String>,
+    /// The owner's command name, where the bid says so.
+    pub command: Option<String>,
+    /// How long ago the bid was posted, in milliseconds; never below 0.
+    pub age_ms: i64,
+    /// What is known of its owner.
+    pub state: BidState,
+}
+
+impl BidInfo {
+    pub(crate) fn new(rival: Rival, is_own: bool) -> BidInfo {
+        let state = match rival.verdict {
+            _ if is_own => BidState::Own,
+            Verdict::Live => BidState::Live,
+            Verdict::Stale => BidState::Stale,
+            Verdict::Unknown => BidState::Unknown,
+            Verdict::Malformed => BidState::Malformed,
+        };
+        let now = (sys::unix_nanos() / 1_000_000) as i64;
+        let posted = posted_at(&rival.name).or(rival.modified).unwrap_or(now);
+        let bid = rival.bid.ok();
+        BidInfo {
+            name: std::ffi::OsStr::from_bytes(rival.name.to_bytes()).to_owned(),
+            pid: bid.as_ref().map(|bid| bid.pid),
+            created: bid.as_ref().and_then(|bid| bid.created),
+            host: bid.as_ref().and_then(|bid| bid.host.clone()),
+            command: bid.and_then(|bid| bid.command),
+            age_ms: now.saturating_sub(posted).max(0),
+            state,
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! One claimant on one lock folder, as seen by one thread: what is open, what is remembered, and the steps that the
+//! protocol (`lock.rs`) is made of.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::bid::Guid;
+use crate::bids::{BidInfo, BidState};
+use crate::claim::{self, join, Claim};
+use crate::error::{Error, ErrorKind, Result};
+use crate::folder::Options;
+use crate::survey::{Check, Eyes, Memory, Rival};
+use crate::sys::{self, Dir, FileId, Filesystem, Identity};
+use crate::{fence, sweep};
+
+pub(crate) struct Claimant {
+    path: Arc<Path>,
+    options: Options,
+    place: Place,
+    me: Arc<Identity>,
+    claim: Option<Claim>,
+    /// Our bid, while we hold the lock.
+    held: Option<Guid>,
+    /// A bid of ours that should have been deleted and couldn't be.
+    stray: Option<Guid>,
+    memory: Memory,
+    random: Randomness,
+    pub malformed_grace_ms: u32,
+}
+
+/// The folder that was at the path when we last looked.
+struct Place {
+    dir: Dir,
+    id: FileId,
+    on: Filesystem,
+}
+
+impl Claimant {
+    pub fn open(path: &Path, options: Options) -> Result<Claimant> {
+        if path.as_os_str().is_empty() {
+            return Err(Error::fixed(ErrorKind::Invalid, "the path of the lock folder is empty"));
+        }
+        let path = std::path::absolute(path).map_err(|e| Error::io("resolve", path, e))?;
+        if !options.no_create {
+            let mode = if options.private { 0o700 } else { 0o777 };
+            Dir::make(&path, mode).map_err(|e| Error::io("make the lock folder", &path, e))?;
+        }
+        Ok(Claimant {
+            me: identity()?,
+            place: Place::open(&path, options)?,
+            path: path.into(),
+            options,
+            claim: None,
+            held: None,
+            stray: None,
+            memory: Memory::default(),
+            random: Randomness::default(),
+            malformed_grace_ms: 0,
+        })
+    }
+
+    pub fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    // ---- the steps of the protocol ----
+
+    /// Makes sure that the open folder is the one that is at the path now.
+    pub fn find_folder(&mut self) -> Result<()> {
+        let now = Dir::id_at(&self.path);
+        if now.map_err(|e| Error::io("find the lock folder", &*self.path, e))? != self.place.id {
+            self.place = Place::open(&self.path, self.options)?;
+            self.claim = None;
+            self.memory = Memory::default();
+        }
+        Ok(())
+    }
+
+    /// Lists the bids, deletes the stale, and finds the first live rival.
+    pub fn check(&mut self, own: Option<&Guid>) -> Result<Check> {
+        let eyes =
+            Eyes { dir: &self.place.dir, me: &self.me, on: self.place.on, malformed_grace_ms: self.malformed_grace_ms };
+        let check = eyes.check(&mut self.memory, own);
+        let check = check.map_err(|e| Error::io("read the bids in", &*self.path, e))?;
+        if !self.memory.reaped.is_empty() {
+            if let Ok(hidden) = self.place.dir.open_dir(claim::HIDDEN) {
+                sweep::sweep_twins(&hidden, &mut self.memory.reaped);
+            }
+        }
+        Ok(check)
+    }
+
+    /// Posts a bid under a fresh name.
+    pub fn publish(&mut self) -> Result<Guid> {
+        if self.claim.as_ref().is_some_and(|claim| !claim.is_current()) {
+            self.claim = None;
+        }
+        let bid = self.random.name();
+        let bid = bid.map_err(|e| Error::io("get random bits for a bid in", &*self.path, e))?;
+        let is_new = self.claim.is_none();
+        if is_new {
+            self.prepare_claim()?;
+        }
+        match self.publish_as(&bid) {
+            Ok(()) => Ok(bid),
+            // Somebody deleted the claim or the sub-folder: make them again, once.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !is_new => {
+                self.claim = None;
+                self.publish()
+            }
+            Err(e) => {
+                let error = Error::io("publish the bid", join(&self.path, &bid), e);
+                // What a network reports as failed may have been done all the same.
+                Err(self.withdraw_after(bid, error))
+            }
+        }
+    }
+
+    fn publish_as(&mut self, bid: &Guid) -> io::Result<()> {
+        let claim = self.claim.as_mut().expect("prepared by the caller");
+        claim.publish(&self.place.dir, bid)
+    }
+
+    pub fn hold(&mut self, bid: Guid) {
+        self.held = Some(bid);
+    }
+
+    /// Takes back a bid that didn't win. The result is `error`, which says so if even that fails.
+    pub fn withdraw_after(&mut self, bid: Guid, error: Error) -> Error {
+        match self.withdraw(&bid) {
+            Ok(_) => error,
+            Err(_) => {
+                self.stray = Some(bid);
+                error.leaving(join(&self.path, &bid))
+            }
+        }
+    }
+
+    /// Tries again what [`Self::withdraw_after`] could not do.
+    pub fn delete_stray(&mut self) -> Result<()> {
+        if let Some(stray) = self.stray {
+            self.withdraw(&stray).map_err(|e| Error::io("delete our old bid", join(&self.path, &stray), e))?;
+            self.stray = None;
+        }
+        Ok(())
+    }
+
+    /// False: the bid was not there any more.
+    fn withdraw(&self, bid: &Guid) -> io::Result<bool> {
+        let Some(claim) = &self.claim else {
+            return Ok(false);
+        };
+        match claim.withdraw(&self.place.dir, bid) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether a bid of ours has its name in the folder.
+    pub fn bid_is_there(&self, bid: &Guid) -> Result<bool> {
+        let found = self.place.dir.file_id(bid.as_c_str());
+        let found = found.map_err(|e| Error::io("look for our bid", join(&self.path, bid), e))?;
+        Ok(found.is_some() && found == self.claim.as_ref().map(Claim::id))
+    }
+
+    // ---- what else a claimant does ----
+
+    /// A number from 0 to 1, to be out of step with others.
+    pub fn chance(&mut self) -> f64 {
+        self.random.number().unwrap_or(0) as f64 / u64::MAX as f64
+    }
+
+    pub fn unlock(&mut self) -> Result<()> {
+        let bid = *self.held_bid()?;
+        let was_there = self.withdraw(&bid);
+        let was_there = was_there.map_err(|e| Error::io("delete the bid", join(&self.path, &bid), e))?;
+        self.held = None;
+        if was_there {
+            return Ok(());
+        }
+        // It may have been the claim too, where the claim moves.
+        self.claim = None;
+        Err(self.lost(&bid))
+    }
+
+    /// Held, and seen to be held by everybody who goes by the path.
+    pub fn holds(&self) -> Result<()> {
+        let bid = self.held_bid()?;
+        match Dir::id_at(&self.path) {
+            Ok(now) if now == self.place.id => {}
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("find the lock folder", &*self.path, e))
+            }
+            _ => {
+                let text =
+                    format!("the lock folder {} was deleted, moved or replaced while we held it", self.path.display());
+                return Err(Error::new(ErrorKind::Lost, text));
+            }
+        }
+        match self.bid_is_there(bid)? {
+            true => Ok(()),
+            false => Err(self.lost(bid)),
+        }
+    }
+
+    pub fn in_use(&mut self) -> Result<bool> {
+        let bids = self.bids()?;
+        Ok(bids.iter().any(|bid| !matches!(bid.state, BidState::Own | BidState::Stale)))
+    }
+
+    pub fn bids(&mut self) -> Result<Vec<BidInfo>> {
+        self.find_folder_unless_held()?;
+        let rivals = self.eyes_on(&self.place.dir).rivals();
+        let rivals = rivals.map_err(|e| Error::io("read the bids in", &*self.path, e))?;
+        let own = self.held.as_ref().map(Guid::as_c_str);
+        let info = |rival: Rival| {
+            let is_own = own == Some(rival.name.as_c_str());
+            BidInfo::new(rival, is_own)
+        };
+        Ok(rivals.into_iter().map(info).collect())
+    }
+
+    pub fn reap_stale(&mut self) -> Result<usize> {
+        self.find_folder_unless_held()?;
+        let reaped = self.eyes_on(&self.place.dir).reap_all(self.held.as_ref());
+        let reaped = reaped.map_err(|e| Error::io("reap the bids in", &*self.path, e))?;
+        if let Ok(hidden) = self.place.dir.open_dir(claim::HIDDEN) {
+            sweep::sweep_all(&self.eyes_on(&hidden), self.claim.as_ref().map(Claim::name));
+        }
+        Ok(reaped)
+    }
+
+    pub fn fence(&mut self) -> Result<u64> {
+        self.holds()?;
+        let claim = self.claim.as_ref().expect("who holds has a claim");
+        let failed = |doing| {
+            let path = self.path.join(claim::HIDDEN.to_string_lossy().as_ref());
+            move |e| Error::io(doing, path, e)
+        };
+        let token = fence::next(claim.hidden(), !self.place.on.is_local());
+        let token = token.map_err(failed("make a fencing token in"))?;
+        // The folders above may be as new as their first token. Cheap where nothing is to be written.
+        self.place.sync(&self.path).map_err(failed("make a fencing token durable in"))?;
+        Ok(token)
+    }
+
+    /// Whoever holds stays with the folder that the bid is in.
+    fn find_folder_unless_held(&mut self) -> Result<()> {
+        match self.held.or(self.stray) {
+            Some(_) => Ok(()),
+            None => self.find_folder(),
+        }
+    }
+
+    fn held_bid(&self) -> Result<&Guid> {
+        let not_held = || Error::fixed(ErrorKind::NotHeld, "the lock is not held by this handle");
+        self.held.as_ref().ok_or_else(not_held)
+    }
+
+    fn lost(&self, bid: &Guid) -> Error {
+        let bid = join(&self.path, bid);
+        let text = format!("the lock was lost: somebody deleted our bid {}", bid.display());
+        Error::new(ErrorKind::Lost, text)
+    }
+
+    fn eyes_on<'a>(&'a self, dir: &'a Dir) -> Eyes<'a> {
+        Eyes { dir, me: &self.me, on: self.place.on, malformed_grace_ms: self.malformed_grace_ms }
+    }
+
+    fn prepare_claim(&mut self) -> Result<&mut Claim> {
+        let path = self.path.join(claim::HIDDEN.to_string_lossy().as_ref());
+        self.me = identity()?;
+        let hidden = claim::open_hidden(&self.place.dir);
+        let hidden = hidden.map_err(|e| Error::io("open or make the sub-folder", &path, e))?;
+        let names = || self.random.name();
+        let claim = Claim::prepare(hidden, &path, Arc::clone(&self.me), self.place.on, names)?;
+        let chance = self.random.number().unwrap_or(0);
+        sweep::sweep_some(&self.eyes_on(claim.hidden()), Some(claim.name()), chance);
+        Ok(self.claim.insert(claim))
+    }
+
+    /// In a forked child: forgets everything without touching the parent's files.
+    pub fn abandon(&mut self) {
+        (self.held, self.stray) = (None, None);
+        if let Some(claim) = self.claim.take() {
+            claim.abandon();
+        }
+    }
+}
+
+impl Drop for Claimant {
+    fn drop(&mut self) {
+        for bid in [self.held, self.stray].into_iter().flatten() {
+            let _ = self.withdraw(&bid);
+        }
+    }
+}
+
+impl Place {
+    fn open(path: &Path, options: Options) -> Result<Place> {
+        let dir = Dir::open(path).map_err(|e| Error::io("open the lock folder", path, e))?;
+        let stat = dir.stat().map_err(|e| Error::io("look at the lock folder", path, e))?;
+        if options.private && !stat.is_private() {
+            let text = format!(
+                "the lock folder {} is not private: it belongs to user {} and has mode {:04o}",
+                path.display(),
+                stat.owner,
+                stat.mode
+            );
+            return Err(Error::new(ErrorKind::Unsafe, text));
+        }
+        let on = sys::filesystem(&dir);
+        let on = match on.map_err(|e| Error::io("tell the filesystem of", path, e))? {
+            Ok(on) => on,
+            Err(_) if options.trust_filesystem => Filesystem::Trusted,
+            Err(kind) => {
+                let text = format!(
+                    "the lock folder {} is on a filesystem ({kind}) of which it is not known that a listing shows every \
+                     bid that was there when it began; if all claimants use this one mount, or its caches are off, \
+                     LF_OPEN_TRUST_FILESYSTEM says so",
+                    path.display()
+                );
+                return Err(Error::new(ErrorKind::Unsupported, text));
+            }
+        };
+        Ok(Place { dir, id: stat.id, on })
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        self.dir.sync()?;
+        match path.parent().map(Dir::open) {
+            Some(Ok(parent)) => parent.sync(),
+            _ => Ok(()), // not ours to open, so not ours to have made
+        }
+    }
+}
+
+fn identity() -> Result<Arc<Identity>> {
+    Identity::current().map_err(|e| {
+        let text = format!("cannot tell from /proc who this process is, so nobody could judge its bids: {e}");
+        Error::new(ErrorKind::Unsupported, text)
+    })
+}
+
+/// Random bits, fetched for many names at once. Safe across fork, for a child never uses its parent's handles.
+#[derive(Default)]
+struct Randomness {
+    pool: [u64; 32],
+    left: usize,
+}
+
+impl Randomness {
+    fn number(&mut self) -> io::Result<u64> {
+        if self.left == 0 {
+            let mut bytes = [0; 32 * 8];
+            sys::fill_random(&mut bytes)?;
+            for (number, bytes) in self.pool.iter_mut().zip(bytes.chunks_exact(8)) {
+                *number = u64::from_ne_bytes(bytes.try_into().expect("chunks of 8"));
+            }
+            self.left = self.pool.len();
+        }
+        self.left -= 1;
+        Ok(self.pool[self.left])
+    }
+
+    /// A name that nobody has used or will use.
+    fn name(&mut self) -> io::Result<Guid> {
+        Ok(Guid::new(sys::unix_nanos(), self.number()?.to_ne_bytes()))
+    }
+}

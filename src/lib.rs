@@ -1,0 +1,46 @@
+//! A mutex between processes that lives in a folder.
+//!
+//! A claimant posts a *bid*, a small JSON file named `<GUID>.json`, into the lock folder, looks for rivals, and holds the
+//! lock while its bid is the only one: check, bid, check. Anybody can see who holds it with `ls` and `cat`.
+//!
+//! ```
+//! use lockfolder::{LockFolder, Options};
+//! # fn main() -> Result<(), lockfolder::Error> {
+//! # let path = std::env::temp_dir().join(format!("lockfolder-doc-{}", std::process::id()));
+//! let folder = LockFolder::open(&path, Options::default())?;
+//! let guard = folder.lock_wait(None)?; // or try_lock()
+//! // ... work that nobody else may do meanwhile ...
+//! guard.unlock()?; // or drop it
+//! # drop(folder);
+//! # std::fs::remove_dir_all(&path).unwrap();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How to read the source
+//!
+//! - [`LockFolder`] (`folder`) is the handle: threads, fork, and one method per function of the C interface.
+//! - `lock` is the protocol, whole, on one page. `claimant` has its steps, `survey` its check, `claim` its bid.
+//! - `liveness` gives the verdicts: who is alive. `bid` is the file, `wait` the waiting, `fence` the fencing tokens.
+//! - `sys` makes every system call, and is all that differs by platform.
+
+#![deny(unsafe_code, missing_docs)]
+
+mod bid;
+mod bids;
+mod claim;
+mod claimant;
+mod error;
+mod fence;
+mod folder;
+mod liveness;
+mod lock;
+mod survey;
+mod sweep;
+#[allow(unsafe_code)]
+mod sys;
+mod wait;
+
+pub use bids::{BidInfo, BidState};
+pub use error::{Error, ErrorKind, Result};
+pub use folder::{Guard, LockFolder, Options};

@@ -1,0 +1,101 @@
+//! Check, bid, check. The whole protocol is on this page; its rules are in section 5 of the contract, and
+//! `docs/protocol.md` says why they suffice.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::bid::Guid;
+use crate::claimant::Claimant;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long the first of several bidders waits for the others to withdraw. They need two system calls for it; a holder
+/// never does.
+const TIE_BREAK: Duration = Duration::from_millis(5);
+
+impl Claimant {
+    /// One round of check-bid-check. Never waits for another's critical section.
+    pub(crate) fn lock(&mut self) -> Result<()> {
+        self.delete_stray()?;
+        self.find_folder()?;
+
+        // 1. Check.
+        if let Some(rival) = self.check(None)?.rival {
+            return Err(Error::busy(self.path(), &rival));
+        }
+
+        // 2. Bid.
+        let bid = self.publish()?;
+
+        // 3. Check again; 4. break ties. Whatever comes of it, a bid that didn't win doesn't stay.
+        match self.wins(&bid) {
+            Ok(()) => {
+                self.hold(bid);
+                Ok(())
+            }
+            Err(error) => Err(self.withdraw_after(bid, error)),
+        }
+    }
+
+    fn wins(&mut self, bid: &Guid) -> Result<()> {
+        let mut patience = Patience::new();
+        loop {
+            let check = self.check(Some(bid))?;
+            let refusal = match check.rival {
+                // The proof of exclusion: whoever bids from now on sees our bid.
+                None if check.own_seen => return Ok(()),
+                // Our own bid isn't in the listing, so the listing proves nothing.
+                None => self.own_bid_missing(bid)?,
+                Some(rival) => {
+                    let refusal = Error::busy(self.path(), &rival);
+                    if rival.name.as_c_str() < bid.as_c_str() {
+                        return Err(refusal); // it is before us: it wins, or somebody before it does
+                    }
+                    refusal
+                }
+            };
+            if !patience.pause() {
+                return Err(refusal);
+            }
+        }
+    }
+
+    /// Why a listing did not show our own bid; an error where that can't mend itself.
+    fn own_bid_missing(&self, bid: &Guid) -> Result<Error> {
+        Ok(match self.bid_is_there(bid)? {
+            true => Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "a listing of {} does not show a bid that is there, so this filesystem can't carry the lock \
+                     (mount it without a directory cache)",
+                    self.path().display()
+                ),
+            ),
+            false => Error::new(
+                ErrorKind::Busy,
+                format!("somebody deleted our bid from {} before it won", self.path().display()),
+            ),
+        })
+    }
+}
+
+/// Pauses that grow, up to the time of a tie-break in all.
+struct Patience {
+    end: Instant,
+    next: Duration,
+}
+
+impl Patience {
+    fn new() -> Patience {
+        Patience { end: Instant::now() + TIE_BREAK, next: Duration::from_micros(20) }
+    }
+
+    /// False: the time is over.
+    fn pause(&mut self) -> bool {
+        if Instant::now() >= self.end {
+            return false;
+        }
+        thread::sleep(self.next);
+        self.next *= 2;
+        true
+    }
+}

@@ -1,0 +1,197 @@
+//! The check of check-bid-check: what bids are in the folder, and is one of them a live rival's?
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::bid::{self, Bid, Guid};
+use crate::liveness::{self, Pulse, Verdict};
+use crate::sys::{Dir, Filesystem, Identity, Opened};
+
+/// A bid that is not ours, read and judged.
+pub(crate) struct Rival {
+    pub name: CString,
+    /// Tells two bids of one name apart: a Python peer uses its name again.
+    number: u64,
+    pub bid: Result<Bid, &'static str>,
+    pub verdict: Verdict,
+    /// Last modified, Unix milliseconds; `None` where we may not look.
+    pub modified: Option<i64>,
+    pub pulse: Pulse,
+}
+
+impl Rival {
+    fn is(&self, (name, number): &Entry) -> bool {
+        self.name == *name && self.number == *number
+    }
+}
+
+impl fmt::Debug for Rival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?}", self.name, self.verdict)
+    }
+}
+
+/// Says who it is, to a person. What others wrote is escaped: it may end up on a terminal.
+impl fmt::Display for Rival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.to_string_lossy();
+        let name = name.escape_debug();
+        let bid = match &self.bid {
+            Err(why) => return write!(f, "the bid {name} can't be judged: {why}; it counts as live"),
+            Ok(bid) => bid,
+        };
+        write!(f, "the bid {name} of PID {}", bid.pid)?;
+        if let Some(command) = &bid.command {
+            write!(f, " ({})", command.escape_debug())?;
+        }
+        if let Some(host) = &bid.host {
+            write!(f, " on host {}", host.escape_debug())?;
+        }
+        f.write_str(match self.verdict {
+            Verdict::Live => " is live",
+            Verdict::Stale => " is stale",
+            Verdict::Unknown => " can't be judged from here (another host or container), so it counts as live",
+            Verdict::Malformed => " is malformed",
+        })
+    }
+}
+
+/// A name in the folder, and the number of the file that has it.
+pub(crate) type Entry = (CString, u64);
+
+/// How a folder is looked at: whose eyes, what filesystem, how patient with bids that can't be read.
+pub(crate) struct Eyes<'a> {
+    pub dir: &'a Dir,
+    pub me: &'a Identity,
+    pub on: Filesystem,
+    pub malformed_grace_ms: u32,
+}
+
+/// What a handle remembers from one check to the next.
+#[derive(Default)]
+pub(crate) struct Memory {
+    entries: Vec<Entry>,
+    /// The numbers of the bids that the last check deleted.
+    pub reaped: Vec<u64>,
+    /// The last live rival that was seen. While it is there and its pulse beats, it need not be judged again.
+    last: Option<Arc<Rival>>,
+}
+
+/// One check.
+pub(crate) struct Check {
+    /// Our own bid is in the listing.
+    pub own_seen: bool,
+    /// The live rival whose name sorts first, if there is one.
+    pub rival: Option<Arc<Rival>>,
+}
+
+impl Eyes<'_> {
+    /// Lists the folder, deletes the stale, and finds the first live rival.
+    pub fn check(&self, memory: &mut Memory, own: Option<&Guid>) -> io::Result<Check> {
+        let own_seen = self.list(&mut memory.entries, own)?;
+        memory.reaped.clear();
+        if memory.entries.is_empty() {
+            return Ok(Check { own_seen, rival: None });
+        }
+        memory.entries.sort_unstable();
+        let mut first = None;
+        for entry in &memory.entries {
+            if let Some(known) = memory.last.as_ref().filter(|r| r.is(entry) && r.pulse.beats()) {
+                first = Some(Arc::clone(known));
+                break;
+            }
+            let Some(rival) = self.judge(entry)? else {
+                continue;
+            };
+            if rival.verdict != Verdict::Stale {
+                first = Some(Arc::new(rival));
+                break;
+            }
+            if self.reap(&entry.0) {
+                memory.reaped.push(entry.1);
+            }
+        }
+        memory.last.clone_from(&first);
+        Ok(Check { own_seen, rival: first })
+    }
+
+    /// Deletes every stale bid, and says how many.
+    pub fn reap_all(&self, own: Option<&Guid>) -> io::Result<usize> {
+        let mut entries = Vec::new();
+        self.list(&mut entries, own)?;
+        let mut reaped = 0;
+        for entry in &entries {
+            if self.judge(entry)?.is_some_and(|r| r.verdict == Verdict::Stale) {
+                reaped += usize::from(self.reap(&entry.0));
+            }
+        }
+        Ok(reaped)
+    }
+
+    /// Every bid, judged, by name. Deletes nothing.
+    pub fn rivals(&self) -> io::Result<Vec<Rival>> {
+        let mut entries = Vec::new();
+        self.list(&mut entries, None)?;
+        entries.sort_unstable();
+        entries.iter().filter_map(|e| self.judge(e).transpose()).collect()
+    }
+
+    /// Fills `entries` with the bids that are not ours. True: ours was there too.
+    pub fn list(&self, entries: &mut Vec<Entry>, own: Option<&Guid>) -> io::Result<bool> {
+        entries.clear();
+        let own = own.map(Guid::as_c_str);
+        let mut own_seen = false;
+        self.dir.list(!self.on.is_local(), |name, number| {
+            if own == Some(name) {
+                own_seen = true;
+            } else if bid::is_bid_name(name) {
+                entries.push((name.to_owned(), number));
+            }
+        })?;
+        Ok(own_seen)
+    }
+
+    /// Reads and judges one bid. `None`: it vanished, so it is gone.
+    pub fn judge(&self, (name, number): &Entry) -> io::Result<Option<Rival>> {
+        let rival = |bid, verdict, modified, pulse| Rival {
+            name: name.clone(),
+            number: *number,
+            bid,
+            verdict,
+            modified,
+            pulse,
+        };
+        let malformed = |why, modified| {
+            let verdict = match liveness::is_abandoned(modified, self.malformed_grace_ms, self.on) {
+                true => Verdict::Stale,
+                false => Verdict::Malformed,
+            };
+            rival(Err(why), verdict, Some(modified), Pulse::None)
+        };
+        let file = match self.dir.open_small(name)? {
+            Opened::Gone => return Ok(None),
+            Opened::Denied => {
+                let why = "we may not read it";
+                return Ok(Some(rival(Err(why), Verdict::Unknown, None, Pulse::None)));
+            }
+            Opened::NotRegular { modified } => return Ok(Some(malformed("it is not a regular file", modified))),
+            Opened::File(file) => file,
+        };
+        let modified = file.modified;
+        Ok(Some(match Bid::parse(&file.read(bid::MAX_BYTES + 1)?) {
+            Err(why) => malformed(why, modified),
+            Ok(bid) => {
+                let (verdict, pulse) = liveness::judge(&bid, file, self.me, self.on);
+                rival(Ok(bid), verdict, Some(modified), pulse)
+            }
+        }))
+    }
+
+    /// Deletes a stale bid. False: it can't be deleted (another user's, in a sticky folder), or somebody was faster. It
+    /// is passed over then: its owner is gone all the same.
+    pub fn reap(&self, name: &CStr) -> bool {
+        self.dir.unlink(name).is_ok()
+    }
+}

@@ -1,0 +1,60 @@
+//! Leftovers in the hidden sub-folder: the claims of processes that died. They are in nobody's way, so this is only
+//! housekeeping: it never fails, and never delays the lock for more than a moment.
+
+use crate::bid::{self, Guid};
+use crate::liveness::Verdict;
+use crate::survey::{Entry, Eyes};
+use crate::sys::{Dir, Opened};
+
+/// How many claims of others a new claim looks at. Two for each one that comes: so however many are left behind, there
+/// are in the long run no more of them than of live ones.
+const SAMPLE: usize = 2;
+
+/// Deletes the claims behind bids that were just deleted: `numbers` tells their files.
+pub(crate) fn sweep_twins(hidden: &Dir, numbers: &mut [u64]) {
+    numbers.sort_unstable();
+    let mut twins = Vec::new();
+    let _ = hidden.list(false, |name, number| {
+        if bid::is_bid_name(name) && numbers.binary_search(&number).is_ok() {
+            twins.push(name.to_owned());
+        }
+    });
+    for twin in &twins {
+        let _ = hidden.unlink(twin);
+    }
+}
+
+/// Looks at a few claims, chosen by chance, and deletes the stale.
+pub(crate) fn sweep_some(eyes: &Eyes<'_>, own: Option<&Guid>, chance: u64) {
+    let mut claims = Vec::new();
+    if eyes.list(&mut claims, own).is_ok() && !claims.is_empty() {
+        let start = chance as usize % claims.len();
+        let some = claims.iter().cycle().skip(start);
+        some.take(SAMPLE.min(claims.len())).for_each(|claim| sweep_one(eyes, claim));
+    }
+}
+
+/// Looks at every claim, and deletes the stale.
+pub(crate) fn sweep_all(eyes: &Eyes<'_>, own: Option<&Guid>) {
+    let mut claims = Vec::new();
+    if eyes.list(&mut claims, own).is_ok() {
+        claims.iter().for_each(|claim| sweep_one(eyes, claim));
+    }
+}
+
+fn sweep_one(eyes: &Eyes<'_>, claim: &Entry) {
+    match eyes.judge(claim) {
+        Ok(Some(c)) if c.verdict == Verdict::Stale => {
+            eyes.reap(&claim.0);
+        }
+        // Its maker died, or is about to lock it; then it sees that we took it, and starts again.
+        Ok(Some(c)) if c.verdict == Verdict::Malformed => {
+            if let Ok(Opened::File(file)) = eyes.dir.open_small(&claim.0) {
+                if file.take_over().unwrap_or(false) {
+                    eyes.reap(&claim.0);
+                }
+            }
+        }
+        _ => {}
+    }
+}

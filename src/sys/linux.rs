@@ -1,0 +1,389 @@
+//! What only Linux has: who a process is, whether it lives, and what a filesystem is.
+
+use std::fs;
+use std::io;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::{pidfd_open, test_kill_process, Pid, PidfdFlags};
+use rustix::time::{clock_gettime, ClockId};
+
+use super::{Dir, Filesystem};
+
+// ---- this process ----
+
+/// Tells a process from its forked children, also where both have the same PID (a child in a new PID namespace).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessMark(u64);
+
+/// The mark of the process that calls. A load from memory: the kernel wipes one page of ours in every forked child
+/// (`MADV_WIPEONFORK`, madvise(2), Linux 4.14); before that, the PID.
+pub(crate) fn process_mark() -> ProcessMark {
+    static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+
+    let mut page = PAGE.load(Ordering::Acquire);
+    if page.is_null() {
+        let Some(fresh) = page_wiped_on_fork() else {
+            return ProcessMark(u64::from(std::process::id()) << 32);
+        };
+        page = match PAGE.compare_exchange(ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => fresh,
+            Err(theirs) => theirs, // our page is lost: 4 KiB, once
+        };
+    }
+    // SAFETY: the page is mapped for the rest of the process's life, zeroed, aligned, and only used as this atomic.
+    let mark = unsafe { &*page };
+    let seen = mark.load(Ordering::Acquire);
+    if seen != 0 {
+        return ProcessMark(seen);
+    }
+    // First in this process. `NEXT` was copied by fork, so a child's mark differs from each of its ancestors'.
+    let fresh = NEXT.fetch_add(1, Ordering::AcqRel);
+    match mark.compare_exchange(0, fresh, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => ProcessMark(fresh),
+        Err(theirs) => ProcessMark(theirs),
+    }
+}
+
+fn page_wiped_on_fork() -> Option<*mut AtomicU64> {
+    use rustix::mm::{madvise, mmap_anonymous, munmap, Advice, MapFlags, ProtFlags};
+    let size = rustix::param::page_size();
+    // SAFETY: a new private mapping at an address that the kernel chooses; nothing else knows it.
+    unsafe {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let page = mmap_anonymous(ptr::null_mut(), size, access, MapFlags::PRIVATE).ok()?;
+        if madvise(page, size, Advice::LinuxWipeOnFork).is_err() {
+            let _ = munmap(page, size);
+            return None;
+        }
+        Some(page.cast())
+    }
+}
+
+/// Who we are, as our bids say it.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub pid: u32,
+    /// Field 22 of `/proc/self/stat`, as the initial time namespace counts it.
+    pub start: Option<u64>,
+    /// The process's start in Unix seconds, the same number as psutil's `int(create_time())`.
+    pub created: i64,
+    pub boot: Option<String>,
+    pub pidns: Option<u64>,
+    pub host: String,
+    pub command: String,
+    /// `/proc` shows the processes of our PID namespace (a container can have been given another's).
+    proc_is_ours: bool,
+    shift: Shift,
+    wall: i64,
+}
+
+/// How far this time namespace's boot clock is from the machine's (time_namespaces(7)).
+#[derive(Clone, Copy, Debug, Default)]
+struct Shift {
+    nanos: i64,
+}
+
+impl Shift {
+    fn read() -> Shift {
+        let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+        let nanos = offsets.lines().find_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            // The clock is named by its number in old kernels.
+            if !matches!(words.next()?, "boottime" | "7") {
+                return None;
+            }
+            let seconds: i64 = words.next()?.parse().ok()?;
+            let nanos: i64 = words.next()?.parse().ok()?;
+            seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
+        });
+        Shift { nanos: nanos.unwrap_or(0) }
+    }
+
+    /// A start time as the initial time namespace counts it. `None`: the shift is no whole number of ticks, so rounding hides it.
+    fn undo(self, ticks: u64) -> Option<u64> {
+        let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second() as i64;
+        if self.nanos % tick != 0 {
+            return None;
+        }
+        ticks.checked_add_signed(-(self.nanos / tick))
+    }
+}
+
+impl Identity {
+    /// Read once per process, and again when somebody stepped the clock or the process forked.
+    pub fn current() -> io::Result<Arc<Identity>> {
+        static CACHE: Mutex<Option<(ProcessMark, Arc<Identity>)>> = Mutex::new(None);
+        let mark = process_mark();
+        // Not `lock`: in a forked child it may be held for ever by a thread that was not forked.
+        let mut cache = CACHE.try_lock().ok();
+        if let Some(Some((of, identity))) = cache.as_deref() {
+            if *of == mark && !identity.clock_stepped() {
+                return Ok(Arc::clone(identity));
+            }
+        }
+        let identity = Arc::new(Identity::read()?);
+        if let Some(cache) = cache.as_deref_mut() {
+            *cache = Some((mark, Arc::clone(&identity)));
+        }
+        Ok(identity)
+    }
+
+    fn read() -> io::Result<Identity> {
+        let pid = std::process::id();
+        let stat = Stat::parse(&fs::read("/proc/self/stat")?)
+            .ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))?;
+        let shift = Shift::read();
+        let wall = wall_minus_boot();
+        Ok(Identity {
+            pid,
+            start: shift.undo(stat.start),
+            created: created(stat.start)?,
+            boot: fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned()),
+            pidns: namespace("/proc/self/ns/pid"),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            command: stat.command,
+            proc_is_ours: fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == pid.to_string().as_str()),
+            shift,
+            wall,
+        })
+    }
+
+    /// Somebody set the clock: `created` is now another number for everybody who computes it.
+    pub fn clock_stepped(&self) -> bool {
+        // Two clocks are read one after the other, so a pause between them looks like a step of that length.
+        const NOISE: i64 = 100_000_000;
+        (wall_minus_boot() - self.wall).abs() > NOISE
+    }
+}
+
+fn wall_minus_boot() -> i64 {
+    nanos(ClockId::Realtime) - nanos(ClockId::Boottime)
+}
+
+fn nanos(clock: ClockId) -> i64 {
+    let t = clock_gettime(clock);
+    t.tv_sec as i64 * 1_000_000_000 + t.tv_nsec as i64
+}
+
+fn namespace(link: &str) -> Option<u64> {
+    let target = fs::read_link(link).ok()?;
+    let (_, number) = target.to_str()?.split_once('[')?;
+    number.strip_suffix(']')?.parse().ok()
+}
+
+/// When this machine was booted, Unix seconds: `btime` of `/proc/stat`, which psutil uses too.
+pub(crate) fn boot_time() -> io::Result<i64> {
+    fs::read_to_string("/proc/stat")?
+        .lines()
+        .find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
+        .ok_or_else(|| io::Error::other("/proc/stat has no btime"))
+}
+
+fn created(start: u64) -> io::Result<i64> {
+    Ok(boot_time()? + (start / rustix::param::clock_ticks_per_second()) as i64)
+}
+
+// ---- other processes ----
+
+/// What the system says of a PID.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ProcessState {
+    /// There is none, or it has exited.
+    Gone,
+    /// It runs, and is the one that started then.
+    Runs,
+    /// It runs, and is another one.
+    Replaced,
+    /// It exists; more can't be known.
+    Exists,
+}
+
+/// Is the process `pid` of our PID namespace the one that started at `start`, or else at `created` (give or take 2 s)?
+pub(crate) fn process(me: &Identity, pid: u32, start: Option<u64>, created_then: Option<i64>) -> ProcessState {
+    let stat = match me.proc_is_ours {
+        true => fs::read(format!("/proc/{pid}/stat")).ok(),
+        false => None,
+    };
+    let Some(stat) = stat.and_then(|bytes| Stat::parse(&bytes)) else {
+        return match exists(pid) {
+            true => ProcessState::Exists, // hidden from us (`hidepid`, proc(5)), or it came a moment ago
+            false => ProcessState::Gone,
+        };
+    };
+    if stat.exited {
+        return ProcessState::Gone;
+    }
+    let same = match (start, created_then) {
+        (Some(start), _) => me.shift.undo(stat.start).map(|now| now == start),
+        (None, Some(then)) => created(stat.start).ok().map(|now| (now - then).abs() <= 2),
+        (None, None) => None,
+    };
+    match same {
+        Some(true) => ProcessState::Runs,
+        Some(false) => ProcessState::Replaced,
+        None => ProcessState::Exists,
+    }
+}
+
+fn exists(pid: u32) -> bool {
+    Pid::from_raw(pid as i32).is_none_or(|pid| test_kill_process(pid) != Err(Errno::SRCH))
+}
+
+struct Stat {
+    command: String,
+    exited: bool,
+    start: u64,
+}
+
+impl Stat {
+    /// The fields of proc_pid_stat(5). The command can hold anything, also `)` and line breaks: the last `)` ends it.
+    fn parse(stat: &[u8]) -> Option<Stat> {
+        let open = stat.iter().position(|&b| b == b'(')?;
+        let close = stat.iter().rposition(|&b| b == b')')?;
+        let command = String::from_utf8_lossy(stat.get(open + 1..close)?).into_owned();
+        let fields: Vec<&str> = std::str::from_utf8(&stat[close + 1..]).ok()?.split_ascii_whitespace().collect();
+        // The first of these is field 3.
+        let state = *fields.first()?;
+        let threads: u64 = fields.get(20 - 3)?.parse().ok()?;
+        Some(Stat {
+            command,
+            // The main thread can end while others run: it shows as a zombie then, and they are still counted.
+            exited: matches!(state, "X" | "x") || state == "Z" && threads <= 1,
+            start: fields.get(22 - 3)?.parse().ok()?,
+        })
+    }
+}
+
+/// Tells when a process of our PID namespace exits, whatever becomes of its PID (pidfd_open(2), Linux 5.3).
+pub(crate) struct Exit {
+    pidfd: OwnedFd,
+}
+
+impl Exit {
+    /// `None`: there is no such process, or this system can't tell. Ask [`process`] afterwards whether it is the right one.
+    pub fn of(pid: u32) -> Option<Exit> {
+        let pidfd = pidfd_open(Pid::from_raw(pid as i32)?, PidfdFlags::empty()).ok()?;
+        Some(Exit { pidfd })
+    }
+
+    /// Has it exited? A zombie has; one whose main thread alone ended has not.
+    pub fn happened(&self) -> bool {
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut fds, Some(&now)), Ok(n) if n > 0)
+    }
+}
+
+impl AsFd for Exit {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+// ---- filesystems ----
+
+/// Filesystems that only this kernel writes to. Not here: whatever a network, a host machine or a cluster stands behind.
+const LOCAL: &[&str] = &[
+    "ext2",
+    "ext3",
+    "ext4",
+    "xfs",
+    "btrfs",
+    "tmpfs",
+    "ramfs",
+    "overlay",
+    "f2fs",
+    "zfs",
+    "bcachefs",
+    "jfs",
+    "reiserfs",
+    "nilfs2",
+    "vfat",
+    "msdos",
+    "exfat",
+    "ntfs",
+    "ntfs3",
+    "fuseblk",
+    "udf",
+    "hfsplus",
+    "ubifs",
+    "jffs2",
+    "ecryptfs",
+    "fuse.fuse-overlayfs",
+];
+
+/// Filesystems that others can write to, and that were seen to show every bid in a listing opened anew: see
+/// `docs/protocol.md`.
+const COHERENT: &[&str] = &["fuse.glusterfs"];
+
+/// What filesystem a folder is on. The error is its type, where nobody has shown that it carries the promise.
+pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, String>> {
+    // The commonest by their numbers, statfs(2): ext2 to 4, tmpfs, xfs, btrfs, overlayfs.
+    const KNOWN: &[u32] = &[0xef53, 0x0102_1994, 0x5846_5342, 0x9123_683e, 0x794c_7630];
+    let number = rustix::fs::fstatfs(dir.fd())?.f_type as u32;
+    if KNOWN.contains(&number) {
+        return Ok(Ok(Filesystem::Local));
+    }
+    // FUSE hides what is behind it from statfs; the mount table doesn't.
+    let kind = mount_type(dir)?.unwrap_or_else(|| format!("type {number:#x}"));
+    Ok(match kind.as_str() {
+        kind if LOCAL.contains(&kind) => Ok(Filesystem::Local),
+        kind if COHERENT.contains(&kind) => Ok(Filesystem::Coherent),
+        _ => Err(kind),
+    })
+}
+
+/// The type of the mount that a folder is on, as `/proc/self/mountinfo` says it (`ext4`, `fuse.sshfs`).
+fn mount_type(dir: &Dir) -> io::Result<Option<String>> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", dir.fd().as_raw_fd()))?;
+    let Some(id) = info.lines().find_map(|line| line.strip_prefix("mnt_id:")) else {
+        return Ok(None);
+    };
+    let mounts = fs::read("/proc/self/mountinfo")?;
+    Ok(String::from_utf8_lossy(&mounts).lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        let same = before.split(' ').next() == Some(id.trim());
+        same.then(|| after.split(' ').next().map(str::to_owned))?
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_is_parsed_from_the_last_parenthesis() {
+        let tail = " 1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 3 0 98765 0 0";
+        let running = Stat::parse(format!("7 (a) b) (c\n)) S{tail}").as_bytes()).unwrap();
+        assert_eq!((running.command.as_str(), running.start, running.exited), ("a) b) (c\n)", 98765, false));
+        // The main thread ended, two others run.
+        assert!(!Stat::parse(format!("7 (x) Z{tail}").as_bytes()).unwrap().exited);
+        assert!(Stat::parse(format!("7 (x) Z{}", tail.replace(" 3 0", " 1 0")).as_bytes()).unwrap().exited);
+        assert!(Stat::parse(b"7 (x").is_none());
+        assert!(Stat::parse(b"").is_none());
+    }
+
+    #[test]
+    fn a_shifted_clock_is_undone() {
+        assert_eq!(Shift { nanos: 0 }.undo(500), Some(500));
+        assert_eq!(Shift { nanos: 86_400_000_000_000 }.undo(8_640_500), Some(500));
+        assert_eq!(Shift { nanos: -10_000_000 }.undo(500), Some(501));
+        assert_eq!(Shift { nanos: 5 }.undo(500), None);
+    }
+
+    #[test]
+    fn we_run() {
+        let me = Identity::current().unwrap();
+        assert_eq!(process(&me, me.pid, me.start, None), ProcessState::Runs);
+        assert_eq!(process(&me, me.pid, None, Some(me.created)), ProcessState::Runs);
+        assert_eq!(process(&me, me.pid, me.start.map(|s| s + 1), None), ProcessState::Replaced);
+        assert_eq!(process(&me, me.pid, None, Some(me.created - 3)), ProcessState::Replaced);
+        assert!(!Exit::of(me.pid).unwrap().happened());
+    }
+}

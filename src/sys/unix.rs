@@ -1,0 +1,370 @@
+//! Folders, files and descriptors, by POSIX. Every name is looked up relative to an open folder and never through a link.
+
+use std::ffi::CStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir, SeekFrom, CWD};
+use rustix::io::Errno;
+
+/// Which file this is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    #[allow(clippy::unnecessary_cast)] // the types of these fields differ by system
+    fn of(stat: &fs::Stat) -> FileId {
+        FileId { device: stat.st_dev as u64, inode: stat.st_ino as u64 }
+    }
+}
+
+/// Who may write to a folder.
+pub(crate) struct FolderStat {
+    pub id: FileId,
+    pub owner: u32,
+    pub group: u32,
+    pub mode: u32,
+}
+
+impl FolderStat {
+    fn of(stat: &fs::Stat) -> FolderStat {
+        FolderStat { id: FileId::of(stat), owner: stat.st_uid, group: stat.st_gid, mode: stat.st_mode & 0o7777 }
+    }
+
+    pub fn is_private(&self) -> bool {
+        self.owner == rustix::process::geteuid().as_raw() && self.mode & 0o022 == 0
+    }
+}
+
+/// A small file that was opened for reading, without following, blocking, or trusting it.
+pub(crate) enum Opened {
+    File(Small),
+    /// It vanished.
+    Gone,
+    /// It is there, but not ours to read.
+    Denied,
+    /// A link, a folder, a FIFO, a device: it was not opened.
+    NotRegular {
+        modified: i64,
+    },
+}
+
+/// A regular file, open for reading.
+pub(crate) struct Small {
+    fd: OwnedFd,
+    /// Last modified, Unix milliseconds.
+    pub modified: i64,
+}
+
+impl Small {
+    /// The content, or as much of it as `limit`.
+    pub fn read(&self, limit: usize) -> io::Result<Vec<u8>> {
+        let mut content = vec![0; limit];
+        let mut filled = 0;
+        while filled < limit {
+            match rustix::io::read(&self.fd, &mut content[filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        content.truncate(filled);
+        Ok(content)
+    }
+
+    /// Whether somebody holds the file's advisory lock. Shared, so that two who look at once don't take each other for the owner.
+    pub fn is_locked(&self) -> io::Result<bool> {
+        match lock(self.fd.as_fd(), FlockOperation::NonBlockingLockShared)? {
+            false => Ok(true),
+            true => {
+                retry(|| fs::flock(&self.fd, FlockOperation::Unlock))?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Takes the lock of a file that never got its content, for as long as this is open. False: its maker is at work.
+    /// Once it is had, the file can be deleted: a maker who comes later sees that and starts again, see [`Dir::claim`].
+    pub fn take_over(&self) -> io::Result<bool> {
+        lock(self.fd.as_fd(), FlockOperation::NonBlockingLockExclusive)
+    }
+}
+
+/// A file that we made and hold locked for as long as we live: the kernel's proof of life, in every PID namespace.
+pub(crate) struct Claimed {
+    _fd: OwnedFd,
+    pub id: FileId,
+}
+
+/// An open folder.
+pub(crate) struct Dir {
+    fd: OwnedFd,
+}
+
+const READ_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+impl Dir {
+    /// Opens a folder by path, through links if the path has them.
+    pub fn open(path: &Path) -> io::Result<Dir> {
+        let fd = retry(|| fs::openat(CWD, path, READ_DIR, Mode::empty()))?;
+        Ok(Dir { fd })
+    }
+
+    /// Makes a folder by path. That it is there already is fine.
+    pub fn make(path: &Path, mode: u32) -> io::Result<()> {
+        match fs::mkdirat(CWD, path, Mode::from_raw_mode(mode)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Which folder is at this path now.
+    pub fn id_at(path: &Path) -> io::Result<FileId> {
+        Ok(FileId::of(&fs::statat(CWD, path, AtFlags::empty())?))
+    }
+
+    /// Opens a folder inside this one. Never through a link.
+    pub fn open_dir(&self, name: &CStr) -> io::Result<Dir> {
+        let flags = READ_DIR | OFlags::NOFOLLOW;
+        let fd = retry(|| fs::openat(&self.fd, name, flags, Mode::empty()))?;
+        Ok(Dir { fd })
+    }
+
+    /// Makes a folder inside this one. That it is there already is fine.
+    pub fn make_dir(&self, name: &CStr, mode: u32) -> io::Result<()> {
+        match fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    pub fn stat(&self) -> io::Result<FolderStat> {
+        Ok(FolderStat::of(&fs::fstat(&self.fd)?))
+    }
+
+    /// Gives this folder another's mode and group, as far as we may.
+    pub fn adopt(&self, model: &FolderStat) -> io::Result<()> {
+        // The group first: chown clears the set-group-ID bit that the mode may carry.
+        let group = rustix::process::Gid::from_raw(model.group);
+        let given = fs::fchown(&self.fd, None, Some(group));
+        fs::fchmod(&self.fd, Mode::from_raw_mode(model.mode))?;
+        Ok(given?)
+    }
+
+    /// Names every entry that is there from before this call until its end; one that comes or goes meanwhile may be named
+    /// or not (readdir(3)). `anew` opens the folder for this listing, as filesystems that cache need it.
+    ///
+    /// The number given with a name tells two files of one name apart.
+    pub fn list(&self, anew: bool, mut each: impl FnMut(&CStr, u64)) -> io::Result<()> {
+        let fresh;
+        let fd = if anew {
+            fresh = self.open_dir(c".")?.fd;
+            &fresh
+        } else {
+            fs::seek(&self.fd, SeekFrom::Start(0))?;
+            &self.fd
+        };
+        // Room for about 100 bids at a time, and small enough for the stack of any thread.
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
+        let mut entries = RawDir::new(fd, &mut buffer);
+        while let Some(entry) = entries.next() {
+            match entry {
+                Ok(entry) => each(entry.file_name(), entry.ino()),
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a small file of somebody else's. Looks before it opens: opening a FIFO or a device is an act, not a look.
+    pub fn open_small(&self, name: &CStr) -> io::Result<Opened> {
+        let stat = match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(Opened::Gone),
+            Err(Errno::ACCESS | Errno::PERM) => return Ok(Opened::Denied),
+            Err(e) => return Err(e.into()),
+        };
+        if !is_regular(&stat) {
+            return Ok(Opened::NotRegular { modified: modified(&stat) });
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd = match retry(|| fs::openat(&self.fd, name, flags, Mode::empty())) {
+            Ok(fd) => fd,
+            Err(e) => match Errno::from_io_error(&e) {
+                Some(Errno::NOENT) => return Ok(Opened::Gone),
+                Some(Errno::ACCESS | Errno::PERM) => return Ok(Opened::Denied),
+                // It was swapped for a link, a socket or a device since we looked.
+                Some(Errno::LOOP | Errno::NXIO) => return Ok(Opened::NotRegular { modified: modified(&stat) }),
+                _ => return Err(e),
+            },
+        };
+        let stat = fs::fstat(&fd)?;
+        let modified = modified(&stat);
+        Ok(match is_regular(&stat) {
+            true => Opened::File(Small { fd, modified }),
+            false => Opened::NotRegular { modified },
+        })
+    }
+
+    /// Makes a file, locks it, and only then gives it its content: whoever can read it whole sees it locked.
+    /// `None`: somebody took the empty file for a leftover in between; try again. Where `proof` is not asked for, a
+    /// filesystem that has no such locks will do.
+    pub fn claim(&self, name: &CStr, content: &[u8], proof: bool) -> io::Result<Option<Claimed>> {
+        // A write past RLIMIT_FSIZE raises SIGXFSZ, which would kill the program: see setrlimit(2).
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+        if limit.is_some_and(|limit| limit < content.len() as u64) {
+            return Err(Errno::FBIG.into());
+        }
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = retry(|| fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644)))?;
+        match Self::fill(&fd, content, proof) {
+            Ok(Some(id)) => Ok(Some(Claimed { _fd: fd, id })),
+            Ok(None) => Ok(None),
+            Err(e) => {
+                let _ = self.unlink(name);
+                Err(e)
+            }
+        }
+    }
+
+    fn fill(fd: &OwnedFd, content: &[u8], proof: bool) -> io::Result<Option<FileId>> {
+        match lock(fd.as_fd(), FlockOperation::NonBlockingLockExclusive) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(e) if proof => return Err(e),
+            Err(_) => {}
+        }
+        // Whatever the umask, anybody who reaches the folder may read. Filesystems without modes refuse, and need none.
+        match fs::fchmod(fd, Mode::from_raw_mode(0o644)) {
+            Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let mut rest = content;
+        while !rest.is_empty() {
+            match rustix::io::write(fd, rest) {
+                Ok(n) => rest = &rest[n..],
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        let stat = fs::fstat(fd)?;
+        Ok((stat.st_nlink > 0).then(|| FileId::of(&stat)))
+    }
+
+    /// Gives `from`, a file in this folder, a second name in the folder `to`. Atomic, and fails if the name is taken (link(2)).
+    pub fn link(&self, from: &CStr, to: &Dir, name: &CStr) -> io::Result<()> {
+        Ok(fs::linkat(&self.fd, from, &to.fd, name, AtFlags::empty())?)
+    }
+
+    /// Whether this error of [`Dir::link`] means that the filesystem has no hard links.
+    pub fn has_no_links(error: &io::Error) -> bool {
+        matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK))
+    }
+
+    /// Moves a file of this folder into the folder `to`. Atomic (rename(2)).
+    pub fn rename(&self, from: &CStr, to: &Dir, name: &CStr) -> io::Result<()> {
+        Ok(fs::renameat(&self.fd, from, &to.fd, name)?)
+    }
+
+    pub fn unlink(&self, name: &CStr) -> io::Result<()> {
+        Ok(fs::unlinkat(&self.fd, name, AtFlags::empty())?)
+    }
+
+    /// Which file has this name; `None` where none has.
+    pub fn file_id(&self, name: &CStr) -> io::Result<Option<FileId>> {
+        match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(FileId::of(&stat))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Makes an empty file that survives power loss. False: the name is taken.
+    pub fn create_durably(&self, name: &CStr) -> io::Result<bool> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644)) {
+            Ok(fd) => retry(|| fs::fsync(&fd))?,
+            Err(Errno::EXIST) => return Ok(false),
+            Err(e) => return Err(e.into()),
+        }
+        self.sync()?;
+        Ok(true)
+    }
+
+    /// Makes what was created in this folder survive power loss (fsync(2): the folder needs one of its own).
+    pub fn sync(&self) -> io::Result<()> {
+        retry(|| fs::fsync(&self.fd))
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Wakes a thread that waits. Ringing is async-signal-safe: one write(2) to an eventfd, and `errno` is left alone.
+pub(crate) struct Bell {
+    fd: OwnedFd,
+}
+
+impl Bell {
+    pub fn new() -> io::Result<Bell> {
+        use rustix::event::{eventfd, EventfdFlags};
+        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Bell { fd })
+    }
+
+    pub fn ring(&self) {
+        // It can fail only where it rings already.
+        let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
+    }
+
+    /// Sleeps until the bell rings or the time is over, and silences it.
+    pub fn sleep(&self, time: Duration) {
+        use rustix::event::{poll, PollFd, PollFlags, Timespec};
+        let timeout = Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ };
+        let _ = poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&timeout));
+        let _ = rustix::io::read(&self.fd, &mut [0u8; 8]);
+    }
+}
+
+/// Fills a buffer from the system's generator, which is safe across fork and in clones of a machine.
+pub(crate) fn fill_random(buffer: &mut [u8]) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match rustix::rand::getrandom(&mut buffer[filled..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(n) => filled += n,
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+fn lock(fd: BorrowedFd<'_>, how: FlockOperation) -> io::Result<bool> {
+    match retry(|| fs::flock(fd, how)) {
+        Ok(()) => Ok(true),
+        Err(e) if Errno::from_io_error(&e) == Some(Errno::WOULDBLOCK) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn is_regular(stat: &fs::Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+#[allow(clippy::unnecessary_cast)] // the types of these fields differ by system
+fn modified(stat: &fs::Stat) -> i64 {
+    stat.st_mtime as i64 * 1000 + stat.st_mtime_nsec as i64 / 1_000_000
+}
+
+fn retry<T>(call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+    Ok(rustix::io::retry_on_intr(call)?)
+}
