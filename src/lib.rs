@@ -23,6 +23,7 @@
 //! - `lock` is the protocol, whole, on one page. `claimant` has its steps, `survey` its check, `claim` its bid.
 //! - `liveness` gives the verdicts: who is alive. `bid` is the file, `wait` the waiting, `fence` the fencing tokens.
 //! - `sys` makes every system call, and is all that differs by platform.
+//! - `ffi` is the C interface. It converts and nothing else.
 
 #![deny(unsafe_code, missing_docs)]
 
@@ -32,6 +33,8 @@ mod claim;
 mod claimant;
 mod error;
 mod fence;
+#[doc(hidden)]
+pub mod ffi;
 mod folder;
 mod liveness;
 mod lock;

@@ -1,0 +1,44 @@
+# make demo   the main job, on real processes
+# make test   everything; installs what it needs where it may, and says what it could not run
+# make help   the other targets
+
+CARGO  ?= cargo
+CC     ?= cc
+CFLAGS ?= -O2 -g
+STRICT := -std=c11 -Wall -Wextra -Wpedantic -Werror
+OUT    := target/examples-c
+LIBDIR := target/release
+
+EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(wildcard examples-c/*.c))
+
+.PHONY: all lib examples demo test header help clean
+
+all: lib examples
+
+lib: ## the library: target/release/liblockfolder.{so,a}
+	$(CARGO) build --release --locked
+
+examples: lib $(EXAMPLES) ## the C programs of examples-c/, into target/examples-c/
+
+# The version of the library is in its file name only when it is installed; here a link serves the soname.
+$(OUT)/%: examples-c/%.c include/lockfolder.h $(LIBDIR)/liblockfolder.so
+	@mkdir -p $(OUT)
+	@ln -sf liblockfolder.so $(LIBDIR)/liblockfolder.so.0
+	$(CC) $(STRICT) $(CFLAGS) -Iinclude -o $@ $< -L$(LIBDIR) -llockfolder -Wl,-rpath,'$$ORIGIN/../release' -pthread
+
+$(LIBDIR)/liblockfolder.so: | lib
+
+demo: examples ## 8 processes compete for a folder, and one in ten holders is killed
+	scripts/demo
+
+test: ## everything
+	scripts/test
+
+header: ## makes include/lockfolder.h from src/ffi
+	LOCKFOLDER_WRITE_HEADER=1 $(CARGO) test --quiet --test header is_fresh
+
+clean: ## removes what was built
+	$(CARGO) clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile

@@ -1,0 +1,95 @@
+use std::ffi::{c_char, CStr};
+use std::path::Path;
+use std::ptr;
+
+use super::convert::{self, guarded, remember_open_failure};
+use super::status::{lf_status, LF_OK};
+use crate::error::{Error, ErrorKind, Result};
+use crate::{LockFolder, Options};
+
+pub use super::convert::lf_folder;
+
+/// For `lf_open`: nothing special.
+pub const LF_OPEN_DEFAULT: u32 = 0;
+/// For `lf_open`: don't make the folder if it is missing.
+pub const LF_OPEN_NO_CREATE: u32 = 1;
+/// For `lf_open`: refuse a folder that the effective user doesn't own, or that group or others can write (`LF_ERR_UNSAFE`).
+pub const LF_OPEN_PRIVATE: u32 = 2;
+/// For `lf_open`: use the folder although other hosts or mounts can write to it and its filesystem is not known to show
+/// every bid in a listing. Right where all claimants use this one mount, or its caches are off; else two can hold at once.
+pub const LF_OPEN_TRUST_FILESYSTEM: u32 = 4;
+
+const FLAGS: u32 = LF_OPEN_NO_CREATE | LF_OPEN_PRIVATE | LF_OPEN_TRUST_FILESYSTEM;
+
+/// Opens a lock folder, and makes it if it is missing (one level). Locks nothing.
+///
+/// `path` is bytes on Unix and UTF-8 on Windows. It is resolved now, so a later chdir changes nothing; each lock then uses
+/// the folder that is at the resolved path at that time. `flags` is a sum of `LF_OPEN_…`.
+///
+/// On success `*out` is a handle that `lf_close` frees; on failure it is NULL. Open one for each thread that should exclude
+/// others. Why it failed: `lf_error_message` and `lf_error_code` with NULL for the handle, on the same thread.
+///
+/// Returns `LF_OK`; `LF_ERR_INVALID` (a NULL, an empty path, an unknown flag); `LF_ERR_IO` (`ENOENT`, `EACCES`, `ENOTDIR`…);
+/// `LF_ERR_UNSAFE` (`LF_OPEN_PRIVATE`); `LF_ERR_UNSUPPORTED` (a filesystem not known to carry the lock, or no /proc);
+/// `LF_ERR_INTERNAL`.
+#[no_mangle]
+pub unsafe extern "C" fn lf_open(path: *const c_char, flags: u32, out: *mut *mut lf_folder) -> lf_status {
+    let opened = guarded(|| {
+        // SAFETY: by the caller's promise.
+        let out = unsafe { convert::out(out, "out") }?;
+        out.write(ptr::null_mut());
+        // SAFETY: by the caller's promise.
+        let folder = unsafe { open(path, flags) }?;
+        out.write(Box::into_raw(Box::new(lf_folder::new(folder))));
+        Ok(())
+    });
+    match opened {
+        Ok(()) => LF_OK,
+        Err(error) => remember_open_failure(error),
+    }
+}
+
+/// # Safety
+/// `path` is NULL or a C string.
+unsafe fn open(path: *const c_char, flags: u32) -> Result<LockFolder> {
+    if path.is_null() {
+        return Err(Error::fixed(ErrorKind::Invalid, "`path` is NULL"));
+    }
+    if flags & !FLAGS != 0 {
+        let text = format!("`flags` has bits that mean nothing: {:#x}", flags & !FLAGS);
+        return Err(Error::new(ErrorKind::Invalid, text));
+    }
+    let options = Options {
+        no_create: flags & LF_OPEN_NO_CREATE != 0,
+        private: flags & LF_OPEN_PRIVATE != 0,
+        trust_filesystem: flags & LF_OPEN_TRUST_FILESYSTEM != 0,
+    };
+    // SAFETY: not NULL, and a C string by the caller's promise.
+    LockFolder::open(to_path(unsafe { CStr::from_ptr(path) })?, options)
+}
+
+#[cfg(unix)]
+fn to_path(path: &CStr) -> Result<&Path> {
+    use std::os::unix::ffi::OsStrExt;
+    Ok(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes())))
+}
+
+#[cfg(not(unix))]
+fn to_path(path: &CStr) -> Result<&Path> {
+    let path = path.to_str();
+    path.map(Path::new).map_err(|_| Error::fixed(ErrorKind::Invalid, "`path` is not UTF-8"))
+}
+
+/// Unlocks if the lock is held, and frees the handle. NULL is fine. No other thread may be using the handle.
+///
+/// In a forked child it frees the memory and leaves the folder alone: the parent keeps its lock.
+#[no_mangle]
+pub unsafe extern "C" fn lf_close(folder: *mut lf_folder) {
+    if !folder.is_null() {
+        let _ = guarded(|| {
+            // SAFETY: by the caller's promise it came from `Box::into_raw` in `lf_open`.
+            drop(unsafe { Box::from_raw(folder) });
+            Ok(())
+        });
+    }
+}

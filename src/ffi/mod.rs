@@ -1,0 +1,34 @@
+//! The C interface: converts arguments, calls the Rust API, converts the result. Nothing else happens here.
+//!
+//! The order of the modules, and of the items in them, is the order of `include/lockfolder.h` (constants and types come
+//! first, then functions). No function is made by a macro: cbindgen could not see it.
+//!
+//! # Safety
+//!
+//! One rule for all, so that it need not be said at each function: a handle or list is NULL or came from this library and
+//! is not freed yet; a string is NULL or ends with a NUL; a place for a result is NULL or valid for a write. NULL is
+//! checked for everywhere; the rest C can't check, and the header says it at its top.
+
+#![allow(unsafe_code, non_camel_case_types, clippy::missing_safety_doc)]
+
+// The blank lines keep rustfmt from sorting them.
+mod version;
+
+mod status;
+
+mod folder;
+
+mod lock;
+
+mod bids;
+
+mod message;
+
+mod convert;
+
+pub use bids::*;
+pub use folder::*;
+pub use lock::*;
+pub use message::*;
+pub use status::*;
+pub use version::*;

@@ -1,0 +1,78 @@
+use std::ffi::{c_char, CStr};
+
+use crate::ErrorKind;
+
+/// What a call came to. Zero: done. Above zero: an outcome to expect. Below zero: an error, and `lf_error_message`
+/// says more.
+pub type lf_status = i32;
+
+/// Done.
+pub const LF_OK: lf_status = 0;
+/// Another claimant holds the lock or bids for it; or another thread's lock call on this handle is under way.
+pub const LF_BUSY: lf_status = 1;
+/// The time given to `lf_lock_wait` is over.
+pub const LF_TIMEOUT: lf_status = 2;
+/// `lf_cancel` ended the wait.
+pub const LF_CANCELLED: lf_status = 3;
+/// A bad argument: NULL, an empty path, an unknown flag.
+pub const LF_ERR_INVALID: lf_status = -1;
+/// The lock is not held by this handle.
+pub const LF_ERR_NOT_HELD: lf_status = -2;
+/// The lock is held by this handle already.
+pub const LF_ERR_ALREADY_HELD: lf_status = -3;
+/// The lock was held, and the bid is gone: somebody deleted it. Others may have been in meanwhile.
+pub const LF_ERR_LOST: lf_status = -4;
+/// The handle belongs to the parent process.
+pub const LF_ERR_FORKED: lf_status = -5;
+/// The system refused; `lf_error_code` has its `errno`.
+pub const LF_ERR_IO: lf_status = -6;
+/// `LF_OPEN_PRIVATE` was asked, and others can write to the folder.
+pub const LF_ERR_UNSAFE: lf_status = -7;
+/// This filesystem or system can't carry the lock's promise.
+pub const LF_ERR_UNSUPPORTED: lf_status = -8;
+/// A bug of ours, caught.
+pub const LF_ERR_INTERNAL: lf_status = -9;
+
+pub(super) fn of(kind: ErrorKind) -> lf_status {
+    match kind {
+        ErrorKind::Busy => LF_BUSY,
+        ErrorKind::Timeout => LF_TIMEOUT,
+        ErrorKind::Cancelled => LF_CANCELLED,
+        ErrorKind::Invalid => LF_ERR_INVALID,
+        ErrorKind::NotHeld => LF_ERR_NOT_HELD,
+        ErrorKind::AlreadyHeld => LF_ERR_ALREADY_HELD,
+        ErrorKind::Lost => LF_ERR_LOST,
+        ErrorKind::Forked => LF_ERR_FORKED,
+        ErrorKind::Io => LF_ERR_IO,
+        ErrorKind::Unsafe => LF_ERR_UNSAFE,
+        ErrorKind::Unsupported => LF_ERR_UNSUPPORTED,
+        ErrorKind::Internal => LF_ERR_INTERNAL,
+    }
+}
+
+fn name(status: lf_status) -> &'static CStr {
+    match status {
+        LF_OK => c"LF_OK",
+        LF_BUSY => c"LF_BUSY",
+        LF_TIMEOUT => c"LF_TIMEOUT",
+        LF_CANCELLED => c"LF_CANCELLED",
+        LF_ERR_INVALID => c"LF_ERR_INVALID",
+        LF_ERR_NOT_HELD => c"LF_ERR_NOT_HELD",
+        LF_ERR_ALREADY_HELD => c"LF_ERR_ALREADY_HELD",
+        LF_ERR_LOST => c"LF_ERR_LOST",
+        LF_ERR_FORKED => c"LF_ERR_FORKED",
+        LF_ERR_IO => c"LF_ERR_IO",
+        LF_ERR_UNSAFE => c"LF_ERR_UNSAFE",
+        LF_ERR_UNSUPPORTED => c"LF_ERR_UNSUPPORTED",
+        LF_ERR_INTERNAL => c"LF_ERR_INTERNAL",
+        _ => c"LF_UNKNOWN",
+    }
+}
+
+/// The name of a status, such as "LF_BUSY"; "LF_UNKNOWN" for a value that is none.
+///
+/// Static: valid as long as the library is loaded, and never to be freed.
+#[no_mangle]
+pub extern "C" fn lf_status_name(status: lf_status) -> *const c_char {
+    name(status).as_ptr()
+}
