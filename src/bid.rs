@@ -7,7 +7,7 @@ use serde_json::Value;
 /// No bid is larger; a reader reads no more than this (and one byte, to see that there is more).
 pub(crate) const MAX_BYTES: usize = 4096;
 
-const SUFFIX: &[u8] = b".json";
+pub(crate) const SUFFIX: &[u8] = b".json";
 
 /// Only an entry whose name ends in `.json` is a bid.
 pub(crate) fn is_bid_name(name: &CStr) -> bool {

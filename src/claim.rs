@@ -1,12 +1,12 @@
 //! The claim: our bid's file, prepared once per handle in the hidden sub-folder, so that publishing it is one cheap and
 //! atomic step, and withdrawing it another. It is kept open and locked while the handle lives: the proof of life.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::bid::{Bid, Guid, MAX_BYTES};
+use crate::bid::{self, Bid, Guid, MAX_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::{Claimed, Dir, FileId, Filesystem, Identity};
 
@@ -22,9 +22,29 @@ enum How {
     Rename,
 }
 
+/// What a claim's files are named by: 16 hexadecimal digits of chance. (Short, for the line of the waiting is a folder of
+/// names that hold them, and is read often.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClaimId(pub u64);
+
+impl ClaimId {
+    pub fn file(self) -> CString {
+        CString::new([format!("{:016x}", self.0).as_bytes(), bid::SUFFIX].concat()).expect("no NUL was added")
+    }
+}
+
+/// The FIFOs by which others are told that a claimant left the line, once it was in one. Two, for when it comes again at once,
+/// the next in line has hardly woken up, and still watches the last.
+pub(crate) fn beacons_of(claim: &CStr) -> [CString; 2] {
+    let id = claim.to_bytes().strip_suffix(bid::SUFFIX).unwrap_or(claim.to_bytes());
+    [b".beacon-1", b".beacon-2"].map(|suffix| CString::new([id, suffix].concat()).expect("no NUL was added"))
+}
+
 pub(crate) struct Claim {
-    hidden: Dir,
-    name: Guid,
+    hidden: Arc<Dir>,
+    id: ClaimId,
+    /// The name of its file.
+    name: CString,
     file: Claimed,
     how: How,
     me: Arc<Identity>,
@@ -33,22 +53,23 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Writes the claim. `name` is fresh.
+    /// Writes the claim. `random` gives it its name.
     pub fn prepare(
         hidden: Dir,
         path: &Path,
         me: Arc<Identity>,
         on: Filesystem,
-        mut name: impl FnMut() -> io::Result<Guid>,
+        mut random: impl FnMut() -> io::Result<u64>,
     ) -> Result<Claim> {
         let content = content(&me);
         // A sweep can take our file for a leftover in the instant between its creation and its lock; not many times.
         for _ in 0..100 {
-            let name = name().map_err(|e| Error::io("make a random name in", path, e))?;
-            let made = hidden.claim(name.as_c_str(), content.as_bytes(), on.locks_prove_death());
+            let id = ClaimId(random().map_err(|e| Error::io("make a random name in", path, e))?);
+            let name = id.file();
+            let made = hidden.claim(&name, content.as_bytes(), on.locks_prove_death());
             let made = made.map_err(|e| Error::io("write the claim", join(path, &name), e))?;
             if let Some(file) = made {
-                return Ok(Claim { hidden, name, file, how: How::Link, me, ours: true });
+                return Ok(Claim { hidden: Arc::new(hidden), id, name, file, how: How::Link, me, ours: true });
             }
         }
         Err(Error::new(ErrorKind::Io, format!("the claims that we write to {} keep vanishing", path.display())))
@@ -59,22 +80,27 @@ impl Claim {
         !self.me.clock_stepped()
     }
 
-    pub fn hidden(&self) -> &Dir {
+    pub fn hidden(&self) -> &Arc<Dir> {
         &self.hidden
     }
 
-    pub fn name(&self) -> &Guid {
+    pub fn id(&self) -> ClaimId {
+        self.id
+    }
+
+    /// The name of its file.
+    pub fn name(&self) -> &CStr {
         &self.name
     }
 
     /// Which file our bid is, whatever its name.
-    pub fn id(&self) -> FileId {
+    pub fn file_id(&self) -> FileId {
         self.file.id
     }
 
     /// Puts the bid into the folder, whole, in one atomic step.
     pub fn publish(&mut self, folder: &Dir, bid: &Guid) -> io::Result<()> {
-        let claim = self.name.as_c_str();
+        let claim = &self.name;
         if self.how == How::Link {
             match self.hidden.link(claim, folder, bid.as_c_str()) {
                 Err(e) if Dir::has_no_links(&e) => self.how = How::Rename,
@@ -88,7 +114,7 @@ impl Claim {
     pub fn withdraw(&self, folder: &Dir, bid: &Guid) -> io::Result<()> {
         match self.how {
             How::Link => folder.unlink(bid.as_c_str()),
-            How::Rename => folder.rename(bid.as_c_str(), &self.hidden, self.name.as_c_str()),
+            How::Rename => folder.rename(bid.as_c_str(), &self.hidden, &self.name),
         }
     }
 
@@ -101,7 +127,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if self.ours {
-            let _ = self.hidden.unlink(self.name.as_c_str());
+            let _ = self.hidden.unlink(&self.name);
         }
     }
 }
@@ -122,24 +148,24 @@ fn content(me: &Identity) -> String {
     content
 }
 
-/// Opens the hidden sub-folder, and makes it first if it is missing: with the lock folder's mode and group, so that
+/// Opens a sub-folder, and makes it first if it is missing: with the mode and group of the folder that it is in, so that
 /// whoever may lock may also use it.
-pub(crate) fn open_hidden(folder: &Dir) -> io::Result<Dir> {
-    let hidden = match folder.open_dir(HIDDEN) {
+pub(crate) fn open_shared(parent: &Dir, name: &CStr) -> io::Result<Dir> {
+    let made = match parent.open_dir(name) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            folder.make_dir(HIDDEN, 0o777)?;
-            folder.open_dir(HIDDEN)?
+            parent.make_dir(name, 0o777)?;
+            parent.open_dir(name)?
         }
         other => other?,
     };
-    let (model, now) = (folder.stat()?, hidden.stat()?);
+    let (model, now) = (parent.stat()?, made.stat()?);
     // Also when a claimant died between the two steps. Only its owner can; filesystems without modes refuse.
     if (model.mode, model.group) != (now.mode, now.group) {
-        let _ = hidden.adopt(&model);
+        let _ = made.adopt(&model);
     }
-    Ok(hidden)
+    Ok(made)
 }
 
-pub(crate) fn join(path: &Path, name: &Guid) -> PathBuf {
-    path.join(name.as_c_str().to_string_lossy().as_ref())
+pub(crate) fn join(path: &Path, name: &CStr) -> PathBuf {
+    path.join(name.to_string_lossy().as_ref())
 }

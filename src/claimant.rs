@@ -2,16 +2,19 @@
 //! protocol (`lock.rs`) is made of.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::bid::Guid;
 use crate::bids::{BidInfo, BidState};
-use crate::claim::{self, join, Claim};
+use crate::claim::{self, join, Claim, ClaimId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::Options;
+use crate::liveness::Verdict;
+use crate::place::Place;
+use crate::queue::{self, Line};
 use crate::survey::{Check, Eyes, Memory, Rival};
-use crate::sys::{self, Dir, FileId, Filesystem, Identity};
+use crate::sys::{self, Dir, FileId, Identity};
 use crate::{fence, sweep};
 
 pub(crate) struct Claimant {
@@ -19,7 +22,9 @@ pub(crate) struct Claimant {
     options: Options,
     place: Place,
     me: Arc<Identity>,
-    claim: Option<Claim>,
+    /// For waiting: our place in line, until we give back what we waited for. (Goes before the claim that it names.)
+    pub line: Option<Line>,
+    pub claim: Option<Claim>,
     /// Our bid, while we hold the lock.
     held: Option<Guid>,
     /// A bid of ours that should have been deleted and couldn't be.
@@ -27,13 +32,6 @@ pub(crate) struct Claimant {
     memory: Memory,
     random: Randomness,
     pub malformed_grace_ms: u32,
-}
-
-/// The folder that was at the path when we last looked.
-struct Place {
-    dir: Dir,
-    id: FileId,
-    on: Filesystem,
 }
 
 impl Claimant {
@@ -51,6 +49,7 @@ impl Claimant {
             place: Place::open(&path, options)?,
             path: path.into(),
             options,
+            line: None,
             claim: None,
             held: None,
             stray: None,
@@ -64,6 +63,19 @@ impl Claimant {
         &self.path
     }
 
+    pub fn dir(&self) -> &Dir {
+        &self.place.dir
+    }
+
+    /// Which folder it is that we use now.
+    pub fn folder_id(&self) -> FileId {
+        self.place.id
+    }
+
+    pub fn is_on_local_filesystem(&self) -> bool {
+        self.place.on.is_local()
+    }
+
     pub fn is_held(&self) -> bool {
         self.held.is_some()
     }
@@ -75,6 +87,7 @@ impl Claimant {
         let now = Dir::id_at(&self.path);
         if now.map_err(|e| Error::io("find the lock folder", &*self.path, e))? != self.place.id {
             self.place = Place::open(&self.path, self.options)?;
+            self.line = None;
             self.claim = None;
             self.memory = Memory::default();
         }
@@ -85,7 +98,7 @@ impl Claimant {
     pub fn check(&mut self, own: Option<&Guid>) -> Result<Check> {
         let eyes =
             Eyes { dir: &self.place.dir, me: &self.me, on: self.place.on, malformed_grace_ms: self.malformed_grace_ms };
-        let check = eyes.check(&mut self.memory, own);
+        let check = eyes.check(&mut self.memory, own.map(Guid::as_c_str));
         let check = check.map_err(|e| Error::io("read the bids in", &*self.path, e))?;
         if !self.memory.reaped.is_empty() {
             if let Ok(hidden) = self.place.dir.open_dir(claim::HIDDEN) {
@@ -97,15 +110,8 @@ impl Claimant {
 
     /// Posts a bid under a fresh name.
     pub fn publish(&mut self) -> Result<Guid> {
-        if self.claim.as_ref().is_some_and(|claim| !claim.is_current()) {
-            self.claim = None;
-        }
-        let bid = self.random.name();
-        let bid = bid.map_err(|e| Error::io("get random bits for a bid in", &*self.path, e))?;
-        let is_new = self.claim.is_none();
-        if is_new {
-            self.prepare_claim()?;
-        }
+        let bid = self.fresh_name()?;
+        let is_new = self.renew_claim()?;
         match self.publish_as(&bid) {
             Ok(()) => Ok(bid),
             // Somebody deleted the claim or the sub-folder: make them again, once.
@@ -114,7 +120,7 @@ impl Claimant {
                 self.publish()
             }
             Err(e) => {
-                let error = Error::io("publish the bid", join(&self.path, &bid), e);
+                let error = Error::io("publish the bid", join(&self.path, bid.as_c_str()), e);
                 // What a network reports as failed may have been done all the same.
                 Err(self.withdraw_after(bid, error))
             }
@@ -136,7 +142,7 @@ impl Claimant {
             Ok(_) => error,
             Err(_) => {
                 self.stray = Some(bid);
-                error.leaving(join(&self.path, &bid))
+                error.leaving(join(&self.path, bid.as_c_str()))
             }
         }
     }
@@ -144,7 +150,8 @@ impl Claimant {
     /// Tries again what [`Self::withdraw_after`] could not do.
     pub fn delete_stray(&mut self) -> Result<()> {
         if let Some(stray) = self.stray {
-            self.withdraw(&stray).map_err(|e| Error::io("delete our old bid", join(&self.path, &stray), e))?;
+            self.withdraw(&stray)
+                .map_err(|e| Error::io("delete our old bid", join(&self.path, stray.as_c_str()), e))?;
             self.stray = None;
         }
         Ok(())
@@ -165,8 +172,8 @@ impl Claimant {
     /// Whether a bid of ours has its name in the folder.
     pub fn bid_is_there(&self, bid: &Guid) -> Result<bool> {
         let found = self.place.dir.file_id(bid.as_c_str());
-        let found = found.map_err(|e| Error::io("look for our bid", join(&self.path, bid), e))?;
-        Ok(found.is_some() && found == self.claim.as_ref().map(Claim::id))
+        let found = found.map_err(|e| Error::io("look for our bid", join(&self.path, bid.as_c_str()), e))?;
+        Ok(found.is_some() && found == self.claim.as_ref().map(Claim::file_id))
     }
 
     // ---- what else a claimant does ----
@@ -179,8 +186,9 @@ impl Claimant {
     pub fn unlock(&mut self) -> Result<()> {
         let bid = *self.held_bid()?;
         let was_there = self.withdraw(&bid);
-        let was_there = was_there.map_err(|e| Error::io("delete the bid", join(&self.path, &bid), e))?;
+        let was_there = was_there.map_err(|e| Error::io("delete the bid", join(&self.path, bid.as_c_str()), e))?;
         self.held = None;
+        self.leave_line();
         if was_there {
             return Ok(());
         }
@@ -209,6 +217,23 @@ impl Claimant {
         }
     }
 
+    /// The live rival that the last check found.
+    pub fn last_rival(&self) -> Option<Arc<Rival>> {
+        self.memory.last.clone()
+    }
+
+    /// Who made a claim. `None`: it is gone.
+    pub fn judge_claim(&self, claim: ClaimId) -> Result<Option<Rival>> {
+        let Some(ours) = &self.claim else { return Ok(None) };
+        let owner = self.eyes_on(ours.hidden()).judge(&(claim.file(), 0));
+        owner.map_err(|e| Error::io("read a claim in", self.hidden_path(), e))
+    }
+
+    fn is_gone(&self, hidden: &Dir, claim: ClaimId) -> bool {
+        let owner = self.eyes_on(hidden).judge(&(claim.file(), 0));
+        owner.is_ok_and(|owner| owner.is_none_or(|owner| owner.verdict == Verdict::Stale))
+    }
+
     pub fn in_use(&mut self) -> Result<bool> {
         let bids = self.bids()?;
         Ok(bids.iter().any(|bid| !matches!(bid.state, BidState::Own | BidState::Stale)))
@@ -228,10 +253,11 @@ impl Claimant {
 
     pub fn reap_stale(&mut self) -> Result<usize> {
         self.find_folder_unless_held()?;
-        let reaped = self.eyes_on(&self.place.dir).reap_all(self.held.as_ref());
+        let reaped = self.eyes_on(&self.place.dir).reap_all(self.held.as_ref().map(Guid::as_c_str));
         let reaped = reaped.map_err(|e| Error::io("reap the bids in", &*self.path, e))?;
         if let Ok(hidden) = self.place.dir.open_dir(claim::HIDDEN) {
             sweep::sweep_all(&self.eyes_on(&hidden), self.claim.as_ref().map(Claim::name));
+            queue::sweep(&hidden, |claim| self.is_gone(&hidden, claim));
         }
         Ok(reaped)
     }
@@ -240,7 +266,7 @@ impl Claimant {
         self.holds()?;
         let claim = self.claim.as_ref().expect("who holds has a claim");
         let failed = |doing| {
-            let path = self.path.join(claim::HIDDEN.to_string_lossy().as_ref());
+            let path = self.hidden_path();
             move |e| Error::io(doing, path, e)
         };
         let token = fence::next(claim.hidden(), !self.place.on.is_local());
@@ -264,30 +290,48 @@ impl Claimant {
     }
 
     fn lost(&self, bid: &Guid) -> Error {
-        let bid = join(&self.path, bid);
+        let bid = join(&self.path, bid.as_c_str());
         let text = format!("the lock was lost: somebody deleted our bid {}", bid.display());
         Error::new(ErrorKind::Lost, text)
+    }
+
+    pub fn hidden_path(&self) -> PathBuf {
+        join(&self.path, claim::HIDDEN)
     }
 
     fn eyes_on<'a>(&'a self, dir: &'a Dir) -> Eyes<'a> {
         Eyes { dir, me: &self.me, on: self.place.on, malformed_grace_ms: self.malformed_grace_ms }
     }
 
-    fn prepare_claim(&mut self) -> Result<&mut Claim> {
-        let path = self.path.join(claim::HIDDEN.to_string_lossy().as_ref());
+    /// Makes sure that there is a claim that says who we are now. True: it is a new one.
+    pub fn renew_claim(&mut self) -> Result<bool> {
+        if self.claim.as_ref().is_some_and(Claim::is_current) {
+            return Ok(false);
+        }
+        self.claim = None;
+        let path = self.hidden_path();
         self.me = identity()?;
-        let hidden = claim::open_hidden(&self.place.dir);
+        let hidden = claim::open_shared(&self.place.dir, claim::HIDDEN);
         let hidden = hidden.map_err(|e| Error::io("open or make the sub-folder", &path, e))?;
-        let names = || self.random.name();
-        let claim = Claim::prepare(hidden, &path, Arc::clone(&self.me), self.place.on, names)?;
+        let random = || self.random.number();
+        let claim = Claim::prepare(hidden, &path, Arc::clone(&self.me), self.place.on, random)?;
         let chance = self.random.number().unwrap_or(0);
         sweep::sweep_some(&self.eyes_on(claim.hidden()), Some(claim.name()), chance);
-        Ok(self.claim.insert(claim))
+        self.claim = Some(claim);
+        Ok(true)
+    }
+
+    /// A name that nobody has used or will use.
+    pub fn fresh_name(&mut self) -> Result<Guid> {
+        self.random.name().map_err(|e| Error::io("get random bits for a name in", &*self.path, e))
     }
 
     /// In a forked child: forgets everything without touching the parent's files.
     pub fn abandon(&mut self) {
         (self.held, self.stray) = (None, None);
+        if let Some(line) = self.line.take() {
+            line.abandon();
+        }
         if let Some(claim) = self.claim.take() {
             claim.abandon();
         }
@@ -298,45 +342,6 @@ impl Drop for Claimant {
     fn drop(&mut self) {
         for bid in [self.held, self.stray].into_iter().flatten() {
             let _ = self.withdraw(&bid);
-        }
-    }
-}
-
-impl Place {
-    fn open(path: &Path, options: Options) -> Result<Place> {
-        let dir = Dir::open(path).map_err(|e| Error::io("open the lock folder", path, e))?;
-        let stat = dir.stat().map_err(|e| Error::io("look at the lock folder", path, e))?;
-        if options.private && !stat.is_private() {
-            let text = format!(
-                "the lock folder {} is not private: it belongs to user {} and has mode {:04o}",
-                path.display(),
-                stat.owner,
-                stat.mode
-            );
-            return Err(Error::new(ErrorKind::Unsafe, text));
-        }
-        let on = sys::filesystem(&dir);
-        let on = match on.map_err(|e| Error::io("tell the filesystem of", path, e))? {
-            Ok(on) => on,
-            Err(_) if options.trust_filesystem => Filesystem::Trusted,
-            Err(kind) => {
-                let text = format!(
-                    "the lock folder {} is on a filesystem ({kind}) of which it is not known that a listing shows every \
-                     bid that was there when it began; if all claimants use this one mount, or its caches are off, \
-                     LF_OPEN_TRUST_FILESYSTEM says so",
-                    path.display()
-                );
-                return Err(Error::new(ErrorKind::Unsupported, text));
-            }
-        };
-        Ok(Place { dir, id: stat.id, on })
-    }
-
-    fn sync(&self, path: &Path) -> io::Result<()> {
-        self.dir.sync()?;
-        match path.parent().map(Dir::open) {
-            Some(Ok(parent)) => parent.sync(),
-            _ => Ok(()), // not ours to open, so not ours to have made
         }
     }
 }

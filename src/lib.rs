@@ -20,8 +20,10 @@
 //! # How to read the source
 //!
 //! - [`LockFolder`] (`folder`) is the handle: threads, fork, and one method per function of the C interface.
-//! - `lock` is the protocol, whole, on one page. `claimant` has its steps, `survey` its check, `claim` its bid.
-//! - `liveness` gives the verdicts: who is alive. `bid` is the file, `wait` the waiting, `fence` the fencing tokens.
+//! - `lock` is the protocol, whole, on one page. `claimant` has its steps, `survey` its check, `claim` its bid, `place` the
+//!   folder.
+//! - `liveness` gives the verdicts: who is alive. `bid` is the file, `fence` the fencing tokens.
+//! - `wait` is the waiting, and `queue` the line of those who do.
 //! - `sys` makes every system call, and is all that differs by platform.
 //! - `ffi` is the C interface. It converts and nothing else.
 
@@ -38,6 +40,8 @@ pub mod ffi;
 mod folder;
 mod liveness;
 mod lock;
+mod place;
+mod queue;
 mod survey;
 mod sweep;
 #[allow(unsafe_code)]

@@ -8,7 +8,7 @@
 //! | a Python peer's: PID and CREATED alone | the process with its PID and start time, to 2 s |
 
 use crate::bid::Bid;
-use crate::sys::{self, Exit, Filesystem, Identity, ProcessState, Small};
+use crate::sys::{self, Exit, Filesystem, Identity, ProcessState, Small, Source};
 
 /// What is known of a bid's owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,14 @@ impl Pulse {
             Pulse::None => false,
         }
     }
+
+    /// What wakes a sleeper when the owner dies, where the kernel tells.
+    pub fn source(&self) -> Option<Source<'_>> {
+        match self {
+            Pulse::Process(exit) => Some(exit.source()),
+            Pulse::Lock(_) | Pulse::None => None,
+        }
+    }
 }
 
 /// Judges the owner of a bid. `file` is the bid, open.
@@ -59,7 +67,10 @@ pub(crate) fn judge(bid: &Bid, file: Small, me: &Identity, on: Filesystem) -> (V
 fn judge_by_pid(bid: &Bid, me: &Identity, on: Filesystem) -> (Verdict, Pulse) {
     // First the descriptor, then the look: so what we watch is what we saw.
     let exit = Exit::of(bid.pid);
-    match sys::process(me, bid.pid, bid.start, bid.created) {
+    let state = sys::process(me, bid.pid, bid.start, bid.created);
+    // Whoever had the PID has exited, even where more can't be seen of it.
+    let state = if exit.as_ref().is_some_and(Exit::happened) { ProcessState::Gone } else { state };
+    match state {
         ProcessState::Runs | ProcessState::Exists => (Verdict::Live, exit.map_or(Pulse::None, Pulse::Process)),
         // A bid that doesn't say where its PID counts may be from another host, if others can write here.
         ProcessState::Gone | ProcessState::Replaced if bid.boot.is_none() && !on.is_local() => {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::bid::{self, Bid, Guid};
+use crate::bid::{self, Bid};
 use crate::liveness::{self, Pulse, Verdict};
 use crate::sys::{Dir, Filesystem, Identity, Opened};
 
@@ -76,7 +76,7 @@ pub(crate) struct Memory {
     /// The numbers of the bids that the last check deleted.
     pub reaped: Vec<u64>,
     /// The last live rival that was seen. While it is there and its pulse beats, it need not be judged again.
-    last: Option<Arc<Rival>>,
+    pub last: Option<Arc<Rival>>,
 }
 
 /// One check.
@@ -89,7 +89,7 @@ pub(crate) struct Check {
 
 impl Eyes<'_> {
     /// Lists the folder, deletes the stale, and finds the first live rival.
-    pub fn check(&self, memory: &mut Memory, own: Option<&Guid>) -> io::Result<Check> {
+    pub fn check(&self, memory: &mut Memory, own: Option<&CStr>) -> io::Result<Check> {
         let own_seen = self.list(&mut memory.entries, own)?;
         memory.reaped.clear();
         if memory.entries.is_empty() {
@@ -118,7 +118,7 @@ impl Eyes<'_> {
     }
 
     /// Deletes every stale bid, and says how many.
-    pub fn reap_all(&self, own: Option<&Guid>) -> io::Result<usize> {
+    pub fn reap_all(&self, own: Option<&CStr>) -> io::Result<usize> {
         let mut entries = Vec::new();
         self.list(&mut entries, own)?;
         let mut reaped = 0;
@@ -139,9 +139,8 @@ impl Eyes<'_> {
     }
 
     /// Fills `entries` with the bids that are not ours. True: ours was there too.
-    pub fn list(&self, entries: &mut Vec<Entry>, own: Option<&Guid>) -> io::Result<bool> {
+    pub fn list(&self, entries: &mut Vec<Entry>, own: Option<&CStr>) -> io::Result<bool> {
         entries.clear();
-        let own = own.map(Guid::as_c_str);
         let mut own_seen = false;
         self.dir.list(!self.on.is_local(), |name, number| {
             if own == Some(name) {

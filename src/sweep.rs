@@ -1,7 +1,10 @@
 //! Leftovers in the hidden sub-folder: the claims of processes that died. They are in nobody's way, so this is only
 //! housekeeping: it never fails, and never delays the lock for more than a moment.
 
-use crate::bid::{self, Guid};
+use std::ffi::CStr;
+
+use crate::bid;
+use crate::claim;
 use crate::liveness::Verdict;
 use crate::survey::{Entry, Eyes};
 use crate::sys::{Dir, Opened};
@@ -19,13 +22,18 @@ pub(crate) fn sweep_twins(hidden: &Dir, numbers: &mut [u64]) {
             twins.push(name.to_owned());
         }
     });
-    for twin in &twins {
-        let _ = hidden.unlink(twin);
+    twins.iter().for_each(|twin| delete_claim(hidden, twin));
+}
+
+fn delete_claim(hidden: &Dir, claim: &CStr) {
+    for beacon in claim::beacons_of(claim) {
+        let _ = hidden.unlink(&beacon); // first, for the claim is what leads us to it
     }
+    let _ = hidden.unlink(claim);
 }
 
 /// Looks at a few claims, chosen by chance, and deletes the stale.
-pub(crate) fn sweep_some(eyes: &Eyes<'_>, own: Option<&Guid>, chance: u64) {
+pub(crate) fn sweep_some(eyes: &Eyes<'_>, own: Option<&CStr>, chance: u64) {
     let mut claims = Vec::new();
     if eyes.list(&mut claims, own).is_ok() && !claims.is_empty() {
         let start = chance as usize % claims.len();
@@ -35,7 +43,7 @@ pub(crate) fn sweep_some(eyes: &Eyes<'_>, own: Option<&Guid>, chance: u64) {
 }
 
 /// Looks at every claim, and deletes the stale.
-pub(crate) fn sweep_all(eyes: &Eyes<'_>, own: Option<&Guid>) {
+pub(crate) fn sweep_all(eyes: &Eyes<'_>, own: Option<&CStr>) {
     let mut claims = Vec::new();
     if eyes.list(&mut claims, own).is_ok() {
         claims.iter().for_each(|claim| sweep_one(eyes, claim));
@@ -45,13 +53,13 @@ pub(crate) fn sweep_all(eyes: &Eyes<'_>, own: Option<&Guid>) {
 fn sweep_one(eyes: &Eyes<'_>, claim: &Entry) {
     match eyes.judge(claim) {
         Ok(Some(c)) if c.verdict == Verdict::Stale => {
-            eyes.reap(&claim.0);
+            delete_claim(eyes.dir, &claim.0);
         }
         // Its maker died, or is about to lock it; then it sees that we took it, and starts again.
         Ok(Some(c)) if c.verdict == Verdict::Malformed => {
             if let Ok(Opened::File(file)) = eyes.dir.open_small(&claim.0) {
                 if file.take_over().unwrap_or(false) {
-                    eyes.reap(&claim.0);
+                    delete_claim(eyes.dir, &claim.0);
                 }
             }
         }

@@ -1,12 +1,32 @@
-//! Waiting for the lock, and being told to stop.
+//! Waiting for the lock: first come, first served, and asleep until there is something to do. `docs/waiting.md` tells the
+//! states of a claimant, and why no wake-up can be lost.
+//!
+//! Each round does all that can be done without sleeping, and leaves behind what to be woken by. What is to wake us is
+//! always set up *before* the look that finds nothing to do, so nothing that happens in between is missed.
 
+use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::claimant::Claimant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::LockFolder;
-use crate::sys::Bell;
+use crate::queue::{self, Predecessor, Standing, View};
+use crate::survey::Rival;
+use crate::sys::{Bell, FileId, FolderWatch, Source};
+
+/// Where the kernel doesn't tell, a waiter looks again after a random, growing pause between these.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Where it does tell, a waiter looks all the same, this often; for what no event tells: that the first in line doesn't come
+/// forward although the lock is free (it is stopped, say), or that the folder was moved.
+const LOOK: Duration = Duration::from_secs(1);
+/// That it doesn't come forward must be seen twice, this long apart.
+const SECOND_LOOK: Duration = Duration::from_millis(100);
+/// For each pair of waiters, so that all their looks together (each reads the line) keep below a few percent of one CPU.
+const LOOK_PER_PAIR: Duration = Duration::from_micros(10);
 
 /// Whether a thread waits on this handle, and how to wake it.
 #[derive(Default)]
@@ -24,7 +44,7 @@ impl Waiter {
     pub fn cancel(&self) {
         let was = self.state.compare_exchange(WAITING, CANCELLED, Ordering::SeqCst, Ordering::SeqCst);
         if was.is_ok() {
-            // No bell yet: whoever hangs it looks at the state before sleeping.
+            // A wait begins only after its bell is hung.
             if let Some(bell) = self.bell.get() {
                 bell.ring();
             }
@@ -46,44 +66,224 @@ impl Waiter {
 
 /// Waits until the lock is had, the time is over, or somebody cancels. The caller has the turn.
 pub(crate) fn wait(folder: &LockFolder, timeout: Option<Duration>) -> Result<()> {
+    if timeout == Some(Duration::ZERO) {
+        return folder.claimant().lock().map_err(|e| match e.kind() {
+            ErrorKind::Busy => e.into_kind(ErrorKind::Timeout),
+            _ => e,
+        });
+    }
     let waiter = &folder.waiter;
+    let bell = waiter.bell()?;
     waiter.state.store(WAITING, Ordering::SeqCst);
-    let waited = wait_by_looking(folder, timeout);
+    let waited = wait_in_line(folder, bell, timeout);
     // From here on `cancel` finds no wait, so a later one is safe from it.
-    if waiter.state.swap(IDLE, Ordering::SeqCst) != CANCELLED {
-        return waited;
+    let cancelled = waiter.state.swap(IDLE, Ordering::SeqCst) == CANCELLED;
+    if waited.is_ok() && !cancelled {
+        return Ok(());
     }
-    if waited.is_ok() {
-        folder.claimant().unlock()?; // whoever cancelled was told that it is cancelled
+    let mut claimant = folder.claimant();
+    match waited {
+        Ok(()) => {
+            claimant.unlock()?; // whoever cancelled was told that it is cancelled
+            Err(Error::fixed(ErrorKind::Cancelled, "just when it got the lock, which was given back"))
+        }
+        Err(e) => {
+            claimant.leave_line();
+            let out_of_time = e.kind() == ErrorKind::Timeout;
+            Err(if cancelled && out_of_time { e.into_kind(ErrorKind::Cancelled) } else { e })
+        }
     }
-    Err(Error::fixed(ErrorKind::Cancelled, "somebody called for it"))
 }
 
-/// Looks again and again, with pauses that grow and vary by chance, so that waiters don't march in step.
-fn wait_by_looking(folder: &LockFolder, timeout: Option<Duration>) -> Result<()> {
+fn wait_in_line(folder: &LockFolder, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
     let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut pause = SHORTEST_PAUSE;
+    if folder.claimant().lock_unless_line()? {
+        return Ok(());
+    }
+    let mut watch = Watch::new(folder.claimant().chance());
     loop {
-        let busy = match folder.claimant().lock() {
-            Err(e) if e.kind() == ErrorKind::Busy => e,
-            done => return done,
-        };
+        if folder.claimant().advance(&mut watch)? {
+            return Ok(());
+        }
+        let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
         if folder.waiter.is_cancelled() {
-            return Err(busy.into_kind(ErrorKind::Cancelled));
+            return Err(folder.claimant().why_not_yet().into_kind(ErrorKind::Cancelled));
         }
-        let left = match end {
-            None => Duration::MAX,
-            Some(end) => end.saturating_duration_since(Instant::now()),
-        };
         if left.is_zero() {
-            return Err(busy.into_kind(ErrorKind::Timeout));
+            return Err(folder.claimant().why_not_yet().into_kind(ErrorKind::Timeout));
         }
-        let chance = folder.claimant().chance();
-        folder.waiter.bell()?.sleep(pause.mul_f64(0.5 + 0.5 * chance).min(left));
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        let pause = watch.pause(folder.claimant().chance());
+        bell.sleep(&watch.sources(), pause.min(left));
     }
 }
 
-/// Where the kernel can't tell, a waiter looks no more often than this, and no more seldom than that.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// What a waiter is to be woken by, and what it remembers from one round to the next.
+struct Watch {
+    /// The folder, once we were the first in line and the lock wasn't free.
+    folder: Option<(FileId, FolderWatch)>,
+    /// Whom we wait for as the first in line.
+    holder: Option<Arc<Rival>>,
+    /// Whom we wait for otherwise.
+    ahead: Option<Predecessor>,
+    /// What we saw of the line.
+    view: View,
+    next_look: Instant,
+    /// The first in line at the last look, if the lock was free.
+    no_show: Option<CString>,
+    polled: Duration,
+}
+
+impl Watch {
+    fn new(chance: f64) -> Watch {
+        Watch {
+            folder: None,
+            holder: None,
+            ahead: None,
+            view: View::default(),
+            next_look: Instant::now() + out_of_step(LOOK, chance),
+            no_show: None,
+            polled: SHORTEST_PAUSE,
+        }
+    }
+
+    /// The ticket before ours, if there was none before that.
+    fn predecessor_if_first(&self) -> Option<&CStr> {
+        self.view.predecessor.as_deref().filter(|_| self.view.ahead == 1)
+    }
+
+    fn sources(&self) -> Vec<Source<'_>> {
+        let sources = match &self.ahead {
+            Some(ahead) => ahead.sources(),
+            None => [
+                self.folder.as_ref().map(|(_, news)| news.source()),
+                self.holder.as_ref().and_then(|holder| holder.pulse.source()),
+            ],
+        };
+        sources.into_iter().flatten().collect()
+    }
+
+    /// Whether the kernel tells all that matters: that the one we wait for lets go, and that it dies.
+    fn is_told(&self) -> bool {
+        match &self.ahead {
+            Some(ahead) => ahead.is_told(),
+            None => self.folder.is_some() && self.holder.as_ref().is_some_and(|holder| holder.pulse.source().is_some()),
+        }
+    }
+
+    /// How long to sleep at most. `chance` is from 0 to 1.
+    fn pause(&mut self, chance: f64) -> Duration {
+        let until_look = self.next_look.saturating_duration_since(Instant::now());
+        if self.is_told() {
+            self.polled = SHORTEST_PAUSE;
+            return until_look;
+        }
+        let pause = self.polled;
+        self.polled = (pause * 2).min(LONGEST_PAUSE);
+        pause.mul_f64(0.5 + 0.5 * chance).min(until_look)
+    }
+
+    /// True, once, when it is time for a look at what no event tells.
+    fn look_is_due(&mut self, chance: f64) -> bool {
+        let now = Instant::now();
+        if now < self.next_look {
+            return false;
+        }
+        let pairs = u32::try_from(self.view.length.saturating_mul(self.view.length)).unwrap_or(u32::MAX);
+        self.next_look = now + out_of_step(LOOK + LOOK_PER_PAIR.saturating_mul(pairs), chance);
+        true
+    }
+}
+
+/// Waiters that came at once shall not march in step.
+fn out_of_step(pause: Duration, chance: f64) -> Duration {
+    pause.mul_f64(0.75 + 0.5 * chance)
+}
+
+impl Claimant {
+    /// Takes the lock if it is free and nobody waits for it. One cheap look more than `lock`.
+    fn lock_unless_line(&mut self) -> Result<bool> {
+        if queue::is_formed(self.dir()) {
+            return Ok(false);
+        }
+        self.lock_if_free()
+    }
+
+    fn lock_if_free(&mut self) -> Result<bool> {
+        match self.lock() {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == ErrorKind::Busy => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// One round of waiting. True: we hold the lock. False: `watch` is set up for whatever comes next.
+    fn advance(&mut self, watch: &mut Watch) -> Result<bool> {
+        loop {
+            self.find_folder()?;
+            match self.stand_in_line()? {
+                Standing::Nowhere => {
+                    (watch.ahead, watch.holder, watch.folder) = (None, None, None);
+                    return self.lock_if_free(); // without a line it's anybody's
+                }
+                // The common hand-over: there was one before us, and it left. No need to read the line again.
+                Standing::Stood if watch.predecessor_if_first().is_some_and(|ticket| !self.is_in_line(ticket)) => {
+                    watch.view = View::default();
+                }
+                Standing::Stood | Standing::Joined => watch.view = self.view()?,
+            }
+            let Some(predecessor) = &watch.view.predecessor else {
+                watch.ahead = None;
+                return self.lock_as_first(watch);
+            };
+            watch.ahead = self.watch_predecessor(predecessor, watch.ahead.take())?;
+            if watch.ahead.is_none() {
+                continue; // it is gone: who is before us now?
+            }
+            if !self.forfeit_no_show(watch)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Bids by the ordinary protocol. False: there is a holder, and we are about to be told of what it does.
+    fn lock_as_first(&mut self, watch: &mut Watch) -> Result<bool> {
+        let chance = self.chance();
+        watch.look_is_due(chance);
+        watch.folder.take_if(|(id, _)| *id != self.folder_id());
+        if let Some((_, news)) = &watch.folder {
+            news.reset();
+        }
+        if self.lock_if_free()? {
+            return Ok(true);
+        }
+        if watch.folder.is_none() {
+            // Only now: whoever comes to an unlocked folder, as by a hand-over, needs none.
+            watch.folder = FolderWatch::new(self.dir()).ok().map(|news| (self.folder_id(), news));
+            if watch.folder.is_some() && self.lock_if_free()? {
+                return Ok(true);
+            }
+        }
+        watch.holder = self.last_rival();
+        Ok(false)
+    }
+
+    /// Nobody waits for ever for a claimant that can't or won't use its turn. True: the first in line lost its place; if it
+    /// comes back, it takes its ticket again.
+    fn forfeit_no_show(&mut self, watch: &mut Watch) -> Result<bool> {
+        let chance = self.chance();
+        if !watch.look_is_due(chance) {
+            return Ok(false);
+        }
+        if self.check(None)?.rival.is_some() {
+            watch.no_show = None;
+            return Ok(false);
+        }
+        if watch.no_show.is_some() && watch.no_show == watch.view.first {
+            watch.no_show.take().iter().for_each(|first| self.discard_ticket(first));
+            return Ok(true);
+        }
+        watch.no_show.clone_from(&watch.view.first);
+        watch.next_look = Instant::now() + SECOND_LOOK;
+        Ok(false)
+    }
+}

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{pidfd_open, test_kill_process, Pid, PidfdFlags};
 use rustix::time::{clock_gettime, ClockId};
 
-use super::{Dir, Filesystem};
+use super::{Dir, Filesystem, Source};
 
 // ---- this process ----
 
@@ -278,10 +278,8 @@ impl Exit {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         matches!(poll(&mut fds, Some(&now)), Ok(n) if n > 0)
     }
-}
 
-impl AsFd for Exit {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+    pub fn source(&self) -> Source<'_> {
         self.pidfd.as_fd()
     }
 }

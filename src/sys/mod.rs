@@ -1,10 +1,15 @@
 //! All that differs by platform, and every system call, behind one small interface. Nothing here knows the protocol.
 //!
-//! `unix` holds what POSIX gives: folders, links, locks on files, `poll`. `linux` holds what only Linux has: the identity
-//! of processes (`/proc`), pidfds, directory listings without a copy, filesystem types.
+//! `unix` holds what POSIX gives: folders, links, locks on files. `linux` holds what only Linux has: the identity of
+//! processes (`/proc`), pidfds, filesystem types. `events` is how a thread sleeps until something happens.
 
 mod unix;
-pub(crate) use unix::{fill_random, Bell, Claimed, Dir, FileId, Opened, Small};
+pub(crate) use unix::{fill_random, Claimed, Dir, FileId, Opened, Small};
+
+#[cfg(target_os = "linux")]
+mod events;
+#[cfg(target_os = "linux")]
+pub(crate) use events::{Beacon, BeaconWatch, Bell, FolderWatch, Source};
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -4,7 +4,6 @@ use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir, SeekFrom, CWD};
@@ -287,6 +286,11 @@ impl Dir {
         }
     }
 
+    /// Something has this name, as far as we can see.
+    pub fn has(&self, name: &CStr) -> bool {
+        matches!(self.file_id(name), Ok(Some(_)))
+    }
+
     /// Makes an empty file that survives power loss. False: the name is taken.
     pub fn create_durably(&self, name: &CStr) -> io::Result<bool> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -306,32 +310,6 @@ impl Dir {
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-}
-
-/// Wakes a thread that waits. Ringing is async-signal-safe: one write(2) to an eventfd, and `errno` is left alone.
-pub(crate) struct Bell {
-    fd: OwnedFd,
-}
-
-impl Bell {
-    pub fn new() -> io::Result<Bell> {
-        use rustix::event::{eventfd, EventfdFlags};
-        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Bell { fd })
-    }
-
-    pub fn ring(&self) {
-        // It can fail only where it rings already.
-        let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
-    }
-
-    /// Sleeps until the bell rings or the time is over, and silences it.
-    pub fn sleep(&self, time: Duration) {
-        use rustix::event::{poll, PollFd, PollFlags, Timespec};
-        let timeout = Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ };
-        let _ = poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&timeout));
-        let _ = rustix::io::read(&self.fd, &mut [0u8; 8]);
     }
 }
 

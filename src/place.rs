@@ -1,0 +1,55 @@
+//! The folder at the path: which one it is now, whether it is private, and what its filesystem is good for.
+
+use std::io;
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::folder::Options;
+use crate::sys::{self, Dir, FileId, Filesystem};
+
+/// The folder that was at the path when we last looked.
+pub(crate) struct Place {
+    pub dir: Dir,
+    pub id: FileId,
+    pub on: Filesystem,
+}
+
+impl Place {
+    pub fn open(path: &Path, options: Options) -> Result<Place> {
+        let dir = Dir::open(path).map_err(|e| Error::io("open the lock folder", path, e))?;
+        let stat = dir.stat().map_err(|e| Error::io("look at the lock folder", path, e))?;
+        if options.private && !stat.is_private() {
+            let text = format!(
+                "the lock folder {} is not private: it belongs to user {} and has mode {:04o}",
+                path.display(),
+                stat.owner,
+                stat.mode
+            );
+            return Err(Error::new(ErrorKind::Unsafe, text));
+        }
+        let on = sys::filesystem(&dir);
+        let on = match on.map_err(|e| Error::io("tell the filesystem of", path, e))? {
+            Ok(on) => on,
+            Err(_) if options.trust_filesystem => Filesystem::Trusted,
+            Err(kind) => {
+                let text = format!(
+                    "the lock folder {} is on a filesystem ({kind}) of which it is not known that a listing shows every \
+                     bid that was there when it began; if all claimants use this one mount, or its caches are off, \
+                     LF_OPEN_TRUST_FILESYSTEM says so",
+                    path.display()
+                );
+                return Err(Error::new(ErrorKind::Unsupported, text));
+            }
+        };
+        Ok(Place { dir, id: stat.id, on })
+    }
+
+    /// Makes the folder itself survive power loss.
+    pub fn sync(&self, path: &Path) -> io::Result<()> {
+        self.dir.sync()?;
+        match path.parent().map(Dir::open) {
+            Some(Ok(parent)) => parent.sync(),
+            _ => Ok(()), // not ours to open, so not ours to have made
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! The line of those who wait: one ticket each, in `.lockfolder/queue/`.
+//!
+//! A ticket's name is 32 hexadecimal digits: when its owner came (Unix nanoseconds), then its owner's [`ClaimId`]. So the names
+//! sort by arrival, and the claim, one folder up, says who waits, and is judged like a bid. The file is a link of the
+//! claimant's [`Beacon`], which goes out when its owner leaves the line or dies: so each tells the next, and nobody else. A
+//! ticket stays until its owner gives the lock back, so one hand-over wakes one waiter.
+//!
+//! Nobody's safety depends on tickets: a lost or forged one costs time, never exclusion.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::sync::Arc;
+
+use crate::claim::{self, Claim, ClaimId};
+use crate::claimant::Claimant;
+use crate::error::{Error, ErrorKind, Result};
+use crate::liveness::Verdict;
+use crate::survey::Rival;
+use crate::sys::{self, Beacon, BeaconWatch, Dir, Source};
+
+const QUEUE: &CStr = c"queue";
+/// From the lock folder.
+const QUEUE_PATH: &CStr = c".lockfolder/queue";
+
+/// Whether there is a line. The folder is made when a line forms and removed when it has gone, so this is one cheap look.
+pub(crate) fn is_formed(folder: &Dir) -> bool {
+    folder.has(QUEUE_PATH)
+}
+
+/// What a claimant needs to stand in line, made once for each claim.
+pub(crate) struct Line {
+    hidden: Arc<Dir>,
+    claim: ClaimId,
+    queue: Dir,
+    ticket: Option<Ticket>,
+    /// Who was before us the last time: in a busy line it often is again.
+    known: Option<(ClaimId, Arc<Rival>)>,
+    /// False in a forked child: the files are the parent's.
+    ours: bool,
+}
+
+struct Ticket {
+    arrival: u64,
+    name: CString,
+    beacon: Beacon,
+}
+
+/// Whether we have a ticket.
+pub(crate) enum Standing {
+    /// We had one.
+    Stood,
+    /// We have one now.
+    Joined,
+    /// There is none to be had here (other hosts could not be told of it, the filesystem has no FIFOs or links, the disk is
+    /// full), so we try without.
+    Nowhere,
+}
+
+/// What is in the line before us.
+#[derive(Default)]
+pub(crate) struct View {
+    /// The first in line, if it is not us.
+    pub first: Option<CString>,
+    /// The one right before us.
+    pub predecessor: Option<CString>,
+    /// How many are before us.
+    pub ahead: usize,
+    /// How many there are in all.
+    pub length: usize,
+}
+
+/// The one before us in line, and how we are told what becomes of it.
+pub(crate) struct Predecessor {
+    ticket: CString,
+    owner: Arc<Rival>,
+    /// `None`: it can't be watched, or it tells nothing more.
+    beacon: Option<BeaconWatch>,
+}
+
+impl Line {
+    fn open(claim: &Claim) -> io::Result<Line> {
+        let hidden = Arc::clone(claim.hidden());
+        let queue = claim::open_shared(&hidden, QUEUE)?;
+        Ok(Line { hidden, claim: claim.id(), queue, ticket: None, known: None, ours: true })
+    }
+
+    /// Joins the line, behind all who arrived before.
+    fn join(&mut self, arrival: u64) -> io::Result<()> {
+        let joined = self.try_join(arrival);
+        if joined.is_err() {
+            let _ = self.hidden.remove_dir(QUEUE); // or it would look as if there was a line; fails while somebody is in it
+        }
+        joined
+    }
+
+    fn try_join(&mut self, arrival: u64) -> io::Result<()> {
+        let name = ticket_name(arrival, self.claim);
+        let beacons = claim::beacons_of(&self.claim.file());
+        let (file, beacon) = self.hidden.light_beacon(&beacons)?;
+        // The last in line, who leaves, removes the folder. Not many times in a row while we come.
+        for _ in 0..100 {
+            match self.hidden.link(file, &self.queue, &name) {
+                Ok(()) => {
+                    self.ticket = Some(Ticket { arrival, name, beacon });
+                    return Ok(());
+                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => match claim::open_shared(&self.hidden, QUEUE) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    queue => self.queue = queue?,
+                },
+                Err(e) => return Err(e),
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// Leaves the line, and so wakes the next.
+    pub fn leave(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            let _ = self.queue.unlink(&ticket.name); // first, so whoever is woken doesn't find it
+            ticket.beacon.put_out();
+            let _ = self.hidden.remove_dir(QUEUE); // fails while somebody is in it
+        }
+    }
+
+    fn is_in_line(&self) -> bool {
+        self.ticket.as_ref().is_some_and(|ticket| self.queue.has(&ticket.name))
+    }
+
+    fn view(&self) -> io::Result<View> {
+        let mut view = View::default();
+        let Some(Ticket { name: here, .. }) = &self.ticket else { return Ok(view) };
+        self.queue.list(false, |name, _| {
+            if claim_of(name).is_none() {
+                return;
+            }
+            view.length += 1;
+            if name < here.as_c_str() {
+                view.ahead += 1;
+                keep_if(&mut view.first, name, |kept| name < kept);
+                keep_if(&mut view.predecessor, name, |kept| name > kept);
+            }
+        })?;
+        Ok(view)
+    }
+
+    /// In a forked child: forgets the line without touching the parent's files.
+    pub fn abandon(mut self) {
+        self.ours = false;
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if self.ours {
+            self.leave();
+            for beacon in claim::beacons_of(&self.claim.file()) {
+                let _ = self.hidden.unlink(&beacon);
+            }
+        }
+    }
+}
+
+/// Few allocations, however long the line is.
+fn keep_if(kept: &mut Option<CString>, name: &CStr, better: impl Fn(&CStr) -> bool) {
+    if kept.as_deref().is_none_or(better) {
+        *kept = Some(name.to_owned());
+    }
+}
+
+fn ticket_name(arrival: u64, claim: ClaimId) -> CString {
+    CString::new(format!("{arrival:016x}{:016x}", claim.0)).expect("digits")
+}
+
+/// The claim of a ticket's owner; `None`: the name is no ticket's.
+fn claim_of(ticket: &CStr) -> Option<ClaimId> {
+    let name = ticket.to_str().ok().filter(|name| name.len() == 32)?;
+    u64::from_str_radix(name.get(16..)?, 16).ok().map(ClaimId)
+}
+
+/// Deletes the tickets whose owners are gone; `is_gone` judges a claim.
+pub(crate) fn sweep(hidden: &Dir, mut is_gone: impl FnMut(ClaimId) -> bool) {
+    let Ok(queue) = hidden.open_dir(QUEUE) else { return };
+    let mut tickets = Vec::new();
+    if queue.list(false, |name, _| tickets.push(name.to_owned())).is_ok() {
+        for ticket in tickets.iter().filter(|ticket| claim_of(ticket).is_some_and(&mut is_gone)) {
+            let _ = queue.unlink(ticket);
+        }
+    }
+    let _ = hidden.remove_dir(QUEUE); // fails while somebody is in it
+}
+
+/// What a claimant does with the line.
+impl Claimant {
+    /// Makes sure that we have a ticket.
+    pub(crate) fn stand_in_line(&mut self) -> Result<Standing> {
+        if !self.is_on_local_filesystem() {
+            return Ok(Standing::Nowhere);
+        }
+        self.renew_claim()?;
+        let claim = self.claim.as_ref().expect("renewed");
+        // Who lost its ticket on the way takes its old place again.
+        let lost = self.line.as_ref().and_then(|line| line.ticket.as_ref()).map(|ticket| ticket.arrival);
+        if self.line.as_ref().is_none_or(|line| line.claim != claim.id()) {
+            self.line = None; // first, so it leaves before it comes again
+            self.line = Line::open(claim).ok();
+        }
+        let Some(line) = &mut self.line else { return Ok(Standing::Nowhere) };
+        if line.is_in_line() {
+            return Ok(Standing::Stood);
+        }
+        let joined = line.join(lost.unwrap_or_else(sys::unix_nanos));
+        Ok(joined.map_or(Standing::Nowhere, |()| Standing::Joined))
+    }
+
+    pub(crate) fn is_in_line(&self, ticket: &CStr) -> bool {
+        self.line.as_ref().is_some_and(|line| line.queue.has(ticket))
+    }
+
+    /// What we see from our place in line.
+    pub(crate) fn view(&self) -> Result<View> {
+        let view = self.line.as_ref().map_or_else(|| Ok(View::default()), Line::view);
+        view.map_err(|e| Error::io("read the line of the waiting in", self.hidden_path(), e))
+    }
+
+    /// Watches the ticket before ours. `known` is what we watched so far. `None`: it is gone, or its owner is, and the ticket
+    /// with it.
+    pub(crate) fn watch_predecessor(
+        &mut self,
+        ticket: &CStr,
+        known: Option<Predecessor>,
+    ) -> Result<Option<Predecessor>> {
+        let Some(line) = &mut self.line else { return Ok(None) };
+        if let Some(known) = known.filter(|known| *known.ticket == *ticket && known.is_there()) {
+            return Ok(Some(known));
+        }
+        let beacon = line.queue.watch_beacon(ticket).ok().filter(BeaconWatch::is_lit);
+        // A ticket goes before its beacon does. So while it is there, what we opened is still to go out; without this look,
+        // it could have gone out, and even be lit for another ticket, while we were opening it.
+        if !line.queue.has(ticket) {
+            return Ok(None);
+        }
+        // First the watch, then the verdict: so what happens to the owner from now on, we are told.
+        let known = line.known.take().filter(|(claim, owner)| claim_of(ticket) == Some(*claim) && owner.pulse.beats());
+        let owner = match (known, claim_of(ticket)) {
+            (Some((_, owner)), _) => Some(owner),
+            (None, Some(claim)) => self.judge_claim(claim)?.map(Arc::new),
+            (None, None) => None,
+        };
+        let line = self.line.as_mut().expect("there above");
+        let Some(owner) = owner.filter(|owner| owner.verdict != Verdict::Stale) else {
+            line.queue.discard_beacon(ticket);
+            return Ok(None);
+        };
+        line.known = claim_of(ticket).map(|claim| (claim, Arc::clone(&owner)));
+        Ok(Some(Predecessor { ticket: ticket.to_owned(), owner, beacon }))
+    }
+
+    /// Takes the ticket of one who doesn't come forward out of the line.
+    pub(crate) fn discard_ticket(&self, ticket: &CStr) {
+        self.line.iter().for_each(|line| line.queue.discard_beacon(ticket));
+    }
+
+    pub(crate) fn leave_line(&mut self) {
+        self.line.iter_mut().for_each(Line::leave);
+    }
+
+    /// What keeps us from having the lock, for a person.
+    pub(crate) fn why_not_yet(&mut self) -> Error {
+        let rival = match self.check(None) {
+            Ok(check) => check.rival,
+            Err(e) => return e,
+        };
+        match rival {
+            Some(rival) => Error::busy(self.path(), &rival),
+            None => {
+                let ahead = self.view().map_or(0, |view| view.ahead);
+                let folder = self.path().display();
+                let text = format!("the lock folder {folder} is busy: {ahead} claimants are in line before us");
+                Error::new(ErrorKind::Busy, text)
+            }
+        }
+    }
+}
+
+impl Predecessor {
+    /// What wakes us when it leaves or dies.
+    pub fn sources(&self) -> [Option<Source<'_>>; 2] {
+        [self.beacon.as_ref().map(BeaconWatch::source), self.owner.pulse.source()]
+    }
+
+    /// Whether that is all that needs to be told. (The beacon also goes out when its owner dies.)
+    pub fn is_told(&self) -> bool {
+        self.beacon.is_some()
+    }
+
+    fn is_there(&self) -> bool {
+        self.beacon.as_ref().is_some_and(BeaconWatch::is_lit)
+            && self.owner.pulse.source().is_none_or(|_| self.owner.pulse.beats())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_sorts_by_arrival_and_names_its_claim() {
+        let (early, late) = (ticket_name(0xfff, ClaimId(u64::MAX)), ticket_name(0x1000, ClaimId(0)));
+        assert!(early < late);
+        assert_eq!(claim_of(&early), Some(ClaimId(u64::MAX)));
+        assert_eq!(claim_of(&late), Some(ClaimId(0)));
+    }
+
+    #[test]
+    fn other_names_are_no_tickets() {
+        for name in [
+            c"",
+            c"x.json",
+            c"0000000000001000",
+            c"000000000000100000000000000000000",
+            c"00000000000010000000000000000g00",
+        ] {
+            assert_eq!(claim_of(name), None, "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! How Linux tells a thread that something happened: a bell that others in its process ring, a beacon that goes out when its
+//! owner lets go of it or dies, a change in a folder. Each is a descriptor, and one `poll` waits for all of them.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{process_mark, Dir, ProcessMark};
+
+/// Something that can wake a sleeper.
+pub(crate) type Source<'a> = BorrowedFd<'a>;
+
+/// Wakes a thread that waits. Ringing is async-signal-safe: one write(2) to an eventfd, and `errno` is left alone.
+pub(crate) struct Bell {
+    fd: OwnedFd,
+}
+
+impl Bell {
+    pub fn new() -> io::Result<Bell> {
+        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Bell { fd })
+    }
+
+    pub fn ring(&self) {
+        // It can fail only where it rings already.
+        let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
+    }
+
+    /// Sleeps until the bell rings, another source wakes us, or the time (on the monotonic clock) is over; a signal may
+    /// wake us too. Silences the bell.
+    pub fn sleep(&self, others: &[Source<'_>], time: Duration) {
+        let mut fds: Vec<_> = others.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        fds.push(PollFd::new(&self.fd, PollFlags::IN));
+        // No timeout at all where the time is more than the kernel can count.
+        let timeout = i64::try_from(time.as_secs()).ok();
+        let timeout = timeout.map(|secs| Timespec { tv_sec: secs as _, tv_nsec: time.subsec_nanos() as _ });
+        if poll(&mut fds, timeout.as_ref()).is_ok() && fds.last().is_some_and(|bell| !bell.revents().is_empty()) {
+            let _ = rustix::io::read(&self.fd, &mut [0u8; 8]);
+        }
+    }
+}
+
+/// A FIFO that its owner keeps open. The kernel tells everybody who watches it when the owner puts it out or dies, whatever PID
+/// namespace they are in; and unlike inotify instances, FIFOs are not rationed.
+pub(crate) struct Beacon {
+    fd: OwnedFd,
+}
+
+impl Beacon {
+    /// Tells the watchers that it is over.
+    pub fn put_out(self) {
+        // Closing it tells them too, but not while a forked child keeps it open.
+        let _ = rustix::io::write(&self.fd, &[1]);
+    }
+}
+
+/// Watches somebody's beacon.
+pub(crate) struct BeaconWatch {
+    fd: OwnedFd,
+}
+
+impl BeaconWatch {
+    /// False: it went out, or nobody held it when the watch began. Once it is out it wakes everybody who sleeps by it, at
+    /// once; but one that was dark from the beginning never does.
+    pub fn is_lit(&self) -> bool {
+        let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // What is in it is not read, so that others see it too: the read only tells a writer (EAGAIN) from none (0).
+        poll(&mut fds, Some(&now)) == Ok(0) && rustix::io::read(&self.fd, &mut [0u8; 1]) == Err(Errno::AGAIN)
+    }
+
+    pub fn source(&self) -> Source<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Dir {
+    /// Lights one of these beacons, and says which: one that nobody watches any more from the last time, for such a one
+    /// would miss that it had gone out. Makes what is missing.
+    pub fn light_beacon<'a>(&self, names: &'a [CString]) -> io::Result<(&'a CStr, Beacon)> {
+        for name in names {
+            match self.open_fifo(name, OFlags::WRONLY) {
+                Ok(_) => continue,
+                Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => {} // nobody has it open
+                Err(e) if e.kind() == io::ErrorKind::NotFound => self.make_fifo(name)?,
+                Err(e) => return Err(e),
+            }
+            return self.open_beacon(name);
+        }
+        let name = names.first().ok_or(io::ErrorKind::InvalidInput)?;
+        self.unlink(name)?;
+        self.make_fifo(name)?;
+        self.open_beacon(name)
+    }
+
+    fn open_beacon<'a>(&self, name: &'a CStr) -> io::Result<(&'a CStr, Beacon)> {
+        // For reading too: so the open doesn't wait for a reader, and a write finds one (no SIGPIPE).
+        Ok((name, Beacon { fd: self.open_fifo(name, OFlags::RDWR)? }))
+    }
+
+    fn make_fifo(&self, name: &CStr) -> io::Result<()> {
+        // Whoever may use the folder may watch it, and put it out for an owner that doesn't respond; whatever the umask.
+        let mode = Mode::from_raw_mode(self.stat()?.mode & 0o666 | 0o644);
+        fs::mknodat(self.fd(), name, FileType::Fifo, mode, 0)?;
+        let set = fs::chmodat(self.fd(), name, mode, AtFlags::empty());
+        set.or_else(|e| self.unlink(name).and(Err(e.into())))
+    }
+
+    /// Watches somebody's beacon. Whether it is lit is another question.
+    pub fn watch_beacon(&self, name: &CStr) -> io::Result<BeaconWatch> {
+        Ok(BeaconWatch { fd: self.open_fifo(name, OFlags::RDONLY)? })
+    }
+
+    /// Removes somebody else's beacon, and puts it out if we may.
+    pub fn discard_beacon(&self, name: &CStr) {
+        let fd = self.open_fifo(name, OFlags::WRONLY);
+        let _ = self.unlink(name); // first, so whoever is woken doesn't find it
+        if let Ok(fd) = fd {
+            Beacon { fd }.put_out();
+        }
+    }
+
+    /// Never waits, and never goes through a link.
+    fn open_fifo(&self, name: &CStr, how: OFlags) -> io::Result<OwnedFd> {
+        let flags = how | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::io::retry_on_intr(|| fs::openat(self.fd(), name, flags, Mode::empty()))?;
+        match FileType::from_raw_mode(fs::fstat(&fd)?.st_mode) {
+            FileType::Fifo => Ok(fd),
+            _ => Err(io::ErrorKind::InvalidData.into()), // and a write to it would be an act
+        }
+    }
+
+    /// Removes an empty folder in this one.
+    pub fn remove_dir(&self, name: &CStr) -> io::Result<()> {
+        Ok(fs::unlinkat(self.fd(), name, AtFlags::REMOVEDIR)?)
+    }
+}
+
+/// Tells when something leaves a folder, or the folder itself goes: inotify(7).
+pub(crate) struct FolderWatch {
+    instance: Option<Instance>,
+    watch: i32,
+}
+
+struct Instance {
+    fd: OwnedFd,
+    of: ProcessMark,
+}
+
+/// Closing an inotify instance takes the kernel milliseconds (it waits for all CPUs), so a few are kept for the next wait.
+static SPARE: Mutex<Vec<Instance>> = Mutex::new(Vec::new());
+const SPARES: usize = 4;
+
+impl FolderWatch {
+    /// Fails where a limit is used up (`max_user_instances`), or the system has no inotify.
+    pub fn new(dir: &Dir) -> io::Result<FolderWatch> {
+        // By its descriptor, so it is the folder that we opened, wherever it is by now.
+        let path = format!("/proc/self/fd/{}", dir.fd().as_raw_fd());
+        let leaving = WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+        let instance = Instance::take()?;
+        let watch = inotify::add_watch(&instance.fd, path, leaving)?;
+        Ok(FolderWatch { instance: Some(instance), watch })
+    }
+
+    /// Forgets what happened so far: from now on only news wakes.
+    pub fn reset(&self) {
+        self.instance.iter().for_each(Instance::drain);
+    }
+
+    pub fn source(&self) -> Source<'_> {
+        self.instance.as_ref().expect("there until it is dropped").fd.as_fd()
+    }
+}
+
+impl Drop for FolderWatch {
+    fn drop(&mut self) {
+        let Some(instance) = self.instance.take() else { return };
+        let Ok(mut spare) = SPARE.try_lock() else { return };
+        if spare.len() < SPARES && instance.is_ours() {
+            // It fails if the folder is gone, and its watch with it.
+            let _ = inotify::remove_watch(&instance.fd, self.watch);
+            instance.drain();
+            spare.push(instance);
+        }
+    }
+}
+
+impl Instance {
+    fn take() -> io::Result<Instance> {
+        // Not `lock`: in a forked child it may be held for ever by a thread that was not forked.
+        if let Ok(mut spare) = SPARE.try_lock() {
+            // A forked child has inherited its parent's; what one reads the other misses.
+            spare.retain(Instance::is_ours);
+            if let Some(instance) = spare.pop() {
+                return Ok(instance);
+            }
+        }
+        let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        Ok(Instance { fd, of: process_mark() })
+    }
+
+    fn is_ours(&self) -> bool {
+        self.of == process_mark()
+    }
+
+    fn drain(&self) {
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
+        while matches!(rustix::io::read(&self.fd, &mut buffer), Ok((read, _)) if !read.is_empty()) {}
+    }
+}
