@@ -1,0 +1,115 @@
+//! C and C++ programs that know the contract and the header alone: in every standard that is promised, by two compilers,
+//! under the sanitizers and under valgrind.
+
+mod c;
+
+use std::path::Path;
+use std::process::Command;
+
+use c::{compile, guarded, need, output, unexplained, Link, Program, Scratch, STRICT};
+
+const SANITIZE: [&str; 3] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"];
+
+/// Compiler and standard.
+const DIALECTS: [&[&str]; 6] = [
+    &["gcc", "-std=c99"],
+    &["gcc", "-std=c11"],
+    &["g++", "-x", "c++", "-std=c++17"],
+    &["clang", "-std=c99"],
+    &["clang", "-std=c11"],
+    &["clang++", "-x", "c++", "-std=c++17"],
+];
+
+fn dialects() -> impl Iterator<Item = &'static [&'static str]> {
+    let clang = need("clang", &[]) && need("clang++", &["clang"]);
+    DIALECTS.into_iter().filter(move |how| clang || !how[0].starts_with("clang"))
+}
+
+/// Runs `contract` in a folder that is not there yet.
+fn keeps_the_contract(program: &mut Command) {
+    let scratch = Scratch::new("contract");
+    let folder = scratch.join("lock");
+    let said = output(program.arg(&folder));
+    assert_eq!(said, "the contract is kept\n");
+    assert_eq!(unexplained(&folder), None);
+}
+
+/// Runs `stress`, so many rounds per claimant.
+fn withstands_stress(program: &mut Command, rounds: u32) {
+    let scratch = Scratch::new("stress");
+    let folder = scratch.join("lock");
+    let said = output(program.arg(&folder).arg(rounds.to_string()));
+    assert!(said.ends_with("no two were inside at once\n"), "{said}");
+    assert_eq!(unexplained(&folder), None);
+}
+
+#[test]
+fn the_header_stands_alone() {
+    let header = c::root().join("include/lockfolder.h");
+    for how in dialects() {
+        // In an otherwise empty translation unit, and twice.
+        let c_only: &[&str] = if how.contains(&"c++") { &[] } else { &["-Wstrict-prototypes"] };
+        let mut compiler = Command::new(how[0]);
+        compiler.args(&how[1..]).args(STRICT).args(c_only).args(["-fsyntax-only", "-include"]).arg(&header);
+        if !how.contains(&"c++") {
+            compiler.args(["-x", "c"]);
+        }
+        output(compiler.arg("-include").arg(&header).arg("/dev/null"));
+    }
+}
+
+#[test]
+fn the_contract_in_every_dialect() {
+    for how in dialects() {
+        for link in [Link::Shared, Link::Static] {
+            let program = Program(compile("contract.c", how, link));
+            keeps_the_contract(&mut guarded(&program.0));
+        }
+    }
+}
+
+#[test]
+fn the_contract_and_stress_under_sanitizers() {
+    for link in [Link::Shared, Link::Static] {
+        let how = [&["gcc", "-std=c11", "-O1"], SANITIZE.as_slice()].concat();
+        let contract = Program(compile("contract.c", &how, link));
+        keeps_the_contract(&mut sanitized(&contract.0));
+        let stress = Program(compile("stress.c", &how, link));
+        withstands_stress(&mut sanitized(&stress.0), 300);
+    }
+}
+
+fn sanitized(program: &Path) -> Command {
+    let mut command = guarded(program);
+    command.env("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1:abort_on_error=0");
+    command.env("UBSAN_OPTIONS", "print_stacktrace=1");
+    command
+}
+
+#[test]
+fn the_contract_and_stress_under_valgrind() {
+    if !need("valgrind", &[]) {
+        return;
+    }
+    for link in [Link::Shared, Link::Static] {
+        let contract = Program(compile("contract.c", &["gcc", "-std=c11", "-O1"], link));
+        keeps_the_contract(&mut memcheck(&contract.0));
+        let stress = Program(compile("stress.c", &["gcc", "-std=c11", "-O1"], link));
+        withstands_stress(&mut memcheck(&stress.0), 30);
+    }
+}
+
+fn memcheck(program: &Path) -> Command {
+    let mut command = guarded("valgrind");
+    command.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--show-leak-kinds=definite,possible"]);
+    command.args(["--errors-for-leak-kinds=definite,possible", "--fair-sched=yes"]).arg(program);
+    command
+}
+
+#[test]
+fn the_stress_at_full_speed() {
+    for link in [Link::Shared, Link::Static] {
+        let program = Program(compile("stress.c", &["gcc", "-std=c11", "-O2"], link));
+        withstands_stress(&mut guarded(&program.0), 1000);
+    }
+}
