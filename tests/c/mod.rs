@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test program uses some of it
 
+pub mod trace;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;

@@ -1,0 +1,209 @@
+/* One claimant's whole life, step by step, for a tracer that kills it, stops it, or lets a system call fail.
+ *
+ *     sequence FOLDER alone            the folder is free; dead claimants' bids lie in it when it is locked
+ *     sequence FOLDER contended MS     somebody else holds: lf_lock, then lf_lock_wait for MS milliseconds
+ *
+ * Each call of the library stands between two marks, writes to the descriptor -1, that tell the tracer which calls to count.
+ * Each prints a line: `result STEP STATUS CODE BIDS MESSAGE`, where BIDS are the bids in the folder now, or `-`. A step
+ * that failed is tried once more, as STEP+. At the end: `fds BEFORE AFTER`.
+ */
+#define _DEFAULT_SOURCE 1
+
+#include <lockfolder.h>
+
+#include <dirent.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static lf_folder *folder;
+static const char *path;
+static int64_t wait_ms = -1;
+static uint64_t token;
+
+static void mark(const char *step) {
+    ssize_t ignored = write(-1, step, strlen(step));
+    (void)ignored;
+}
+
+static int is_bid(const char *name) {
+    size_t length = strlen(name);
+    return length > 5 && strcmp(name + length - 5, ".json") == 0;
+}
+
+static void print_bids(void) {
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    int count = 0;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (is_bid(entry->d_name)) {
+            printf("%s%s", count++ > 0 ? "," : "", entry->d_name);
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    if (count == 0) {
+        printf("-");
+    }
+}
+
+static lf_status step_open(void) { return lf_open(path, LF_OPEN_DEFAULT, &folder); }
+static lf_status step_lock(void) { return lf_lock(folder); }
+static lf_status step_wait(void) { return lf_lock_wait(folder, wait_ms); }
+static lf_status step_holds(void) { return lf_holds(folder); }
+static lf_status step_unlock(void) { return lf_unlock(folder); }
+static lf_status step_reap(void) { return lf_reap_stale(folder, NULL); }
+
+static lf_status step_fence(void) {
+    uint64_t next = 0;
+    lf_status status = lf_fence(folder, &next);
+    if (status == LF_OK) {
+        if (next <= token) {
+            fprintf(stderr, "a fencing token that does not grow\n");
+            abort();
+        }
+        token = next;
+    }
+    return status;
+}
+
+static lf_status step_in_use(void) {
+    bool in_use;
+    return lf_in_use(folder, &in_use);
+}
+
+static lf_status step_bids(void) {
+    lf_bid_list *list;
+    lf_status status = lf_bids(folder, &list);
+    lf_bid_list_free(list);
+    return status;
+}
+
+static lf_status once(const char *name, lf_status (*step)(void)) {
+    char message[2048] = "";
+    mark(name);
+    lf_status status = step();
+    mark("");
+    if (status != LF_OK) {
+        lf_error_message(folder, message, sizeof message);
+    }
+    printf("result %s %s %d ", name, lf_status_name(status), status == LF_OK ? 0 : lf_error_code(folder));
+    print_bids();
+    printf(" %s\n", message);
+    if (strncmp(name, "fence", 5) == 0 && status == LF_OK) {
+        printf("token %llu\n", (unsigned long long)token);
+    }
+    return status;
+}
+
+static lf_status run(const char *name, lf_status (*step)(void)) {
+    char again[32];
+    lf_status status = once(name, step);
+    if (status == LF_OK) {
+        return status;
+    }
+    snprintf(again, sizeof again, "%s+", name);
+    return once(again, step);
+}
+
+static void put(const char *where, const char *name, const char *content) {
+    char file_path[4096];
+    snprintf(file_path, sizeof file_path, "%s/%s%s", path, where, name);
+    FILE *file = fopen(file_path, "w");
+    if (file == NULL || fputs(content, file) < 0 || fclose(file) != 0) {
+        perror(file_path);
+        abort();
+    }
+}
+
+/* Puts dead claimants' bids there: a Python peer's and, where there is a sub-folder for its claim, one of ours. */
+static void plant(int with_a_claim) {
+    char bid[512], boot[64] = "", from[4096], to[4096], own[256];
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    snprintf(bid, sizeof bid, "{\"PID\": %ld, \"CREATED\": 1000000000}", (long)child);
+    put("", "11111111-1111-4111-8111-111111111111.json", bid);
+    if (!with_a_claim) {
+        return;
+    }
+    FILE *id = fopen("/proc/sys/kernel/random/boot_id", "r");
+    if (id == NULL || fscanf(id, "%63s", boot) != 1) {
+        abort();
+    }
+    fclose(id);
+    ssize_t length = readlink("/proc/self/ns/pid", own, sizeof own - 1);
+    own[length < 0 ? 0 : length] = 0;
+    snprintf(bid, sizeof bid, "{\"PID\": %ld, \"CREATED\": 1000000000, \"START\": 1, \"BOOT\": \"%s\", \"PIDNS\": %s}\n",
+             (long)child, boot, strtok(own, "pid:[]"));
+    put(".lockfolder/", "01111111-1111-7111-8111-111111111111.json", bid);
+    snprintf(from, sizeof from, "%s/.lockfolder/01111111-1111-7111-8111-111111111111.json", path);
+    snprintf(to, sizeof to, "%s/01111111-1111-7111-8111-111111111112.json", path);
+    if (link(from, to) != 0) {
+        abort();
+    }
+}
+
+static int open_descriptors(void) {
+    DIR *dir = opendir("/proc/self/fd");
+    int count = 0;
+    while (readdir(dir) != NULL) {
+        count++;
+    }
+    closedir(dir);
+    return count;
+}
+
+int main(int count, char **arguments) {
+    if (count < 3) {
+        return 2;
+    }
+    path = arguments[1];
+    int contended = strcmp(arguments[2], "contended") == 0;
+    if (count > 3) {
+        wait_ms = atoll(arguments[3]);
+    }
+    /* So much memory in advance that malloc makes no system call between the marks. */
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    free(malloc(16 << 20));
+    setvbuf(stdout, NULL, _IOLBF, 1 << 16);
+
+    int before = open_descriptors();
+    if (run("open", step_open) != LF_OK) {
+        return 3;
+    }
+    if (contended) {
+        run("lock", step_lock);
+        run("wait", step_wait);
+        run("unlock", step_unlock);
+    } else {
+        plant(0);
+        run("lock", step_lock);
+        run("holds", step_holds);
+        run("fence", step_fence);
+        run("in_use", step_in_use);
+        run("bids", step_bids);
+        run("unlock", step_unlock);
+        plant(1);
+        run("wait", step_wait);
+        run("fence2", step_fence);
+        run("unlock2", step_unlock);
+        plant(1);
+        run("reap", step_reap);
+        run("lock3", step_lock);
+        run("unlock3", step_unlock);
+    }
+    mark("close");
+    lf_close(folder);
+    mark("");
+    printf("fds %d %d\n", before, open_descriptors());
+    return 0;
+}

@@ -1,0 +1,151 @@
+//! A claimant is killed, and stopped, at every system call that the library makes. How many there are, the runs say
+//! themselves: nothing here knows them.
+
+mod c;
+
+use std::path::Path;
+use std::time::Duration;
+
+use c::trace::{a_few_at_a_time, lock_folder, At, Call, Fate, Story, Tracer};
+use c::{unexplained, Scratch};
+use lockfolder::{ErrorKind, LockFolder, Options};
+
+fn open(folder: &Path) -> LockFolder {
+    LockFolder::open(folder, Options::default()).unwrap()
+}
+
+/// After a death: the next claimant gets the lock at the first try and a token that is larger than every one before, and
+/// after it nothing is left that has no explanation.
+fn is_as_if_nothing_had_been(folder: &Path, story: &Story, at: &str) {
+    let next = open(folder);
+    next.lock().unwrap_or_else(|e| panic!("after a death {at} the lock was not free: {e}\n{}", story.text));
+    let token = next.fence().unwrap();
+    assert!(token > story.token, "after a death {at} the token {token} came after {}", story.token);
+    next.unlock().unwrap();
+    next.reap_stale().unwrap();
+    drop(next);
+    assert_eq!(unexplained(folder), None, "after a death {at}");
+}
+
+/// Every call of an undisturbed run, and one more: the end.
+fn points(calls: &[Call]) -> Vec<(usize, String)> {
+    let named = calls.iter().map(|call| (call.number, format!("in lf_{} at {}", call.step, call.name)));
+    named.chain([(calls.len() + 1, "at the end".to_owned())]).collect()
+}
+
+#[test]
+fn killed_at_every_system_call_of_a_lonely_life() {
+    let tracer = Tracer::new();
+    let calls = tracer.calls(&lock_folder(&Scratch::new("kill")), &["alone"]);
+    let points = points(&calls);
+    a_few_at_a_time(&points, |(number, at)| {
+        let scratch = Scratch::new("kill");
+        let folder = lock_folder(&scratch);
+        let story = tracer.run(&folder, &["alone"], *number, Fate::Kill);
+        assert!(story.end == "killed 9" || *number > calls.len() && story.ended_well(), "{at}: {}", story.text);
+        is_as_if_nothing_had_been(&folder, &story, at);
+    });
+    println!("killed at {} system calls", calls.len());
+}
+
+#[test]
+fn killed_at_every_system_call_of_a_wait() {
+    let tracer = Tracer::new();
+    // A wait looks more or less often; so until there is no such call.
+    for number in 1.. {
+        let scratch = Scratch::new("kill-wait");
+        let folder = lock_folder(&scratch);
+        let holder = open(&folder);
+        holder.lock().unwrap();
+        let story = tracer.run(&folder, &["contended", "30"], number, Fate::Kill);
+        let at = format!("at call {number} of a wait");
+        holder.holds().unwrap_or_else(|e| panic!("{at}: {e}"));
+        drop(holder);
+        is_as_if_nothing_had_been(&folder, &story, &at);
+        if story.ended_well() {
+            assert!(number > 30, "{}", story.text);
+            println!("killed at {} system calls of a wait", number - 1);
+            return;
+        }
+    }
+}
+
+/// Between a lock that succeeded and the unlock.
+fn holds(step: &str) -> bool {
+    ["holds", "fence", "fence2", "in_use", "bids"].contains(&step)
+}
+
+fn locks(step: &str) -> bool {
+    ["lock", "wait", "lock3"].contains(&step.trim_end_matches('+'))
+}
+
+#[test]
+fn stopped_at_every_system_call_nobody_else_comes_in() {
+    let tracer = Tracer::new();
+    let scenario = ["alone", "50"];
+    let calls = tracer.calls(&lock_folder(&Scratch::new("stop")), &scenario);
+    a_few_at_a_time(&points(&calls), |(number, at)| {
+        let scratch = Scratch::new("stop");
+        let folder = lock_folder(&scratch);
+        let stopped = tracer.run_up_to(&folder, &scenario, *number, Duration::MAX);
+        let At::Stopped(step) = stopped.at.clone() else {
+            assert!(*number > calls.len());
+            return;
+        };
+        let rival = open(&folder);
+        let came_in = match rival.lock() {
+            Ok(()) => true,
+            Err(e) if e.kind() == ErrorKind::Busy => false,
+            Err(e) => panic!("a rival of one that stopped {at}: {e}"),
+        };
+        assert!(!(came_in && holds(&step)), "stopped {at} while it held, and a rival came in");
+        let before = stopped.story.outcomes.len();
+        // From here on the rival holds, if it came in, until the other has ended.
+        let story = stopped.go_on();
+        assert!(story.ended_well(), "stopped {at}: {}", story.text);
+        let mut later = story.outcomes[before..].iter();
+        if came_in {
+            rival.holds().unwrap_or_else(|e| panic!("stopped {at}: the rival's bid: {e}"));
+            let both = later.find(|outcome| locks(&outcome.step) && outcome.status == "LF_OK");
+            assert!(both.is_none(), "stopped {at}: both hold: {both:?}\n{}", story.text);
+            rival.unlock().unwrap();
+        } else {
+            // The rival withdrew, so it changed nothing.
+            let refused = later.find(|o| locks(&o.step) && o.step != step && o.status != "LF_OK");
+            assert!(refused.is_none(), "stopped {at}: {refused:?}");
+        }
+        drop(rival);
+        is_as_if_nothing_had_been(&folder, &story, at);
+    });
+    println!("stopped at {} system calls", calls.len());
+}
+
+#[test]
+fn stopped_at_every_system_call_of_a_wait_the_handover_is_not_missed() {
+    let tracer = Tracer::new();
+    let mut stops_in_wait = 0;
+    // How many calls a wait makes depends on how long it lasts; beyond these they only repeat.
+    for number in 1..=150 {
+        let scratch = Scratch::new("hand-over");
+        let folder = lock_folder(&scratch);
+        let holder = open(&folder);
+        holder.lock().unwrap();
+        let waiter = tracer.run_up_to(&folder, &["contended", "1000000"], number, Duration::from_secs(5));
+        let at = waiter.at.clone();
+        holder.unlock().unwrap();
+        let story = waiter.go_on();
+        assert!(story.ended_well(), "{}", story.text);
+        let got = story.outcomes.iter().filter(|o| locks(&o.step) && o.status == "LF_OK");
+        assert_eq!(got.count(), 1, "{at:?}, call {number}: {}", story.text);
+        drop(holder);
+        is_as_if_nothing_had_been(&folder, &story, "of nobody");
+        match at {
+            At::Stopped(step) => stops_in_wait += usize::from(step == "wait"),
+            // It waits without a system call until the kernel wakes it, so there is no such call.
+            At::Asleep => break,
+            At::Ended => panic!("call {number}: it ended while another held: {}", story.text),
+        }
+    }
+    assert!(stops_in_wait > 0);
+    println!("stopped at {stops_in_wait} system calls of a wait");
+}
