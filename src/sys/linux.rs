@@ -324,7 +324,7 @@ const COHERENT: &[&str] = &["fuse.glusterfs"];
 pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, String>> {
     // The commonest by their numbers, statfs(2): ext2 to 4, tmpfs, xfs, btrfs, overlayfs.
     const KNOWN: &[u32] = &[0xef53, 0x0102_1994, 0x5846_5342, 0x9123_683e, 0x794c_7630];
-    let number = rustix::fs::fstatfs(dir.fd())?.f_type as u32;
+    let number = rustix::io::retry_on_intr(|| rustix::fs::fstatfs(dir.fd()))?.f_type as u32;
     if KNOWN.contains(&number) {
         return Ok(Ok(Filesystem::Local));
     }

@@ -118,7 +118,7 @@ impl Dir {
 
     /// Makes a folder by path. That it is there already is fine.
     pub fn make(path: &Path, mode: u32) -> io::Result<()> {
-        match fs::mkdirat(CWD, path, Mode::from_raw_mode(mode)) {
+        match rustix::io::retry_on_intr(|| fs::mkdirat(CWD, path, Mode::from_raw_mode(mode))) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(e) => Err(e.into()),
         }
@@ -126,7 +126,7 @@ impl Dir {
 
     /// Which folder is at this path now.
     pub fn id_at(path: &Path) -> io::Result<FileId> {
-        Ok(FileId::of(&fs::statat(CWD, path, AtFlags::empty())?))
+        Ok(FileId::of(&retry(|| fs::statat(CWD, path, AtFlags::empty()))?))
     }
 
     /// Opens a folder inside this one. Never through a link.
@@ -138,23 +138,23 @@ impl Dir {
 
     /// Makes a folder inside this one. That it is there already is fine.
     pub fn make_dir(&self, name: &CStr, mode: u32) -> io::Result<()> {
-        match fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
+        match rustix::io::retry_on_intr(|| fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode))) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(e) => Err(e.into()),
         }
     }
 
     pub fn stat(&self) -> io::Result<FolderStat> {
-        Ok(FolderStat::of(&fs::fstat(&self.fd)?))
+        Ok(FolderStat::of(&retry(|| fs::fstat(&self.fd))?))
     }
 
     /// Gives this folder another's mode and group, as far as we may.
     pub fn adopt(&self, model: &FolderStat) -> io::Result<()> {
         // The group first: chown clears the set-group-ID bit that the mode may carry.
         let group = rustix::process::Gid::from_raw(model.group);
-        let given = fs::fchown(&self.fd, None, Some(group));
-        fs::fchmod(&self.fd, Mode::from_raw_mode(model.mode))?;
-        Ok(given?)
+        let given = retry(|| fs::fchown(&self.fd, None, Some(group)));
+        retry(|| fs::fchmod(&self.fd, Mode::from_raw_mode(model.mode)))?;
+        given
     }
 
     /// Names every entry that is there from before this call until its end; one that comes or goes meanwhile may be named
@@ -167,7 +167,7 @@ impl Dir {
             fresh = self.open_dir(c".")?.fd;
             &fresh
         } else {
-            fs::seek(&self.fd, SeekFrom::Start(0))?;
+            retry(|| fs::seek(&self.fd, SeekFrom::Start(0)))?;
             &self.fd
         };
         // Room for about 100 bids at a time, and small enough for the stack of any thread.
@@ -185,7 +185,7 @@ impl Dir {
 
     /// Opens a small file of somebody else's. Looks before it opens: opening a FIFO or a device is an act, not a look.
     pub fn open_small(&self, name: &CStr) -> io::Result<Opened> {
-        let stat = match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let stat = match rustix::io::retry_on_intr(|| fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(Opened::Gone),
             Err(Errno::ACCESS | Errno::PERM) => return Ok(Opened::Denied),
@@ -205,7 +205,7 @@ impl Dir {
                 _ => return Err(e),
             },
         };
-        let stat = fs::fstat(&fd)?;
+        let stat = retry(|| fs::fstat(&fd))?;
         let modified = modified(&stat);
         Ok(match is_regular(&stat) {
             true => Opened::File(Small { fd, modified }),
@@ -242,7 +242,7 @@ impl Dir {
             Err(_) => {}
         }
         // Whatever the umask, anybody who reaches the folder may read. Filesystems without modes refuse, and need none.
-        match fs::fchmod(fd, Mode::from_raw_mode(0o644)) {
+        match rustix::io::retry_on_intr(|| fs::fchmod(fd, Mode::from_raw_mode(0o644))) {
             Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP) => {}
             Err(e) => return Err(e.into()),
         }
@@ -254,13 +254,13 @@ impl Dir {
                 Err(e) => return Err(e.into()),
             }
         }
-        let stat = fs::fstat(fd)?;
+        let stat = retry(|| fs::fstat(fd))?;
         Ok((stat.st_nlink > 0).then(|| FileId::of(&stat)))
     }
 
     /// Gives `from`, a file in this folder, a second name in the folder `to`. Atomic, and fails if the name is taken (link(2)).
     pub fn link(&self, from: &CStr, to: &Dir, name: &CStr) -> io::Result<()> {
-        Ok(fs::linkat(&self.fd, from, &to.fd, name, AtFlags::empty())?)
+        retry_until(Errno::EXIST, || fs::linkat(&self.fd, from, &to.fd, name, AtFlags::empty()))
     }
 
     /// Whether this error of [`Dir::link`] means that the filesystem has no hard links.
@@ -270,16 +270,16 @@ impl Dir {
 
     /// Moves a file of this folder into the folder `to`. Atomic (rename(2)).
     pub fn rename(&self, from: &CStr, to: &Dir, name: &CStr) -> io::Result<()> {
-        Ok(fs::renameat(&self.fd, from, &to.fd, name)?)
+        retry_until(Errno::NOENT, || fs::renameat(&self.fd, from, &to.fd, name))
     }
 
     pub fn unlink(&self, name: &CStr) -> io::Result<()> {
-        Ok(fs::unlinkat(&self.fd, name, AtFlags::empty())?)
+        retry_until(Errno::NOENT, || fs::unlinkat(&self.fd, name, AtFlags::empty()))
     }
 
     /// Which file has this name; `None` where none has.
     pub fn file_id(&self, name: &CStr) -> io::Result<Option<FileId>> {
-        match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        match rustix::io::retry_on_intr(|| fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)) {
             Ok(stat) => Ok(Some(FileId::of(&stat))),
             Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(e.into()),
@@ -294,7 +294,7 @@ impl Dir {
     /// Makes an empty file that survives power loss. False: the name is taken.
     pub fn create_durably(&self, name: &CStr) -> io::Result<bool> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644)) {
+        match rustix::io::retry_on_intr(|| fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644))) {
             Ok(fd) => retry(|| fs::fsync(&fd))?,
             Err(Errno::EXIST) => return Ok(false),
             Err(e) => return Err(e.into()),
@@ -343,6 +343,20 @@ fn modified(stat: &fs::Stat) -> i64 {
     stat.st_mtime as i64 * 1000 + stat.st_mtime_nsec as i64 / 1_000_000
 }
 
+/// Retries a call that changes a name. A filesystem in user space can answer that it was interrupted although it has done
+/// what it was asked; then the next try says `done`.
+fn retry_until(done: Errno, mut call: impl FnMut() -> rustix::io::Result<()>) -> io::Result<()> {
+    let mut interrupted = false;
+    loop {
+        match call() {
+            Err(Errno::INTR) => interrupted = true,
+            Err(e) if interrupted && e == done => return Ok(()),
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// Any call that names a file can be interrupted, whatever its manual page says: FUSE, NFS.
 fn retry<T>(call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
     Ok(rustix::io::retry_on_intr(call)?)
 }
