@@ -25,16 +25,19 @@ pub(crate) struct ProcessMark(u64);
 pub(crate) fn process_mark() -> ProcessMark {
     static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
     static NEXT: AtomicU64 = AtomicU64::new(1);
+    // No page could be had. That is for good: who is marked one way must not be looked for the other way.
+    const NONE: *mut AtomicU64 = ptr::without_provenance_mut(usize::MAX);
 
     let mut page = PAGE.load(Ordering::Acquire);
     if page.is_null() {
-        let Some(fresh) = page_wiped_on_fork() else {
-            return ProcessMark(u64::from(std::process::id()) << 32);
-        };
+        let fresh = page_wiped_on_fork().unwrap_or(NONE);
         page = match PAGE.compare_exchange(ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => fresh,
             Err(theirs) => theirs, // our page is lost: 4 KiB, once
         };
+    }
+    if page == NONE {
+        return ProcessMark(u64::from(std::process::id()) << 32);
     }
     // SAFETY: the page is mapped for the rest of the process's life, zeroed, aligned, and only used as this atomic.
     let mark = unsafe { &*page };
