@@ -48,8 +48,11 @@ impl Place {
     pub fn sync(&self, path: &Path) -> io::Result<()> {
         self.dir.sync()?;
         match path.parent().map(Dir::open) {
+            None => Ok(()),
             Some(Ok(parent)) => parent.sync(),
-            _ => Ok(()), // not ours to open, so not ours to have made
+            // Not ours to open, so not ours to have made.
+            Some(Err(e)) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(()),
+            Some(Err(e)) => Err(e),
         }
     }
 }
