@@ -348,6 +348,10 @@ impl Drop for Claimant {
 
 fn identity() -> Result<Arc<Identity>> {
     Identity::current().map_err(|e| {
+        // No descriptor, no memory: it may go better next time.
+        if e.raw_os_error().is_some() && e.kind() != io::ErrorKind::NotFound {
+            return Error::io("tell who this process is from", "/proc", e);
+        }
         let text = format!("cannot tell from /proc who this process is, so nobody could judge its bids: {e}");
         Error::new(ErrorKind::Unsupported, text)
     })

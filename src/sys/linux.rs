@@ -93,8 +93,8 @@ struct Shift {
 }
 
 impl Shift {
-    fn read() -> Shift {
-        let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    fn read() -> io::Result<Shift> {
+        let offsets = known(fs::read_to_string("/proc/self/timens_offsets"))?.unwrap_or_default();
         let nanos = offsets.lines().find_map(|line| {
             let mut words = line.split_ascii_whitespace();
             // The clock is named by its number in old kernels.
@@ -105,7 +105,7 @@ impl Shift {
             let nanos: i64 = words.next()?.parse().ok()?;
             seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
         });
-        Shift { nanos: nanos.unwrap_or(0) }
+        Ok(Shift { nanos: nanos.unwrap_or(0) })
     }
 
     /// A start time as the initial time namespace counts it. `None`: the shift is no whole number of ticks, so rounding hides it.
@@ -141,17 +141,18 @@ impl Identity {
         let pid = std::process::id();
         let stat = Stat::parse(&fs::read("/proc/self/stat")?)
             .ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))?;
-        let shift = Shift::read();
+        let shift = Shift::read()?;
         let wall = wall_minus_boot();
         Ok(Identity {
             pid,
             start: shift.undo(stat.start),
             created: created(stat.start)?,
-            boot: fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned()),
-            pidns: namespace("/proc/self/ns/pid"),
+            boot: known(fs::read_to_string("/proc/sys/kernel/random/boot_id"))?.map(|id| id.trim().to_owned()),
+            pidns: known(fs::read_link("/proc/self/ns/pid"))?.and_then(namespace),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             command: stat.command,
-            proc_is_ours: fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == pid.to_string().as_str()),
+            proc_is_ours: known(fs::read_link("/proc/self"))?
+                .is_some_and(|link| link.as_os_str() == pid.to_string().as_str()),
             shift,
             wall,
         })
@@ -174,8 +175,19 @@ fn nanos(clock: ClockId) -> i64 {
     t.tv_sec as i64 * 1_000_000_000 + t.tv_nsec as i64
 }
 
-fn namespace(link: &str) -> Option<u64> {
-    let target = fs::read_link(link).ok()?;
+/// What this system has and shows to us, or not. Any other failure is none of that: a bid that for want of a descriptor
+/// does not say its namespace would be misjudged, and deleted, by those who live in another.
+fn known<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    use io::ErrorKind::{NotFound, PermissionDenied};
+    match read {
+        Ok(it) => Ok(Some(it)),
+        Err(e) if matches!(e.kind(), NotFound | PermissionDenied) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The number in `pid:[4026531836]`.
+fn namespace(target: std::path::PathBuf) -> Option<u64> {
     let (_, number) = target.to_str()?.split_once('[')?;
     number.strip_suffix(']')?.parse().ok()
 }
