@@ -6,31 +6,18 @@ mod c;
 use std::path::Path;
 use std::time::Duration;
 
-use c::trace::{a_few_at_a_time, lock_folder, At, Call, Fate, Story, Tracer};
-use c::{unexplained, Scratch};
+use c::trace::{a_few_at_a_time, is_as_if_nothing_had_been, lock_folder, At, Call, Fate, Tracer};
+use c::Scratch;
 use lockfolder::{ErrorKind, LockFolder, Options};
 
 fn open(folder: &Path) -> LockFolder {
     LockFolder::open(folder, Options::default()).unwrap()
 }
 
-/// After a death: the next claimant gets the lock at the first try and a token that is larger than every one before, and
-/// after it nothing is left that has no explanation.
-fn is_as_if_nothing_had_been(folder: &Path, story: &Story, at: &str) {
-    let next = open(folder);
-    next.lock().unwrap_or_else(|e| panic!("after a death {at} the lock was not free: {e}\n{}", story.text));
-    let token = next.fence().unwrap();
-    assert!(token > story.token, "after a death {at} the token {token} came after {}", story.token);
-    next.unlock().unwrap();
-    next.reap_stale().unwrap();
-    drop(next);
-    assert_eq!(unexplained(folder), None, "after a death {at}");
-}
-
 /// Every call of an undisturbed run, and one more: the end.
 fn points(calls: &[Call]) -> Vec<(usize, String)> {
-    let named = calls.iter().map(|call| (call.number, format!("in lf_{} at {}", call.step, call.name)));
-    named.chain([(calls.len() + 1, "at the end".to_owned())]).collect()
+    let named = calls.iter().map(|call| (call.number, format!("killed or stopped in {} at {}", call.step, call.name)));
+    named.chain([(calls.len() + 1, "after the last call".to_owned())]).collect()
 }
 
 #[test]
@@ -41,7 +28,7 @@ fn killed_at_every_system_call_of_a_lonely_life() {
     a_few_at_a_time(&points, |(number, at)| {
         let scratch = Scratch::new("kill");
         let folder = lock_folder(&scratch);
-        let story = tracer.run(&folder, &["alone"], *number, Fate::Kill);
+        let story = tracer.run(&folder, &["alone"], &number.to_string(), Fate::Kill);
         assert!(story.end == "killed 9" || *number > calls.len() && story.ended_well(), "{at}: {}", story.text);
         is_as_if_nothing_had_been(&folder, &story, at);
     });
@@ -57,8 +44,8 @@ fn killed_at_every_system_call_of_a_wait() {
         let folder = lock_folder(&scratch);
         let holder = open(&folder);
         holder.lock().unwrap();
-        let story = tracer.run(&folder, &["contended", "30"], number, Fate::Kill);
-        let at = format!("at call {number} of a wait");
+        let story = tracer.run(&folder, &["contended", "30"], &number.to_string(), Fate::Kill);
+        let at = format!("killed at call {number} of a wait");
         holder.holds().unwrap_or_else(|e| panic!("{at}: {e}"));
         drop(holder);
         is_as_if_nothing_had_been(&folder, &story, &at);
@@ -96,23 +83,23 @@ fn stopped_at_every_system_call_nobody_else_comes_in() {
         let came_in = match rival.lock() {
             Ok(()) => true,
             Err(e) if e.kind() == ErrorKind::Busy => false,
-            Err(e) => panic!("a rival of one that stopped {at}: {e}"),
+            Err(e) => panic!("a rival of one that was {at}: {e}"),
         };
-        assert!(!(came_in && holds(&step)), "stopped {at} while it held, and a rival came in");
+        assert!(!(came_in && holds(&step)), "{at}, it held, and a rival came in");
         let before = stopped.story.outcomes.len();
         // From here on the rival holds, if it came in, until the other has ended.
         let story = stopped.go_on();
-        assert!(story.ended_well(), "stopped {at}: {}", story.text);
+        assert!(story.ended_well(), "{at}: {}", story.text);
         let mut later = story.outcomes[before..].iter();
         if came_in {
-            rival.holds().unwrap_or_else(|e| panic!("stopped {at}: the rival's bid: {e}"));
+            rival.holds().unwrap_or_else(|e| panic!("{at}: the rival's bid: {e}"));
             let both = later.find(|outcome| locks(&outcome.step) && outcome.status == "LF_OK");
-            assert!(both.is_none(), "stopped {at}: both hold: {both:?}\n{}", story.text);
+            assert!(both.is_none(), "{at}: both hold: {both:?}\n{}", story.text);
             rival.unlock().unwrap();
         } else {
             // The rival withdrew, so it changed nothing.
             let refused = later.find(|o| locks(&o.step) && o.step != step && o.status != "LF_OK");
-            assert!(refused.is_none(), "stopped {at}: {refused:?}");
+            assert!(refused.is_none(), "{at}: {refused:?}");
         }
         drop(rival);
         is_as_if_nothing_had_been(&folder, &story, at);
@@ -138,7 +125,7 @@ fn stopped_at_every_system_call_of_a_wait_the_handover_is_not_missed() {
         let got = story.outcomes.iter().filter(|o| locks(&o.step) && o.status == "LF_OK");
         assert_eq!(got.count(), 1, "{at:?}, call {number}: {}", story.text);
         drop(holder);
-        is_as_if_nothing_had_been(&folder, &story, "of nobody");
+        is_as_if_nothing_had_been(&folder, &story, "after a hand-over");
         match at {
             At::Stopped(step) => stops_in_wait += usize::from(step == "wait"),
             // It waits without a system call until the kernel wakes it, so there is no such call.

@@ -5,7 +5,7 @@
  *
  * Each call of the library stands between two marks, writes to the descriptor -1, that tell the tracer which calls to count.
  * Each prints a line: `result STEP STATUS CODE BIDS MESSAGE`, where BIDS are the bids in the folder now, or `-`. A step
- * that failed is tried once more, as STEP+. At the end: `fds BEFORE AFTER`.
+ * that failed is tried once more, as STEP+. After a lock: `bid CONTENT`. At the end: `fds BEFORE AFTER`.
  */
 #define _DEFAULT_SOURCE 1
 
@@ -52,6 +52,25 @@ static void print_bids(void) {
     }
 }
 
+/* What our bid says, as `bid CONTENT`. */
+static void print_own_bid(void) {
+    lf_bid_list *list = NULL;
+    char file_path[4096], line[4096];
+    lf_bids(folder, &list);
+    for (size_t i = 0; i < lf_bid_list_len(list); i++) {
+        const lf_bid *bid = lf_bid_list_get(list, i);
+        snprintf(file_path, sizeof file_path, "%s/%s", path, bid->name);
+        FILE *file = bid->state == LF_BID_OWN ? fopen(file_path, "r") : NULL;
+        if (file != NULL && fgets(line, sizeof line, file) != NULL) {
+            printf("bid %s", line);
+        }
+        if (file != NULL) {
+            fclose(file);
+        }
+    }
+    lf_bid_list_free(list);
+}
+
 static lf_status step_open(void) { return lf_open(path, LF_OPEN_DEFAULT, &folder); }
 static lf_status step_lock(void) { return lf_lock(folder); }
 static lf_status step_wait(void) { return lf_lock_wait(folder, wait_ms); }
@@ -95,6 +114,9 @@ static lf_status once(const char *name, lf_status (*step)(void)) {
     printf("result %s %s %d ", name, lf_status_name(status), status == LF_OK ? 0 : lf_error_code(folder));
     print_bids();
     printf(" %s\n", message);
+    if (status == LF_OK && (strncmp(name, "lock", 4) == 0 || strncmp(name, "wait", 4) == 0)) {
+        print_own_bid();
+    }
     if (strncmp(name, "fence", 5) == 0 && status == LF_OK) {
         printf("token %llu\n", (unsigned long long)token);
     }
@@ -131,7 +153,8 @@ static void plant(int with_a_claim) {
     waitpid(child, NULL, 0);
     snprintf(bid, sizeof bid, "{\"PID\": %ld, \"CREATED\": 1000000000}", (long)child);
     put("", "11111111-1111-4111-8111-111111111111.json", bid);
-    if (!with_a_claim) {
+    snprintf(to, sizeof to, "%s/.lockfolder", path);
+    if (!with_a_claim || access(to, F_OK) != 0) {
         return;
     }
     FILE *id = fopen("/proc/sys/kernel/random/boot_id", "r");
@@ -143,9 +166,11 @@ static void plant(int with_a_claim) {
     own[length < 0 ? 0 : length] = 0;
     snprintf(bid, sizeof bid, "{\"PID\": %ld, \"CREATED\": 1000000000, \"START\": 1, \"BOOT\": \"%s\", \"PIDNS\": %s}\n",
              (long)child, boot, strtok(own, "pid:[]"));
-    put(".lockfolder/", "01111111-1111-7111-8111-111111111111.json", bid);
     snprintf(from, sizeof from, "%s/.lockfolder/01111111-1111-7111-8111-111111111111.json", path);
+    unlink(from);
+    put(".lockfolder/", "01111111-1111-7111-8111-111111111111.json", bid);
     snprintf(to, sizeof to, "%s/01111111-1111-7111-8111-111111111112.json", path);
+    unlink(to); /* of a reaping that failed */
     if (link(from, to) != 0) {
         abort();
     }

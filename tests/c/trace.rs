@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use super::{compile, guarded, run, said, Link, Program};
+use lockfolder::{LockFolder, Options};
+
+use super::{compile, guarded, run, said, unexplained, Link, Program};
 
 /// A guard, not a measure.
 const HANGS: Duration = Duration::from_secs(100);
@@ -49,6 +51,8 @@ pub struct Outcome {
 pub struct Story {
     pub calls: Vec<Call>,
     pub outcomes: Vec<Outcome>,
+    /// What each bid of the claimant said.
+    pub own_bids: Vec<String>,
     /// The last fencing token, 0 if there was none.
     pub token: u64,
     /// Open descriptors before and after, of a run that came to its end.
@@ -75,6 +79,7 @@ impl Story {
                 let bids = word().split(',').filter(|bid| *bid != "-").map(str::to_owned).collect();
                 self.outcomes.push(Outcome { step, status, code, bids, message: word() });
             }
+            "bid" => self.own_bids.push(line.to_owned()),
             "token" => self.token = word().parse().unwrap(),
             "fds" => self.descriptors = Some((word().parse().unwrap(), word().parse().unwrap())),
             "exited" | "killed" => self.end = line.to_owned(),
@@ -100,7 +105,7 @@ impl Tracer {
         }
     }
 
-    fn command(&self, folder: &Path, scenario: &[&str], number: usize, fate: Fate) -> Command {
+    fn command(&self, folder: &Path, scenario: &[&str], at: &str, fate: Fate) -> Command {
         let (mode, error) = match fate {
             Fate::Nothing => ("list", None),
             Fate::Kill => ("kill", None),
@@ -112,14 +117,15 @@ impl Tracer {
             Fate::Stop => Command::new(&self.tracer.0), // ends with its `Stopped`
             _ => guarded(&self.tracer.0),
         };
-        command.arg(mode).arg(number.to_string()).arg(error.map_or("-".to_owned(), |e| e.to_string()));
+        command.arg(mode).arg(at).arg(error.map_or("-".to_owned(), |e| e.to_string()));
         command.arg(&self.sequence.0).arg(folder).args(scenario);
         command
     }
 
-    /// Runs the claimant to its end, whatever that is.
-    pub fn run(&self, folder: &Path, scenario: &[&str], number: usize, fate: Fate) -> Story {
-        let output = run(self.command(folder, scenario, number, fate).stdin(Stdio::null()));
+    /// Runs the claimant to its end, whatever that is. `at` is the number of the call and, where how many there are depends
+    /// on the time, its name: `7,openat`.
+    pub fn run(&self, folder: &Path, scenario: &[&str], at: &str, fate: Fate) -> Story {
+        let output = run(self.command(folder, scenario, at, fate).stdin(Stdio::null()));
         let mut story = Story::default();
         String::from_utf8_lossy(&output.stdout).lines().for_each(|line| story.read(line));
         assert!(output.status.success() && !story.end.is_empty(), "{}", said(&output));
@@ -128,14 +134,14 @@ impl Tracer {
 
     /// The system calls of a run to which nothing happens.
     pub fn calls(&self, folder: &Path, scenario: &[&str]) -> Vec<Call> {
-        let story = self.run(folder, scenario, 0, Fate::Nothing);
+        let story = self.run(folder, scenario, "-", Fate::Nothing);
         assert!(story.ended_well() && story.calls.len() > 10, "{}", story.text);
         story.calls
     }
 
     /// Runs the claimant up to the call, where it stops; or until nothing has happened for so long that it sleeps.
     pub fn run_up_to(&self, folder: &Path, scenario: &[&str], number: usize, patience: Duration) -> Stopped {
-        let mut command = self.command(folder, scenario, number, Fate::Stop);
+        let mut command = self.command(folder, scenario, &number.to_string(), Fate::Stop);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
@@ -202,6 +208,19 @@ impl Drop for Stopped {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What must be so after whatever befell a claimant that is gone: the next one gets the lock at the first try, and a token
+/// that is larger than every one before; and after it nothing is left that has no explanation.
+pub fn is_as_if_nothing_had_been(folder: &Path, story: &Story, at: &str) {
+    let next = LockFolder::open(folder, Options::default()).unwrap();
+    next.lock().unwrap_or_else(|e| panic!("{at}: then the lock was not free: {e}\n{}", story.text));
+    let token = next.fence().unwrap();
+    assert!(token > story.token, "{at}: the token {token} came after {}", story.token);
+    next.unlock().unwrap();
+    next.reap_stale().unwrap();
+    drop(next);
+    assert_eq!(unexplained(folder), None, "{at}\n{}", story.text);
 }
 
 /// Does `each` with every item, a few at a time; a panic is passed on.

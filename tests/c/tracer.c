@@ -3,8 +3,8 @@
  *     tracer list - - PROGRAM…          prints each counted call: `call N STEP NAME`
  *     tracer kill N - PROGRAM…          kills it as it enters the N-th, which is then not made
  *     tracer stop N - PROGRAM…          holds it there: prints `stopped STEP NAME`, and lets it go on after a line of input
- *     tracer fail N ERRNO PROGRAM…      the N-th is not made and returns ERRNO
- *     tracer fail-on N ERRNO PROGRAM…   and so does each later one of its kind
+ *     tracer fail N,NAME ERRNO PROGRAM… the N-th, or the next of this name, is not made and returns ERRNO
+ *     tracer fail-on N,NAME ERRNO PROG… and so does each later one of its kind
  *
  * Prints at the end: `exited STATUS` or `killed SIGNAL`. Linux, x86-64 and aarch64.
  */
@@ -64,7 +64,7 @@ static const struct {
     {SYS_inotify_rm_watch, "inotify_rm_watch"},
     {SYS_kill, "kill"},
     {SYS_clock_nanosleep, "sleep"},
-    {SYS_prlimit64, "getrlimit"},
+    {SYS_prlimit64, "never"},
     {SYS_uname, "never"},
     {SYS_getpid, "never"},
     {SYS_geteuid, "never"},
@@ -151,6 +151,7 @@ int main(int count, char **arguments) {
     }
     const char *mode = arguments[1];
     long wanted = strcmp(arguments[2], "-") == 0 ? -1 : atol(arguments[2]);
+    const char *name = strchr(arguments[2], ',');
     long error = strcmp(arguments[3], "-") == 0 ? 0 : atol(arguments[3]);
     int listing = strcmp(mode, "list") == 0, killing = strcmp(mode, "kill") == 0, stopping = strcmp(mode, "stop") == 0;
     int failing_on = strcmp(mode, "fail-on") == 0;
@@ -210,9 +211,11 @@ int main(int count, char **arguments) {
         if (listing) {
             printf("call %ld %s %s\n", calls, step, name_of(number));
         }
-        if (calls != wanted && number != failing) {
+        int is_the_one = wanted > 0 && calls >= wanted && (name == NULL || strcmp(name + 1, name_of(number)) == 0);
+        if (!is_the_one && number != failing) {
             continue;
         }
+        wanted = -1;
         if (killing) {
             kill(pid, SIGKILL);
             waitpid(pid, &status, 0);
