@@ -1,0 +1,87 @@
+"""A claimant that uses the Python package lockfolder 1.0.2 as it is.
+
+    peer.py obey FOLDER                       does what the lines of its input say: lock, unlock, in_use, have_lock,
+                                              created PID; answers each with a line
+    peer.py race FOLDER INSIDE COUNT SECONDS  competes; says at the end what it met
+
+The package's own errors are caught: a bid that it could not read (JSONDecodeError), or that vanished (FileNotFoundError), makes it
+give up with its own bid still in the folder; the peer then deletes that bid and goes on.
+"""
+
+import json
+import os
+import pathlib
+import random
+import sys
+import time
+
+import psutil
+from lockfolder import lockfolder
+
+
+def own_bid(folder):
+    return folder / (lockfolder.g[lockfolder.UUID] + ".json")
+
+
+def culprit(error):
+    """The bid that the package was looking at when it failed: the local variable `p` of its function `challenge`."""
+    found = None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "challenge":
+            found = trace.tb_frame.f_locals["p"].name
+        trace = trace.tb_next
+    return found
+
+
+def obey(folder):
+    for line in sys.stdin:
+        word, *arguments = line.split()
+        if word == "created":
+            answer = int(psutil.Process(int(arguments[0])).create_time())
+        else:
+            answer = getattr(lockfolder, word)(folder)
+        print(answer, flush=True)
+
+
+def update(inside, count):
+    """Nobody else may be in here: the kernel makes the file for one alone, and an update that is overwritten is missed."""
+    os.close(os.open(inside, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    number = int(count.read_text())
+    time.sleep(0.0005)
+    count.write_text(str(number + 1))
+    os.unlink(inside)
+
+
+def race(folder, inside, count, seconds):
+    locks = errors = 0
+    end = time.monotonic() + seconds
+    pause = 0.001
+    while time.monotonic() < end:
+        try:
+            got = lockfolder.lock(folder)
+        except (json.JSONDecodeError, FileNotFoundError) as error:
+            errors += 1
+            doc = getattr(error, "doc", None)
+            print("error", type(error).__name__, culprit(error), repr(doc), flush=True)
+            own_bid(folder).unlink(missing_ok=True)
+            got = False
+        if not got:
+            time.sleep(random.uniform(0, pause))
+            pause = min(2 * pause, 0.02)
+            continue
+        pause = 0.001
+        update(inside, count)
+        if not lockfolder.have_lock(folder):
+            raise SystemExit("somebody deleted the bid of a live Python peer")
+        lockfolder.unlock(folder)
+        locks += 1
+    print("locks", locks, flush=True)
+
+
+lockfolder.setup()
+folder = pathlib.Path(sys.argv[2])
+if sys.argv[1] == "obey":
+    obey(folder)
+else:
+    race(folder, pathlib.Path(sys.argv[3]), pathlib.Path(sys.argv[4]), float(sys.argv[5]))
