@@ -222,7 +222,7 @@ fn three_of_ours_beside_three_of_theirs() {
     // No update was lost.
     let sum: u64 = our_locks.iter().chain(&their_locks).sum();
     assert_eq!(fs::read_to_string(&count).unwrap(), sum.to_string());
-    assert!(our_locks.iter().all(|&locks| locks >= 10), "one of ours was starved: {our_locks:?}");
+    assert!(our_locks.iter().all(|&locks| locks >= 5), "one of ours was starved: {our_locks:?}");
     // A bid of ours is whole or not there. Ours are UUIDs of version 7, Python's of version 4.
     let ours_unread: Vec<_> = errors.iter().filter(|line| is_unread(line) && version(line) != Some('4')).collect();
     assert!(ours_unread.is_empty(), "Python could not read bids that are not Python's: {ours_unread:?}");
