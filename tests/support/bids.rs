@@ -1,0 +1,69 @@
+//! Bids made by hand, of whatever owner.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Map, Value};
+
+/// A bid to be written. `of` says the truth about a process; then change what should be a lie.
+#[derive(Clone)]
+pub struct Bid(pub Map<String, Value>);
+
+impl Bid {
+    /// As the process itself would say it, if it is of our PID namespace.
+    pub fn of(pid: u32) -> Bid {
+        Bid::of_python(pid).with("START", start_of(pid)).with("BOOT", boot_id()).with("PIDNS", pid_namespace())
+    }
+
+    /// As the Python package would say it.
+    pub fn of_python(pid: u32) -> Bid {
+        let ticks = rustix::param::clock_ticks_per_second();
+        Bid(Map::new()).with("PID", pid).with("CREATED", boot_time() + start_of(pid) / ticks)
+    }
+
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Bid {
+        self.0.insert(key.to_owned(), value.into());
+        self
+    }
+
+    pub fn without(mut self, key: &str) -> Bid {
+        self.0.remove(key);
+        self
+    }
+
+    pub fn number(&self, key: &str) -> i64 {
+        self.0[key].as_i64().unwrap()
+    }
+
+    /// Posts it, and says under which path. The names sort in the order of the calls.
+    pub fn post(&self, folder: &Path) -> PathBuf {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!("00000000-0000-4000-8000-{number:012}.json"));
+        let _ = std::fs::create_dir(folder);
+        std::fs::write(&path, Value::Object(self.0.clone()).to_string()).unwrap();
+        path
+    }
+}
+
+/// Field 22 of `/proc/PID/stat`.
+pub fn start_of(pid: u32) -> u64 {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap();
+    let stat = String::from_utf8_lossy(&stat).into_owned();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    fields.split_ascii_whitespace().nth(22 - 3).unwrap().parse().unwrap()
+}
+
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned()
+}
+
+pub fn pid_namespace() -> u64 {
+    let link = std::fs::read_link("/proc/self/ns/pid").unwrap();
+    link.to_str().unwrap().trim_start_matches("pid:[").trim_end_matches(']').parse().unwrap()
+}
+
+fn boot_time() -> u64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap();
+    stat.lines().find_map(|line| line.strip_prefix("btime ")).unwrap().trim().parse().unwrap()
+}

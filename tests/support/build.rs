@@ -1,0 +1,59 @@
+//! Builds what the puppets need, once per test program. Nothing of it is built when it is there and fresh.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+pub struct Built {
+    pub c: PathBuf,
+    pub rust: PathBuf,
+}
+
+pub fn built() -> &'static Built {
+    static BUILT: OnceLock<Built> = OnceLock::new();
+    BUILT.get_or_init(build)
+}
+
+/// In cargo's profile for tests, so that overflow checks and debug assertions are on.
+fn build() -> Built {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--locked", "--lib", "--example", "puppet", "--message-format=json-render-diagnostics"])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let messages = String::from_utf8(output.stdout).unwrap();
+    let file = |end: &str| {
+        let word = messages.split('"').rfind(|word| word.ends_with(end) && !word.contains("/deps/"));
+        PathBuf::from(word.unwrap_or_else(|| panic!("cargo names no {end}")))
+    };
+    let library = file("/liblockfolder.so");
+    Built { c: compile(root, &library), rust: file("/examples/puppet") }
+}
+
+fn compile(root: &Path, library: &Path) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("puppet-c");
+    std::fs::create_dir_all(&folder).unwrap();
+    let (puppet, source) = (folder.join("puppet"), root.join("tests/support/puppet.c"));
+    let header = root.join("include/lockfolder.h");
+    // The program looks for the library under its soname.
+    let soname = folder.join("liblockfolder.so.0");
+    let _ = std::os::unix::fs::symlink(library, &soname);
+    assert_eq!(std::fs::canonicalize(&soname).unwrap(), std::fs::canonicalize(library).unwrap());
+    let age = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified());
+    if age(&puppet).is_ok_and(|made| made > age(&source).unwrap() && made > age(&header).unwrap()) {
+        return puppet;
+    }
+    let fresh = folder.join(format!("puppet.{}", std::process::id())); // others may be running the old one
+    let output = Command::new("cc")
+        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-pthread", "-Iinclude", "-o"])
+        .args([&fresh, &source, &soname])
+        .arg(format!("-Wl,-rpath,{}", folder.display()))
+        .current_dir(root)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::rename(&fresh, &puppet).unwrap();
+    puppet
+}

@@ -1,0 +1,52 @@
+//! What the tests share: puppets (processes that do what they are told), scratch folders, hand-made bids, loud skips.
+
+#![allow(dead_code, unused_imports, unused_macros)] // no test uses all of it
+
+mod bids;
+mod build;
+mod puppet;
+mod scratch;
+
+pub use bids::{boot_id, pid_namespace, start_of, Bid};
+pub use puppet::{wait_until, Answer, Kind, Puppet};
+pub use scratch::{listing, Scratch};
+
+use std::io::Write;
+
+/// A test that is run twice: with puppets that use the C interface, and with some that use the Rust one.
+macro_rules! both {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn in_c() {
+                super::$name(crate::support::Kind::C);
+            }
+            #[test]
+            fn in_rust() {
+                super::$name(crate::support::Kind::Rust);
+            }
+        }
+    )*};
+}
+pub(crate) use both;
+
+/// Says that something can't run here, so that everybody sees it: `scripts/test` lists it, and fails under CI.
+pub fn skip(why: &str) {
+    eprintln!("SKIPPED: {why}");
+    if let Some(file) = std::env::var_os("LOCKFOLDER_SKIPPED") {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+        writeln!(file, "{why}").unwrap();
+    }
+}
+
+/// Whether we are root. If not, `what` is skipped, loudly.
+pub fn root_or_skip(what: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        skip(&format!("{what}: only as root"));
+    }
+    root
+}
+
+/// A user who is not root, and owns nothing.
+pub const NOBODY: u32 = 65534;

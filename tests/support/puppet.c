@@ -1,0 +1,306 @@
+/*
+ * A puppet in C: a process that does what it is told, one line on its standard input after the other, and answers each with one
+ * line on its standard output: a status, and data. Its twin in Rust, puppet_main.rs, speaks the same; puppet.rs drives both.
+ *
+ * Words are separated by blanks, and bytes that are not letters, digits or one of "/._-" are written %XX. A handle is a
+ * number, or "-" for NULL.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lockfolder.h"
+
+enum { HANDLES = 256, JOBS = 32, WORDS = 8 };
+
+static lf_folder *handles[HANDLES];
+
+static struct job {
+    pthread_t thread;
+    char *line;
+    char *answer;
+} jobs[JOBS];
+
+static void run(char *line, FILE *out);
+
+/* ---- words ---- */
+
+static void put(FILE *out, const char *text) {
+    if (text == NULL || *text == '\0')
+        fputs(text == NULL ? "%" : "%%", out); /* no text, and an empty one */
+    for (; text != NULL && *text != '\0'; text++) {
+        unsigned char c = (unsigned char)*text;
+        if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || strchr("/._-", c) != NULL)
+            fputc(c, out);
+        else
+            fprintf(out, "%%%02x", c);
+    }
+}
+
+static char *decode(char *word) {
+    char *to = word;
+    for (char *from = word; *from != '\0'; from++) {
+        if (*from == '%' && from[1] != '\0' && from[2] != '\0') {
+            char hex[3] = {from[1], from[2], '\0'};
+            *to++ = (char)strtol(hex, NULL, 16);
+            from += 2;
+        } else {
+            *to++ = *from;
+        }
+    }
+    *to = '\0';
+    return word;
+}
+
+static lf_folder **slot(const char *word) {
+    int number = atoi(word);
+    if (number < 0 || number >= HANDLES)
+        abort();
+    return &handles[number];
+}
+
+static lf_folder *handle(const char *word) { return strcmp(word, "-") == 0 ? NULL : *slot(word); }
+
+static void status(FILE *out, lf_status status) { fputs(lf_status_name(status), out); }
+
+/* What isn't the library's business but fails all the same. */
+static void done(FILE *out, int result) {
+    if (result >= 0)
+        fputs("LF_OK", out);
+    else
+        fprintf(out, "errno %d", errno);
+}
+
+/* ---- commands ---- */
+
+static void do_bids(lf_folder *folder, FILE *out) {
+    lf_bid_list *list = NULL;
+    status(out, lf_bids(folder, &list));
+    for (size_t i = 0; i < lf_bid_list_len(list); i++) {
+        const lf_bid *bid = lf_bid_list_get(list, i);
+        fputc(' ', out);
+        put(out, bid->name);
+        fprintf(out, ",%" PRId32 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",", bid->state, bid->pid, bid->created, bid->age_ms);
+        put(out, bid->host);
+        fputc(',', out);
+        put(out, bid->command);
+    }
+    lf_bid_list_free(list);
+}
+
+static void do_error(const lf_folder *folder, FILE *out) {
+    size_t length = lf_error_message(folder, NULL, 0);
+    char *text = malloc(length + 1);
+    if (text == NULL || lf_error_message(folder, text, length + 1) != length)
+        abort();
+    fputs("LF_OK ", out);
+    put(out, text);
+    free(text);
+}
+
+/* `message HANDLE SIZE`: what is copied into a buffer of that size, the length returned, and whether no byte past it was touched. */
+static void do_message(const lf_folder *folder, size_t size, FILE *out) {
+    char *buffer = malloc(size + 64);
+    memset(buffer, '#', size + 64);
+    size_t length = lf_error_message(folder, buffer, size);
+    size_t tail = size;
+    while (tail < size + 64 && buffer[tail] == '#')
+        tail++;
+    fprintf(out, "LF_OK %zu %d ", length, tail == size + 64);
+    put(out, size > 0 ? buffer : NULL);
+    free(buffer);
+}
+
+static void do_nulls(FILE *out) {
+    lf_folder *folder = (lf_folder *)&handles;
+    bool in_use = true;
+    size_t reaped = 7;
+    uint64_t token = 7;
+    lf_bid_list *list = (lf_bid_list *)&handles;
+    lf_close(NULL);
+    lf_bid_list_free(NULL);
+    const lf_status all[] = {
+        lf_open(NULL, 0, &folder), lf_open("x", 0, NULL),        lf_lock(NULL),         lf_lock_wait(NULL, 0),
+        lf_cancel(NULL),           lf_unlock(NULL),              lf_holds(NULL),        lf_in_use(NULL, &in_use),
+        lf_in_use(NULL, NULL),     lf_reap_stale(NULL, &reaped), lf_bids(NULL, &list),  lf_bids(NULL, NULL),
+        lf_fence(NULL, &token),    lf_fence(NULL, NULL),         lf_set_malformed_grace(NULL, 1),
+    };
+    bool untouched = folder == NULL && list == NULL && in_use && reaped == 7 && token == 7;
+    untouched = untouched && lf_bid_list_len(NULL) == 0 && lf_bid_list_get(NULL, 0) == NULL;
+    fputs(untouched ? "LF_OK" : "touched", out);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        fprintf(out, " %s", lf_status_name(all[i]));
+}
+
+/* `out_nulls HANDLE`: a good handle and NULL for the result. */
+static void do_out_nulls(lf_folder *folder, FILE *out) {
+    fprintf(out, "LF_OK %s %s %s %s", lf_status_name(lf_in_use(folder, NULL)), lf_status_name(lf_bids(folder, NULL)),
+            lf_status_name(lf_fence(folder, NULL)), lf_status_name(lf_reap_stale(folder, NULL)));
+}
+
+/* The child answers too, on the FIFOs that it was given. */
+static void do_fork(const char *in, const char *answers, FILE *out) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        int from = open(in, O_RDONLY), to = open(answers, O_WRONLY);
+        if (from < 0 || to < 0 || dup2(from, 0) < 0 || dup2(to, 1) < 0)
+            _exit(99);
+        close(from);
+        close(to);
+    }
+    fprintf(out, "LF_OK %d", pid);
+}
+
+/* Starts a program that sleeps until it is killed. */
+static void do_spawn(const char *how, FILE *out) {
+    char *const argv[] = {"sleep", "600", NULL};
+    pid_t pid = -1;
+    if (strcmp(how, "vfork") == 0) {
+        pid = vfork();
+        if (pid == 0) {
+            execvp(argv[0], argv);
+            _exit(127);
+        }
+    } else if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ) != 0) {
+        pid = -1;
+    }
+    fprintf(out, "LF_OK %d", pid);
+}
+
+static void do_become(int id, FILE *out) {
+    int result = setgroups(0, NULL);
+    result = result < 0 ? result : setresgid((gid_t)id, (gid_t)id, (gid_t)id);
+    done(out, result < 0 ? result : setresuid((uid_t)id, (uid_t)id, (uid_t)id));
+}
+
+/* ---- signals ---- */
+
+static lf_folder *volatile cancelled;
+
+static void on_alarm(int number) {
+    (void)number;
+    if (cancelled != NULL)
+        lf_cancel(cancelled);
+}
+
+/* `alarm HANDLE FIRST_MS EACH_MS`: SIGALRM after so long and then again and again; its handler cancels HANDLE, or does nothing for "-". */
+static void do_alarm(lf_folder *folder, int first_ms, int each_ms, FILE *out) {
+    struct sigaction action = {.sa_handler = on_alarm}; /* without SA_RESTART */
+    struct itimerval timer = {.it_value = {.tv_usec = first_ms * 1000}, .it_interval = {.tv_usec = each_ms * 1000}};
+    cancelled = folder;
+    int result = sigaction(SIGALRM, &action, NULL);
+    done(out, result < 0 ? result : setitimer(ITIMER_REAL, &timer, NULL));
+}
+
+/* ---- threads ---- */
+
+static void *do_job(void *argument) {
+    struct job *job = argument;
+    size_t size;
+    FILE *out = open_memstream(&job->answer, &size);
+    run(job->line, out);
+    fclose(out);
+    return NULL;
+}
+
+static void do_start(int number, const char *line, FILE *out) {
+    struct job *job = &jobs[number];
+    job->line = strdup(line);
+    done(out, -pthread_create(&job->thread, NULL, do_job, job));
+}
+
+static void do_join(int number, FILE *out) {
+    struct job *job = &jobs[number];
+    pthread_join(job->thread, NULL);
+    fputs(job->answer, out);
+    free(job->line);
+    free(job->answer);
+}
+
+static void obey(void) {
+    static char *line;
+    static size_t size;
+    while (getline(&line, &size, stdin) > 0) {
+        line[strcspn(line, "\n")] = '\0';
+        run(line, stdout);
+        fputc('\n', stdout);
+        fflush(stdout);
+    }
+    _exit(0);
+}
+
+static void *obey_on(void *unused) {
+    (void)unused;
+    obey();
+    return NULL;
+}
+
+/* The main thread ends, another goes on. */
+static void do_end_main(FILE *out) {
+    pthread_t other;
+    fputs("LF_OK\n", out);
+    fflush(out);
+    pthread_create(&other, NULL, obey_on, NULL);
+    pthread_exit(NULL);
+}
+
+static void run(char *line, FILE *out) {
+    char *rest = line, *words[WORDS] = {"", "", "", "", "", "", "", ""};
+    const char *name = words[0] = strsep(&rest, " ");
+    if (strcmp(name, "start") == 0) { /* start JOB COMMAND... */
+        char *number = strsep(&rest, " ");
+        do_start(atoi(number), rest, out);
+        return;
+    }
+    for (int i = 1; i < WORDS && rest != NULL; i++)
+        words[i] = decode(strsep(&rest, " "));
+    char *first = words[1], *second = words[2], *third = words[3];
+    bool in_use = false;
+    size_t reaped = 0;
+    uint64_t token = 0;
+
+#define IS(command) else if (strcmp(name, command) == 0)
+    if (strcmp(name, "open") == 0) /* open HANDLE FLAGS PATH */
+        status(out, lf_open(third, (uint32_t)strtoul(second, NULL, 0), slot(first)));
+    IS("close") { lf_close(handle(first)); *slot(first) = NULL; fputs("LF_OK", out); }
+    IS("lock") status(out, lf_lock(handle(first)));
+    IS("wait") status(out, lf_lock_wait(handle(first), strtoll(second, NULL, 10)));
+    IS("cancel") status(out, lf_cancel(handle(first)));
+    IS("unlock") status(out, lf_unlock(handle(first)));
+    IS("holds") status(out, lf_holds(handle(first)));
+    IS("in_use") { status(out, lf_in_use(handle(first), &in_use)); fprintf(out, " %d", in_use); }
+    IS("reap") { status(out, lf_reap_stale(handle(first), &reaped)); fprintf(out, " %zu", reaped); }
+    IS("fence") { status(out, lf_fence(handle(first), &token)); fprintf(out, " %" PRIu64, token); }
+    IS("grace") status(out, lf_set_malformed_grace(handle(first), (uint32_t)strtoul(second, NULL, 10)));
+    IS("bids") do_bids(handle(first), out);
+    IS("error") do_error(handle(first), out);
+    IS("code") fprintf(out, "LF_OK %d", lf_error_code(handle(first)));
+    IS("message") do_message(handle(first), strtoul(second, NULL, 10), out);
+    IS("nulls") do_nulls(out);
+    IS("out_nulls") do_out_nulls(handle(first), out);
+    IS("pid") fprintf(out, "LF_OK %d", getpid());
+    IS("join") do_join(atoi(first), out);
+    IS("fork") do_fork(first, second, out);
+    IS("spawn") do_spawn(first, out);
+    IS("become") do_become(atoi(first), out);
+    IS("cd") done(out, chdir(first));
+    IS("umask") { umask((mode_t)strtoul(first, NULL, 8)); fputs("LF_OK", out); }
+    IS("alarm") do_alarm(handle(first), atoi(second), atoi(third), out);
+    IS("end_main") do_end_main(out);
+    IS("exec") { execlp("sleep", "sleep", "600", (char *)NULL); done(out, -1); }
+    else fprintf(out, "unknown command %s", name);
+}
+
+int main(void) { obey(); }

@@ -1,0 +1,229 @@
+//! A puppet in Rust: what puppet.c is for the C interface, this is for the Rust one. The words are explained there.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{BufRead, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use lockfolder::{BidState, Error, ErrorKind, LockFolder, Options};
+
+/// What neither std nor the library has. All of libc, which std links anyway.
+mod c {
+    extern "C" {
+        pub fn fork() -> i32;
+        pub fn dup2(from: i32, to: i32) -> i32;
+        pub fn umask(mask: u32) -> u32;
+        pub fn setgroups(size: usize, list: *const u32) -> i32;
+        pub fn setresgid(real: u32, effective: u32, saved: u32) -> i32;
+        pub fn setresuid(real: u32, effective: u32, saved: u32) -> i32;
+    }
+}
+
+#[derive(Default)]
+struct Puppet {
+    handles: Mutex<HashMap<String, Arc<LockFolder>>>,
+    /// The last failure on each handle; that of `open` on "-".
+    failures: Mutex<HashMap<String, Error>>,
+    jobs: Mutex<HashMap<String, JoinHandle<String>>>,
+}
+
+fn main() {
+    let puppet = Arc::new(Puppet::default());
+    // Each line is asked for alone, so nothing is read ahead when a fork changes what is behind the descriptors.
+    while let Some(Ok(line)) = std::io::stdin().lock().lines().next() {
+        let answer = puppet.run(&line);
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{answer}").and_then(|()| out.flush()).unwrap();
+    }
+}
+
+impl Puppet {
+    fn run(self: &Arc<Self>, line: &str) -> String {
+        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if name == "start" {
+            let (job, line) = rest.split_once(' ').unwrap();
+            let (me, line) = (Arc::clone(self), line.to_owned());
+            let thread = std::thread::spawn(move || me.run(&line));
+            self.jobs.lock().unwrap().insert(job.to_owned(), thread);
+            return "LF_OK".into();
+        }
+        let words: Vec<OsString> = rest.split(' ').map(decode).collect();
+        let text = |i: usize| words.get(i).and_then(|word| word.to_str()).unwrap_or("");
+        let number = |i: usize| text(i).parse::<i64>().unwrap_or(0);
+        let first = text(0);
+        match name {
+            "open" => {
+                let options = options(number(1) as u32);
+                let opened = options.and_then(|options| LockFolder::open(&words[2], options));
+                self.say(
+                    "-",
+                    opened.map(|folder| {
+                        self.handles.lock().unwrap().insert(first.to_owned(), Arc::new(folder));
+                        String::new()
+                    }),
+                )
+            }
+            "close" => {
+                self.handles.lock().unwrap().remove(first);
+                "LF_OK".into()
+            }
+            "lock" => self.call(first, |folder| folder.lock()),
+            "wait" => {
+                let timeout = u64::try_from(number(1)).ok().map(Duration::from_millis);
+                self.call(first, |folder| folder.wait(timeout))
+            }
+            "cancel" => self.call(first, |folder| folder.cancel()),
+            "unlock" => self.call(first, |folder| folder.unlock()),
+            "holds" => self.call(first, |folder| folder.holds()),
+            "in_use" => self.ask(first, |folder| folder.in_use().map(|yes| u8::from(yes).to_string())),
+            "reap" => self.ask(first, |folder| folder.reap_stale().map(|n| n.to_string())),
+            "fence" => self.ask(first, |folder| folder.fence().map(|n| n.to_string())),
+            "grace" => self.call(first, |folder| folder.set_malformed_grace(number(1) as u32)),
+            "bids" => self.ask(first, bids),
+            "error" => {
+                let text = self.failures.lock().unwrap().get(first).map_or(String::new(), Error::to_string);
+                format!("LF_OK {}", encode(text.as_bytes()))
+            }
+            "code" => format!("LF_OK {}", self.failures.lock().unwrap().get(first).map_or(0, Error::code)),
+            "pid" => format!("LF_OK {}", std::process::id()),
+            "join" => {
+                let thread = self.jobs.lock().unwrap().remove(first).unwrap();
+                thread.join().unwrap_or_else(|_| "panic".into())
+            }
+            "fork" => fork(&words[0], &words[1]),
+            "spawn" => {
+                let child = Command::new("sleep").arg("600").spawn().unwrap();
+                format!("LF_OK {}", child.id())
+            }
+            "become" => become_user(number(0) as u32),
+            "cd" => done(std::env::set_current_dir(&words[0])),
+            "umask" => {
+                // SAFETY: it changes nothing but this process's mask.
+                unsafe { c::umask(u32::from_str_radix(first, 8).unwrap()) };
+                "LF_OK".into()
+            }
+            "exec" => done(Err(Command::new("sleep").arg("600").exec())),
+            _ => format!("unknown command {name}"),
+        }
+    }
+
+    fn call(&self, handle: &str, body: impl FnOnce(&LockFolder) -> Result<(), Error>) -> String {
+        self.ask(handle, |folder| body(folder).map(|()| String::new()))
+    }
+
+    fn ask(&self, handle: &str, body: impl FnOnce(&LockFolder) -> Result<String, Error>) -> String {
+        let folder = self.handles.lock().unwrap().get(handle).map(Arc::clone);
+        self.say(handle, body(&folder.expect("an open handle")))
+    }
+
+    fn say(&self, handle: &str, result: Result<String, Error>) -> String {
+        match result {
+            Ok(data) => format!("LF_OK {data}").trim_end().to_owned(),
+            Err(error) => {
+                let kind = error.kind();
+                self.failures.lock().unwrap().insert(handle.to_owned(), error);
+                status(kind).to_owned()
+            }
+        }
+    }
+}
+
+fn bids(folder: &LockFolder) -> Result<String, Error> {
+    let bids = folder.bids()?.into_iter().map(|bid| {
+        let state = match bid.state {
+            BidState::Own => 0,
+            BidState::Live => 1,
+            BidState::Stale => 2,
+            BidState::Unknown => 3,
+            BidState::Malformed => 4,
+            _ => 99,
+        };
+        let text = |text: Option<String>| text.map_or("%".into(), |text| encode(text.as_bytes()));
+        let name = encode(bid.name.as_bytes());
+        let (pid, created) = (bid.pid.unwrap_or(0), bid.created.unwrap_or(-1));
+        format!("{name},{state},{pid},{created},{},{},{}", bid.age_ms, text(bid.host), text(bid.command))
+    });
+    Ok(bids.collect::<Vec<_>>().join(" "))
+}
+
+fn status(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Busy => "LF_BUSY",
+        ErrorKind::Timeout => "LF_TIMEOUT",
+        ErrorKind::Cancelled => "LF_CANCELLED",
+        ErrorKind::Invalid => "LF_ERR_INVALID",
+        ErrorKind::NotHeld => "LF_ERR_NOT_HELD",
+        ErrorKind::AlreadyHeld => "LF_ERR_ALREADY_HELD",
+        ErrorKind::Lost => "LF_ERR_LOST",
+        ErrorKind::Forked => "LF_ERR_FORKED",
+        ErrorKind::Io => "LF_ERR_IO",
+        ErrorKind::Unsafe => "LF_ERR_UNSAFE",
+        ErrorKind::Unsupported => "LF_ERR_UNSUPPORTED",
+        ErrorKind::Internal => "LF_ERR_INTERNAL",
+        _ => "LF_UNKNOWN",
+    }
+}
+
+fn options(flags: u32) -> Result<Options, Error> {
+    assert_eq!(flags & !7, 0, "the Rust interface has no way to say this");
+    Ok(Options { no_create: flags & 1 != 0, private: flags & 2 != 0, trust_filesystem: flags & 4 != 0 })
+}
+
+/// The child answers too, on the FIFOs that it was given.
+fn fork(from: &OsString, to: &OsString) -> String {
+    // SAFETY: the puppet's own threads hold no lock that the child needs, and glibc sees to its own.
+    let pid = unsafe { c::fork() };
+    if pid == 0 {
+        let from = OpenOptions::new().read(true).open(from).unwrap();
+        let to = OpenOptions::new().write(true).open(to).unwrap();
+        // SAFETY: both are open, and nothing is buffered.
+        unsafe {
+            c::dup2(from.as_raw_fd(), 0);
+            c::dup2(to.as_raw_fd(), 1);
+        }
+    }
+    format!("LF_OK {pid}")
+}
+
+fn become_user(id: u32) -> String {
+    // SAFETY: plain system calls.
+    let failed = unsafe {
+        c::setgroups(0, std::ptr::null()) < 0 || c::setresgid(id, id, id) < 0 || c::setresuid(id, id, id) < 0
+    };
+    done(if failed { Err(std::io::Error::last_os_error()) } else { Ok(()) })
+}
+
+fn done(result: std::io::Result<()>) -> String {
+    match result {
+        Ok(()) => "LF_OK".into(),
+        Err(error) => format!("errno {}", error.raw_os_error().unwrap_or(0)),
+    }
+}
+
+fn encode(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "%%".into();
+    }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-".contains(&b);
+    bytes.iter().map(|&b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02x}") }).collect()
+}
+
+fn decode(word: &str) -> OsString {
+    let (mut bytes, mut rest) = (Vec::new(), word);
+    while let Some(first) = rest.chars().next() {
+        let (byte, length) = match (first, rest.get(1..3)) {
+            ('%', Some(hex)) => (u8::from_str_radix(hex, 16).unwrap(), 3),
+            (plain, _) => (plain as u8, 1),
+        };
+        bytes.push(byte);
+        rest = &rest[length..];
+    }
+    OsString::from_vec(bytes)
+}
