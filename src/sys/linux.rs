@@ -236,7 +236,7 @@ pub(crate) fn process(me: &Identity, pid: u32, start: Option<u64>, created_then:
     }
     let same = match (start, created_then) {
         (Some(start), _) => me.shift.undo(stat.start).map(|now| now == start),
-        (None, Some(then)) => created(stat.start).ok().map(|now| (now - then).abs() <= 2),
+        (None, Some(then)) => created(stat.start).ok().map(|now| now.abs_diff(then) <= 2),
         (None, None) => None,
     };
     match same {
