@@ -41,8 +41,12 @@ impl Bid {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = folder.join(format!("00000000-0000-4000-8000-{number:012}.json"));
         let _ = std::fs::create_dir(folder);
-        std::fs::write(&path, Value::Object(self.0.clone()).to_string()).unwrap();
+        self.write(&path);
         path
+    }
+
+    pub fn write(&self, path: &Path) {
+        std::fs::write(path, Value::Object(self.0.clone()).to_string()).unwrap();
     }
 }
 

@@ -8,7 +8,7 @@ mod puppet;
 mod scratch;
 
 pub use bids::{boot_id, pid_namespace, start_of, Bid};
-pub use puppet::{wait_until, Answer, Kind, Puppet};
+pub use puppet::{encode, state_of, wait_until, Answer, Kind, Orphan, Puppet};
 pub use scratch::{listing, Scratch};
 
 use std::io::Write;

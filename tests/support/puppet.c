@@ -123,6 +123,22 @@ static void do_message(const lf_folder *folder, size_t size, FILE *out) {
     free(buffer);
 }
 
+/* `spin HANDLE TIMES`: locks and unlocks so often. How often it had the lock, and what it was told else. */
+static void do_spin(lf_folder *folder, long times, FILE *out) {
+    long had = 0;
+    lf_status odd = LF_OK;
+    while (times-- > 0) {
+        lf_status status = lf_lock(folder);
+        if (status == LF_OK) {
+            had++;
+            status = lf_unlock(folder);
+        }
+        if (status != LF_OK && status != LF_BUSY)
+            odd = status;
+    }
+    fprintf(out, "%s %ld", lf_status_name(odd), had);
+}
+
 static void do_nulls(FILE *out) {
     lf_folder *folder = (lf_folder *)&handles;
     bool in_use = true;
@@ -287,6 +303,7 @@ static void run(char *line, FILE *out) {
     IS("bids") do_bids(handle(first), out);
     IS("error") do_error(handle(first), out);
     IS("code") fprintf(out, "LF_OK %d", lf_error_code(handle(first)));
+    IS("spin") do_spin(handle(first), strtol(second, NULL, 10), out);
     IS("message") do_message(handle(first), strtoul(second, NULL, 10), out);
     IS("nulls") do_nulls(out);
     IS("out_nulls") do_out_nulls(handle(first), out);

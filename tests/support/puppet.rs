@@ -56,7 +56,11 @@ impl Answer {
 
     /// The first word of data, as text.
     pub fn text(&self) -> String {
-        decode(self.data()[0]).to_string_lossy().into_owned()
+        self.text_at(0)
+    }
+
+    pub fn text_at(&self, index: usize) -> String {
+        decode(self.data()[index]).to_string_lossy().into_owned()
     }
 }
 
@@ -99,6 +103,8 @@ impl Puppet {
 
     /// A puppet started by another program, such as `["unshare", "--pid", "--fork"]`. A shell gets it as `"$@"`.
     pub fn behind(before: &[&str], kind: Kind) -> Puppet {
+        // What a puppet leaves behind comes to us: else an orphan would be left to somebody who may never reap it.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
         let program = match kind {
             Kind::C => &built().c,
             Kind::Rust => &built().rust,
@@ -214,8 +220,6 @@ impl Puppet {
         // Neither open waits for the other end.
         let from_child = std::fs::OpenOptions::new().read(true).custom_flags(0o4000).open(&from).unwrap(); // O_NONBLOCK
         let to_child = std::fs::OpenOptions::new().read(true).write(true).open(&to).unwrap();
-        // Else an orphan would be left to somebody who may never reap it.
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
         let pid = self.must(&format!("fork {} {}", encode(&to), encode(&from))).number() as u32;
         let mut child = Puppet { child: None, pid, pidfd: pidfd(pid), to: to_child, from: from_child };
         assert_eq!(child.hear(), "LF_OK");
@@ -264,6 +268,16 @@ impl Puppet {
 impl Drop for Puppet {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// A process that a puppet started. It ends with the test.
+pub struct Orphan(pub u32);
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        let _ = rustix::process::kill_process(Pid::from_raw(self.0 as i32).unwrap(), Signal::KILL);
+        reap_orphan(self.0);
     }
 }
 

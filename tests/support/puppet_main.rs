@@ -86,6 +86,7 @@ impl Puppet {
             "reap" => self.ask(first, |folder| folder.reap_stale().map(|n| n.to_string())),
             "fence" => self.ask(first, |folder| folder.fence().map(|n| n.to_string())),
             "grace" => self.call(first, |folder| folder.set_malformed_grace(number(1) as u32)),
+            "spin" => self.ask(first, |folder| spin(folder, number(1))),
             "bids" => self.ask(first, bids),
             "error" => {
                 let text = self.failures.lock().unwrap().get(first).map_or(String::new(), Error::to_string);
@@ -99,6 +100,7 @@ impl Puppet {
             }
             "fork" => fork(&words[0], &words[1]),
             "spawn" => {
+                #[allow(clippy::zombie_processes)] // whoever asked for it ends it
                 let child = Command::new("sleep").arg("600").spawn().unwrap();
                 format!("LF_OK {}", child.id())
             }
@@ -151,6 +153,18 @@ fn bids(folder: &LockFolder) -> Result<String, Error> {
         format!("{name},{state},{pid},{created},{},{},{}", bid.age_ms, text(bid.host), text(bid.command))
     });
     Ok(bids.collect::<Vec<_>>().join(" "))
+}
+
+fn spin(folder: &LockFolder, times: i64) -> Result<String, Error> {
+    let mut had = 0;
+    for _ in 0..times {
+        match folder.try_lock() {
+            Ok(guard) => guard.unlock().map(|()| had += 1)?,
+            Err(error) if error.kind() == ErrorKind::Busy => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(had.to_string())
 }
 
 fn status(kind: ErrorKind) -> &'static str {

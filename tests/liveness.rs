@@ -1,0 +1,279 @@
+//! Who is alive. A bid is deleted when its owner is provably gone, and only then.
+
+mod support;
+
+use std::process::Command;
+
+use support::{both, root_or_skip, state_of, Bid, Kind, Puppet, Scratch, NOBODY};
+
+both!(
+    a_killed_holder_that_nobody_reaped_frees_the_folder_at_once,
+    a_killed_holder_that_was_reaped_frees_the_folder_at_once,
+    a_stopped_holder_keeps_the_lock,
+    a_bid_of_a_live_process_with_another_start_is_stale,
+    a_bid_of_a_live_process_with_its_start_is_live,
+    a_bid_of_a_process_that_is_gone_is_stale,
+    a_bid_of_another_boot_is_stale,
+    a_python_bid_is_judged_by_its_start_to_two_seconds,
+    another_users_process_is_judged_like_ours,
+    a_process_hidden_by_hidepid_is_alive_until_it_dies,
+    after_exec_a_bid_is_live_to_those_who_judge_by_pid,
+    a_snapshot_and_a_question_delete_nothing,
+    a_live_rival_among_stale_bids_still_excludes,
+);
+
+fn a_killed_holder_that_nobody_reaped_frees_the_folder_at_once(kind: Kind) {
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        let mut other = Puppet::at(kind, &scratch.folder());
+        // Once with a rival that has met the holder before, once with one that has not.
+        for met in [true, false] {
+            let mut holder = Puppet::at(kind, &scratch.folder());
+            holder.must("lock 0");
+            if met {
+                assert_eq!(other.ask("lock 0"), "LF_BUSY");
+            }
+            holder.kill();
+            assert_eq!(state_of(holder.pid()), Some('Z'));
+            assert_eq!(other.must("in_use 0").number(), 0);
+            other.must("lock 0");
+            other.must("unlock 0");
+        }
+    }
+}
+
+fn a_killed_holder_that_was_reaped_frees_the_folder_at_once(kind: Kind) {
+    let scratch = Scratch::new();
+    let (mut holder, mut other) = (Puppet::at(kind, &scratch.folder()), Puppet::at(kind, &scratch.folder()));
+    holder.must("lock 0");
+    assert_eq!(other.ask("lock 0"), "LF_BUSY");
+    holder.kill_and_reap();
+    other.must("lock 0");
+}
+
+fn a_stopped_holder_keeps_the_lock(kind: Kind) {
+    let scratch = Scratch::new();
+    let (mut holder, mut other) = (Puppet::at(kind, &scratch.folder()), Puppet::at(kind, &scratch.folder()));
+    holder.must("lock 0");
+    holder.stop();
+    for _ in 0..3 {
+        assert_eq!(other.ask("lock 0"), "LF_BUSY");
+        assert_eq!(other.must("reap 0").number(), 0);
+    }
+    assert_eq!(other.ask("wait 0 50"), "LF_TIMEOUT");
+    holder.go_on();
+    holder.must("holds 0");
+    holder.stop();
+    holder.kill();
+    other.must("lock 0");
+}
+
+#[test]
+fn a_holder_whose_main_thread_ended_keeps_the_lock() {
+    let scratch = Scratch::new();
+    let (mut holder, mut other) = (Puppet::at(Kind::C, &scratch.folder()), Puppet::at(Kind::C, &scratch.folder()));
+    holder.must("lock 0");
+    holder.must("end_main");
+    support::wait_until(|| state_of(holder.pid()) == Some('Z'));
+    holder.must("holds 0");
+    for _ in 0..3 {
+        assert_eq!(other.ask("lock 0"), "LF_BUSY");
+        assert_eq!(other.must("reap 0").number(), 0);
+    }
+    // One who never saw it alive, too.
+    assert_eq!(Puppet::at(Kind::C, &scratch.folder()).ask("lock 0"), "LF_BUSY");
+    holder.must("unlock 0");
+    holder.must("lock 0");
+    holder.kill();
+    other.must("lock 0");
+}
+
+/// Posts a bid, and finds it stale or live in every way that there is.
+#[track_caller]
+fn is_judged(kind: Kind, bid: &Bid, state: &str) {
+    let scratch = Scratch::new();
+    let path = bid.post(&scratch.folder());
+    let mut puppet = Puppet::at(kind, &scratch.folder());
+    let seen = puppet.bids(0);
+    assert_eq!(seen.iter().map(|bid| bid.state).collect::<Vec<_>>(), [state], "{:?}", bid.0);
+    let stale = state == "STALE";
+    assert_eq!(puppet.must("in_use 0").number(), u64::from(!stale));
+    assert_eq!(puppet.must("reap 0").number(), u64::from(stale));
+    assert_eq!(path.exists(), !stale);
+    bid.write(&path);
+    assert_eq!(puppet.ask("lock 0"), if stale { "LF_OK" } else { "LF_BUSY" }, "{:?}", bid.0);
+    assert_eq!(path.exists(), !stale);
+}
+
+fn a_bid_of_a_live_process_with_another_start_is_stale(kind: Kind) {
+    let live = Puppet::new(kind);
+    for pid in [live.pid(), std::process::id(), 1] {
+        let bid = Bid::of(pid);
+        let start = bid.number("START");
+        for start in [start + 1, start - 1, 0, i64::MAX] {
+            is_judged(kind, &bid.clone().with("START", start), "STALE");
+        }
+        is_judged(kind, &bid.clone().with("START", u64::MAX), "STALE");
+    }
+}
+
+fn a_bid_of_a_live_process_with_its_start_is_live(kind: Kind) {
+    let live = Puppet::new(kind);
+    for pid in [live.pid(), std::process::id(), 1] {
+        let bid = Bid::of(pid);
+        is_judged(kind, &bid, "LIVE");
+        is_judged(kind, &bid.clone().with("HOST", "another"), "LIVE");
+        // The clock was set meanwhile: START decides.
+        is_judged(kind, &bid.clone().with("CREATED", bid.number("CREATED") + 3600), "LIVE");
+        is_judged(kind, &bid.clone().with("NEW", serde_json::json!({"a": [1, null]})), "LIVE");
+        // Bids that say less are judged by what they say.
+        is_judged(kind, &bid.clone().without("CREATED"), "LIVE");
+        is_judged(kind, &bid.clone().without("START"), "LIVE");
+        is_judged(kind, &bid.clone().without("CREATED").without("START"), "LIVE");
+        is_judged(kind, &bid.clone().without("BOOT").without("PIDNS"), "LIVE");
+    }
+}
+
+/// A process that is gone, and what its bid said.
+fn gone(kind: Kind) -> Bid {
+    let puppet = Puppet::new(kind);
+    let bid = Bid::of(puppet.pid());
+    puppet.kill_and_reap();
+    bid
+}
+
+fn a_bid_of_a_process_that_is_gone_is_stale(kind: Kind) {
+    let bid = gone(kind);
+    is_judged(kind, &bid, "STALE");
+    is_judged(kind, &bid.clone().without("START"), "STALE");
+    is_judged(kind, &bid.clone().without("START").without("CREATED"), "STALE");
+    is_judged(kind, &bid.clone().without("BOOT").without("PIDNS"), "STALE");
+    for pid in [i32::MAX, 1 << 30, 4_194_305] {
+        is_judged(kind, &bid.clone().with("PID", pid), "STALE");
+        is_judged(kind, &Bid(Default::default()).with("PID", pid), "STALE");
+    }
+}
+
+fn a_bid_of_another_boot_is_stale(kind: Kind) {
+    let other = "11111111-2222-4333-8444-555555555555";
+    is_judged(kind, &gone(kind).with("BOOT", other), "STALE");
+    is_judged(kind, &Bid::of(std::process::id()).with("BOOT", other), "STALE");
+    is_judged(kind, &Bid::of(std::process::id()).with("BOOT", ""), "STALE");
+    is_judged(kind, &Bid::of(1).with("BOOT", other).with("PIDNS", 7), "STALE");
+}
+
+fn a_python_bid_is_judged_by_its_start_to_two_seconds(kind: Kind) {
+    let live = Puppet::new(kind);
+    let bid = Bid::of_python(live.pid());
+    let created = bid.number("CREATED");
+    for (off, state) in [(0, "LIVE"), (2, "LIVE"), (-2, "LIVE"), (3, "STALE"), (-3, "STALE"), (86400, "STALE")] {
+        is_judged(kind, &bid.clone().with("CREATED", created + off), state);
+    }
+    for absurd in [i64::MAX, i64::MIN, i64::MIN + 1, 0, -1] {
+        is_judged(kind, &bid.clone().with("CREATED", absurd), "STALE");
+    }
+    live.kill();
+    is_judged(kind, &bid, "STALE"); // a zombie
+    live.kill_and_reap();
+    is_judged(kind, &bid, "STALE");
+}
+
+fn another_users_process_is_judged_like_ours(kind: Kind) {
+    if !root_or_skip("processes of other users") {
+        return;
+    }
+    let scratch = Scratch::shm();
+    make_for_everybody(&scratch.folder());
+    let mut nobody = Puppet::new(kind);
+    nobody.must(&format!("become {NOBODY}"));
+    nobody.open(0, &scratch.folder());
+    let mut root = Puppet::at(kind, &scratch.folder());
+
+    root.must("lock 0");
+    assert_eq!(nobody.ask("lock 0"), "LF_BUSY");
+    assert_eq!(nobody.bids(0)[0].state, "LIVE");
+    root.must("unlock 0");
+    nobody.must("lock 0");
+    assert_eq!(root.ask("lock 0"), "LF_BUSY");
+    nobody.must("unlock 0");
+
+    root.must("lock 0");
+    root.kill();
+    assert_eq!(nobody.bids(0)[0].state, "STALE");
+    nobody.must("lock 0");
+    nobody.kill();
+    Puppet::at(kind, &scratch.folder()).must("lock 0");
+}
+
+fn a_process_hidden_by_hidepid_is_alive_until_it_dies(kind: Kind) {
+    if !root_or_skip("hidepid") {
+        return;
+    }
+    let scratch = Scratch::shm();
+    make_for_everybody(&scratch.folder());
+    let mut holder = Puppet::at(kind, &scratch.folder());
+    let hide = "mount -t proc -o hidepid=2 proc /proc && exec \"$@\"";
+    let mut reader = Puppet::behind(&["unshare", "--mount", "sh", "-c", hide, "sh"], kind);
+    reader.must(&format!("become {NOBODY}"));
+    let visible = Command::new("nsenter")
+        .args(["--mount", "--target", &reader.pid().to_string(), "--setuid", "65534", "--setgid", "65534"])
+        .args(["test", "-e", &format!("/proc/{}", holder.pid())])
+        .status();
+    assert!(!visible.unwrap().success(), "it is not hidden, so this proves nothing");
+    reader.open(0, &scratch.folder());
+
+    holder.must("lock 0");
+    for _ in 0..3 {
+        assert_eq!(reader.ask("lock 0"), "LF_BUSY");
+        assert_eq!(reader.bids(0)[0].state, "LIVE");
+        assert_eq!(reader.must("reap 0").number(), 0);
+    }
+    holder.stop();
+    assert_eq!(reader.ask("lock 0"), "LF_BUSY");
+    holder.kill();
+    assert_eq!(reader.bids(0)[0].state, "STALE", "a zombie has exited, hidden or not");
+    reader.must("lock 0");
+}
+
+fn after_exec_a_bid_is_live_to_those_who_judge_by_pid(kind: Kind) {
+    let scratch = Scratch::new();
+    let (mut holder, mut other) = (Puppet::at(kind, &scratch.folder()), Puppet::at(kind, &scratch.folder()));
+    holder.must("lock 0");
+    holder.tell("exec");
+    support::wait_until(|| std::fs::read_to_string(format!("/proc/{}/comm", holder.pid())).unwrap() == "sleep\n");
+    assert_eq!(other.ask("lock 0"), "LF_BUSY");
+    assert_eq!(other.bids(0)[0].state, "LIVE");
+    holder.kill();
+    other.must("lock 0");
+}
+
+fn a_snapshot_and_a_question_delete_nothing(kind: Kind) {
+    let scratch = Scratch::new();
+    let path = gone(kind).post(&scratch.folder());
+    let mut puppet = Puppet::at(kind, &scratch.folder());
+    assert_eq!(puppet.bids(0)[0].state, "STALE");
+    assert_eq!(puppet.must("in_use 0").number(), 0);
+    assert!(path.exists());
+    assert_eq!(puppet.must("reap 0").number(), 1);
+    assert!(!path.exists());
+}
+
+fn a_live_rival_among_stale_bids_still_excludes(kind: Kind) {
+    let scratch = Scratch::new();
+    let stale = gone(kind);
+    let mut paths = vec![stale.post(&scratch.folder())];
+    let live = Bid::of(std::process::id()).post(&scratch.folder());
+    paths.extend([stale.post(&scratch.folder()), stale.post(&scratch.folder())]);
+    let mut puppet = Puppet::at(kind, &scratch.folder());
+    assert_eq!(puppet.ask("lock 0"), "LF_BUSY");
+    assert!(live.exists());
+    assert_eq!(puppet.bids(0).iter().filter(|bid| bid.state == "LIVE").count(), 1);
+    std::fs::remove_file(&live).unwrap();
+    puppet.must("lock 0");
+    assert_eq!(paths.iter().filter(|path| path.exists()).count(), 0);
+}
+
+fn make_for_everybody(folder: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir(folder).unwrap();
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+}
