@@ -82,8 +82,8 @@ fn judge_by_pid(bid: &Bid, me: &Identity, on: Filesystem) -> (Verdict, Pulse) {
 
 /// Whether an unreadable bid, last modified at `modified` (Unix milliseconds), has been there for too long: longer than the
 /// caller's grace, or since before this boot, where nobody but this machine writes.
-pub(crate) fn is_abandoned(modified: i64, grace_ms: u32, on: Filesystem) -> bool {
+pub(crate) fn is_abandoned(modified: i64, grace_ms: u32, me: &Identity, on: Filesystem) -> bool {
     let now = (sys::unix_nanos() / 1_000_000) as i64;
     let over = grace_ms > 0 && now.saturating_sub(modified) >= i64::from(grace_ms);
-    over || on.is_local() && sys::boot_time().is_ok_and(|boot| modified < boot * 1000)
+    over || on.is_local() && me.booted().is_ok_and(|boot| modified < boot * 1000)
 }

@@ -163,7 +163,7 @@ impl Eyes<'_> {
             pulse,
         };
         let malformed = |why, modified| {
-            let verdict = match liveness::is_abandoned(modified, self.malformed_grace_ms, self.on) {
+            let verdict = match liveness::is_abandoned(modified, self.malformed_grace_ms, self.me, self.on) {
                 true => Verdict::Stale,
                 false => Verdict::Malformed,
             };

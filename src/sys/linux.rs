@@ -158,6 +158,12 @@ impl Identity {
         })
     }
 
+    /// When this machine was booted at the latest, Unix seconds. A time namespace can put that later than it was, by a negative
+    /// shift; what it puts earlier is left there, since not every kernel shifts `btime`.
+    pub fn booted(&self) -> io::Result<i64> {
+        Ok(boot_time()? + self.shift.nanos.min(0).div_euclid(1_000_000_000))
+    }
+
     /// Somebody set the clock: `created` is now another number for everybody who computes it.
     pub fn clock_stepped(&self) -> bool {
         // Two clocks are read one after the other, so a pause between them looks like a step of that length.
@@ -193,7 +199,7 @@ fn namespace(target: std::path::PathBuf) -> Option<u64> {
 }
 
 /// When this machine was booted, Unix seconds: `btime` of `/proc/stat`, which psutil uses too.
-pub(crate) fn boot_time() -> io::Result<i64> {
+fn boot_time() -> io::Result<i64> {
     fs::read_to_string("/proc/stat")?
         .lines()
         .find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())

@@ -14,7 +14,7 @@ pub(crate) use events::{Beacon, BeaconWatch, Bell, FolderWatch, Source};
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{boot_time, filesystem, process, process_mark, Exit, Identity, ProcessMark, ProcessState};
+pub(crate) use linux::{filesystem, process, process_mark, Exit, Identity, ProcessMark, ProcessState};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("lockfolder runs on Linux so far");
