@@ -127,9 +127,7 @@ fn a_fork_while_another_thread_waits_is_no_danger(kind: Kind) {
     let scratch = Scratch::new();
     let (mut holder, mut parent) = (Puppet::at(kind, &scratch.folder()), Puppet::at(kind, &scratch.folder()));
     holder.must("lock 0");
-    parent.must("start 1 wait 0 -1");
-    // Once it is at it, a lock call of another thread is refused without a look at the folder.
-    support::wait_until(|| parent.ask("lock 0") == "LF_BUSY" && parent.why(0).contains("thread"));
+    parent.start_to_wait(0, -1);
     let mut child = parent.fork();
     is_refused_everything(&mut child, 0);
     child.open(1, &scratch.folder());
@@ -163,9 +161,8 @@ fn a_program_that_a_holder_starts_does_not_hold(kind: Kind) {
     for how in ["posix_spawn", "vfork"] {
         let (mut holder, mut other) = (Puppet::at(kind, &scratch.folder()), Puppet::at(kind, &scratch.folder()));
         holder.must("lock 0");
-        let pid = holder.must(&format!("spawn {how}")).number() as u32;
-        let program = support::Orphan(pid);
-        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let program = holder.spawn(how);
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", program.0)).unwrap();
         for fd in descriptors {
             let target = std::fs::read_link(fd.unwrap().path()).unwrap_or_default();
             assert!(!target.starts_with(&*scratch), "{} was inherited", target.display());

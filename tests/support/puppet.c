@@ -123,6 +123,15 @@ static void do_message(const lf_folder *folder, size_t size, FILE *out) {
     free(buffer);
 }
 
+/* `patient HANDLE MS`: waits, but is not put off by a lock call of another thread, so that one can try whether it has begun. */
+static void do_patient(lf_folder *folder, int64_t timeout_ms, FILE *out) {
+    lf_status got;
+    do
+        got = lf_lock_wait(folder, timeout_ms);
+    while (got == LF_BUSY);
+    status(out, got);
+}
+
 /* `spin HANDLE TIMES`: locks and unlocks so often. How often it had the lock, and what it was told else. */
 static void do_spin(lf_folder *folder, long times, FILE *out) {
     long had = 0;
@@ -293,6 +302,7 @@ static void run(char *line, FILE *out) {
     IS("close") { lf_close(handle(first)); *slot(first) = NULL; fputs("LF_OK", out); }
     IS("lock") status(out, lf_lock(handle(first)));
     IS("wait") status(out, lf_lock_wait(handle(first), strtoll(second, NULL, 10)));
+    IS("patient") do_patient(handle(first), strtoll(second, NULL, 10), out);
     IS("cancel") status(out, lf_cancel(handle(first)));
     IS("unlock") status(out, lf_unlock(handle(first)));
     IS("holds") status(out, lf_holds(handle(first)));

@@ -226,6 +226,23 @@ impl Puppet {
         child
     }
 
+    /// Waits for the lock in a thread of its own: job 1. Returns when the wait is under way.
+    #[track_caller]
+    pub fn start_to_wait(&mut self, handle: u32, timeout_ms: i64) {
+        self.must(&format!("start 1 patient {handle} {timeout_ms}"));
+        // Once it is at it, a lock call of another thread is refused without a look at the folder.
+        wait_until(|| self.ask(&format!("lock {handle}")) == "LF_BUSY" && self.why(handle).contains("thread"));
+    }
+
+    /// Starts a program that goes on for longer than any test.
+    #[track_caller]
+    pub fn spawn(&mut self, how: &str) -> Orphan {
+        let program = Orphan(self.must(&format!("spawn {how}")).number() as u32);
+        // The call returns a moment before exec(3) has closed the last descriptor.
+        wait_until(|| std::fs::read_to_string(format!("/proc/{}/comm", program.0)).unwrap() == "sleep\n");
+        program
+    }
+
     /// SIGKILL. Returns when it has exited; nobody has reaped it then.
     pub fn kill(&self) {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
@@ -259,6 +276,7 @@ impl Puppet {
                 // It ends by itself when its child did, unless it is of another kind.
                 let _ = starter.kill();
                 let _ = starter.wait();
+                reap_orphan(self.pid); // unless the starter did
             }
             None => reap_orphan(self.pid),
         }

@@ -75,9 +75,14 @@ impl Puppet {
                 "LF_OK".into()
             }
             "lock" => self.call(first, |folder| folder.lock()),
-            "wait" => {
+            "wait" | "patient" => {
                 let timeout = u64::try_from(number(1)).ok().map(Duration::from_millis);
-                self.call(first, |folder| folder.wait(timeout))
+                self.call(first, |folder| loop {
+                    match folder.wait(timeout) {
+                        Err(error) if name == "patient" && error.kind() == ErrorKind::Busy => {}
+                        done => return done,
+                    }
+                })
             }
             "cancel" => self.call(first, |folder| folder.cancel()),
             "unlock" => self.call(first, |folder| folder.unlock()),
