@@ -340,7 +340,8 @@ fn is_regular(stat: &fs::Stat) -> bool {
 
 #[allow(clippy::unnecessary_cast)] // the types of these fields differ by system
 fn modified(stat: &fs::Stat) -> i64 {
-    stat.st_mtime as i64 * 1000 + stat.st_mtime_nsec as i64 / 1_000_000
+    // Some filesystems keep any time that they are given.
+    (stat.st_mtime as i64).saturating_mul(1000).saturating_add(stat.st_mtime_nsec as i64 / 1_000_000)
 }
 
 /// Retries a call that changes a name. A filesystem in user space can answer that it was interrupted although it has done
