@@ -172,7 +172,7 @@ impl Eyes<'_> {
         let file = match self.dir.open_small(name)? {
             Opened::Gone => return Ok(None),
             Opened::Denied => {
-                let why = "we may not read it";
+                let why = "we may not read it, or not now";
                 return Ok(Some(rival(Err(why), Verdict::Unknown, None, Pulse::None)));
             }
             Opened::NotRegular { modified } => return Ok(Some(malformed("it is not a regular file", modified))),

@@ -46,7 +46,7 @@ pub(crate) enum Opened {
     File(Small),
     /// It vanished.
     Gone,
-    /// It is there, but not ours to read.
+    /// It is there, but not ours to read, or not now.
     Denied,
     /// A link, a folder, a FIFO, a device: it was not opened.
     NotRegular {
@@ -199,7 +199,8 @@ impl Dir {
             Ok(fd) => fd,
             Err(e) => match Errno::from_io_error(&e) {
                 Some(Errno::NOENT) => return Ok(Opened::Gone),
-                Some(Errno::ACCESS | Errno::PERM) => return Ok(Opened::Denied),
+                // The last one: somebody has a lease on it (fcntl(2)), and we don't wait.
+                Some(Errno::ACCESS | Errno::PERM | Errno::AGAIN) => return Ok(Opened::Denied),
                 // It was swapped for a link, a socket or a device since we looked.
                 Some(Errno::LOOP | Errno::NXIO) => return Ok(Opened::NotRegular { modified: modified(&stat) }),
                 _ => return Err(e),
