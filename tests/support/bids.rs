@@ -67,7 +67,7 @@ pub fn pid_namespace() -> u64 {
     link.to_str().unwrap().trim_start_matches("pid:[").trim_end_matches(']').parse().unwrap()
 }
 
-fn boot_time() -> u64 {
+pub fn boot_time() -> u64 {
     let stat = std::fs::read_to_string("/proc/stat").unwrap();
     stat.lines().find_map(|line| line.strip_prefix("btime ")).unwrap().trim().parse().unwrap()
 }

@@ -7,7 +7,7 @@ mod build;
 mod puppet;
 mod scratch;
 
-pub use bids::{boot_id, pid_namespace, start_of, Bid};
+pub use bids::{boot_id, boot_time, pid_namespace, start_of, Bid};
 pub use puppet::{encode, state_of, wait_until, Answer, Kind, Orphan, Puppet};
 pub use scratch::{listing, Scratch};
 

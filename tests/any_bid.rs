@@ -1,0 +1,186 @@
+//! Whatever bytes a bid holds: the library never panics, never deletes the bid of an owner that lives, and never lets anybody
+//! in beside one. A small oracle, the table of who is alive read row by row, says what is right.
+
+mod support;
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use lockfolder::{BidState, ErrorKind, LockFolder, Options};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{json, Map, Value};
+use support::{boot_id, pid_namespace, Bid, Kind, Puppet, Scratch};
+
+/// A process that lives for as long as the test, and a PID that nobody has.
+struct Processes {
+    live: Puppet,
+    dead: u32,
+}
+
+fn processes() -> &'static Processes {
+    static PROCESSES: OnceLock<Processes> = OnceLock::new();
+    PROCESSES.get_or_init(|| {
+        // The largest PID that Linux can give is below 2^22.
+        Processes { live: Puppet::new(Kind::C), dead: 1 << 22 }
+    })
+}
+
+/// What the contract says of a bid that nobody holds the kernel's lock on, on a local filesystem.
+fn verdict(bytes: &[u8]) -> BidState {
+    let value = if bytes.len() > 4096 { None } else { serde_json::from_slice::<Value>(bytes).ok() };
+    let Some(Value::Object(said)) = value else {
+        return BidState::Malformed;
+    };
+    let Some(pid) = said.get("PID").and_then(Value::as_i64).filter(|pid| (1..=i64::from(i32::MAX)).contains(pid))
+    else {
+        return BidState::Malformed;
+    };
+    let another =
+        |key: &str, ours: Value| said.get(key).is_some_and(|it| it.is_string() == ours.is_string() && *it != ours);
+    let another_boot = another("BOOT", json!(boot_id()));
+    let another_namespace = said.get("PIDNS").and_then(Value::as_u64).is_some_and(|it| it != pid_namespace());
+    if another_boot || another_namespace {
+        return BidState::Stale; // the kernel says that its owner is gone
+    }
+    let truth = match pid {
+        pid if pid == i64::from(processes().live.pid()) => Bid::of(processes().live.pid()),
+        pid if pid == i64::from(std::process::id()) => Bid::of(std::process::id()),
+        _ => return BidState::Stale,
+    };
+    let same = match (said.get("START").and_then(Value::as_u64), said.get("CREATED").and_then(Value::as_i64)) {
+        (Some(start), _) => start == truth.number("START") as u64,
+        (None, Some(created)) => (i128::from(created) - i128::from(truth.number("CREATED"))).abs() <= 2,
+        (None, None) => true,
+    };
+    if same {
+        BidState::Live
+    } else {
+        BidState::Stale
+    }
+}
+
+fn check(folder: &Path, bytes: &[u8]) -> Result<(), TestCaseError> {
+    let path = folder.join("any.json");
+    std::fs::write(&path, bytes).unwrap();
+    let expected = verdict(bytes);
+    let handle = LockFolder::open(folder, Options::default()).unwrap();
+    let seen = handle.bids().map_err(|e| TestCaseError::fail(e.to_string()))?;
+    prop_assert_eq!(seen.len(), 1);
+    prop_assert_eq!(seen[0].state, expected);
+    let stale = expected == BidState::Stale;
+    prop_assert_eq!(handle.in_use().unwrap(), !stale);
+    match handle.lock() {
+        Ok(()) => prop_assert!(stale, "let in beside {expected:?}"),
+        Err(e) => {
+            prop_assert_eq!(e.kind(), ErrorKind::Busy);
+            prop_assert!(!stale);
+            prop_assert!(e.to_string().contains("any.json"));
+        }
+    }
+    prop_assert_eq!(path.exists(), !stale, "a bid that counts as live stays, a stale one goes");
+    drop(handle);
+    let _ = std::fs::remove_file(&path);
+    Ok(())
+}
+
+/// Something for a key: the truth, near it, far from it, of another type, or nothing.
+fn value(truth: Value) -> impl Strategy<Value = Option<Value>> {
+    let near = truth.as_i64().map_or(Value::Null, |n| json!(n + 1));
+    let double = truth.as_i64().map_or(Value::Null, |n| json!(n as f64));
+    let text = json!(truth.to_string());
+    prop_oneof![
+        6 => Just(Some(truth)),
+        3 => Just(None),
+        1 => Just(Some(near)),
+        1 => Just(Some(double)),
+        1 => Just(Some(text)),
+        1 => Just(Some(Value::Null)),
+        1 => any::<i64>().prop_map(|n| Some(json!(n))),
+        1 => any::<u64>().prop_map(|n| Some(json!(n))),
+        1 => any::<String>().prop_map(|s| Some(json!(s))),
+        1 => prop_oneof![Just(i64::MIN), Just(i64::MAX), Just(0), Just(-1)].prop_map(|n| Some(json!(n))),
+        1 => Just(Some(json!([1, {"PID": 1}]))),
+    ]
+}
+
+fn bids() -> impl Strategy<Value = Vec<u8>> {
+    let live = processes().live.pid();
+    let owner = prop_oneof![4 => Just(live), 1 => Just(std::process::id()), 2 => Just(processes().dead)];
+    let said = owner.prop_flat_map(move |pid| {
+        let truth = if pid == processes().dead { Bid::of(live).with("PID", pid) } else { Bid::of(pid) };
+        let keys: Vec<String> = truth.0.keys().cloned().collect();
+        let values: Vec<_> = truth.0.values().cloned().map(value).collect();
+        (Just(keys), values, any::<String>(), proptest::option::of(any::<String>()))
+    });
+    let whole = said.prop_map(|(keys, values, text, unknown)| {
+        let mut said = Map::new();
+        for (key, value) in keys.into_iter().zip(values) {
+            value.into_iter().for_each(|value| drop(said.insert(key.clone(), value)));
+        }
+        said.insert("HOST".into(), json!(text));
+        if let Some(key) = unknown {
+            said.entry(key).or_insert(json!({"a": [null]}));
+        }
+        Value::Object(said).to_string().into_bytes()
+    });
+    // Some are cut off, some have a byte changed, some are too long.
+    let damage = (any::<prop::sample::Index>(), any::<u8>(), 0..8);
+    (whole, damage).prop_map(|(mut bytes, (at, byte, how))| {
+        let at = at.index(bytes.len());
+        match how {
+            0 => bytes.truncate(at),
+            1 => bytes[at] = byte,
+            2 if byte < 64 => bytes.resize(4096 + usize::from(byte) - 32, b' '),
+            _ => {}
+        }
+        bytes
+    })
+}
+
+fn holds_for(cases: u32, strategy: impl Strategy<Value = Vec<u8>>) {
+    let scratch = Scratch::shm();
+    std::fs::create_dir(scratch.folder()).unwrap();
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&strategy, |bytes| check(&scratch.folder(), &bytes));
+    if let Err(e) = result {
+        panic!("{e}");
+    }
+}
+
+#[test]
+fn arbitrary_bytes_are_judged_by_the_contract() {
+    holds_for(400, proptest::collection::vec(any::<u8>(), 0..200));
+}
+
+#[test]
+fn arbitrary_bids_are_judged_by_the_contract() {
+    holds_for(1500, bids());
+}
+
+/// The same bytes, published by one who lives and whom the kernel vouches for: nobody robs it, whatever it says.
+#[test]
+fn a_bid_of_another_container_that_the_kernel_vouches_for_is_never_deleted() {
+    let scratch = Scratch::shm();
+    std::fs::create_dir(scratch.folder()).unwrap();
+    let handle = LockFolder::open(scratch.folder(), Options::default()).unwrap();
+    let path = scratch.folder().join("any.json");
+    let elsewhere =
+        |pid: u32, boot: &str| Bid::of(std::process::id()).with("PID", pid).with("PIDNS", 7).with("BOOT", boot);
+    for boot in [boot_id().as_str(), "another boot"] {
+        for pid in [1, processes().dead, std::process::id()] {
+            elsewhere(pid, boot).write(&path);
+            let file = std::fs::File::open(&path).unwrap();
+            rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+            for _ in 0..3 {
+                assert_eq!(handle.lock().unwrap_err().kind(), ErrorKind::Busy);
+            }
+            assert_eq!(handle.reap_stale().unwrap(), 0);
+            assert_eq!(handle.bids().unwrap()[0].state, BidState::Live);
+            drop(file);
+            handle.lock().unwrap();
+            handle.unlock().unwrap();
+            assert!(!path.exists());
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Whatever lies in the folder under a bid's name: it hangs nobody, crashes nobody, and lets nobody in.
+
+mod support;
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{symlink, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{mknodat, utimensat, AtFlags, FileType, Mode, Timespec, Timestamps, CWD};
+use support::{both, listing, root_or_skip, Bid, Kind, Puppet, Scratch, NOBODY};
+
+both!(
+    a_bid_with_bad_content_counts_as_live,
+    what_is_no_regular_file_counts_as_live,
+    a_bid_with_an_odd_name_is_judged_by_its_content,
+    other_names_are_left_alone,
+    a_bad_bid_is_stale_when_its_grace_is_over,
+    a_bad_bid_younger_than_the_grace_counts_as_live,
+    a_bad_bid_older_than_this_boot_is_stale,
+    a_bad_bid_with_an_absurd_time_counts_as_live,
+    a_bid_that_may_not_be_read_counts_as_live,
+    a_bid_that_cannot_be_opened_now_counts_as_live,
+    a_stale_bid_that_cannot_be_deleted_is_passed_over,
+    a_thousand_stale_bids_are_reaped_by_one_lock,
+);
+
+fn bad_contents() -> Vec<Vec<u8>> {
+    let pid = std::process::id();
+    let mut contents: Vec<Vec<u8>> = [
+        "",
+        " ",
+        "\n",
+        "{",
+        "}",
+        "[]",
+        "null",
+        "7",
+        "\"x\"",
+        "{}",
+        "[1, 2]",
+        "\0",
+        "\u{feff}{\"PID\": 1}",
+        "{\"PID\"",
+        r#"{"PID": }"#,
+        r#"{"pid": 1}"#,
+        r#"{"PID": null}"#,
+        r#"{"PID": 0}"#,
+        r#"{"PID": -1}"#,
+        r#"{"PID": 4294967296}"#,
+        r#"{"PID": 4294967297}"#,
+        r#"{"PID": 99999999999999999999999}"#,
+        r#"{"PID": 1e400}"#,
+        r#"{"PID": NaN}"#,
+        r#"{"PID": true}"#,
+        r#"{"PID": [1]}"#,
+        r#"{"PID": {"PID": 1}}"#,
+        r#"[{"PID": 1}]"#,
+        r#"{'PID': 1}"#,
+        "{\"PID\": 1,}",
+        "{\"CREATED\": 1700000000}",
+    ]
+    .iter()
+    .map(|text| text.as_bytes().to_vec())
+    .collect();
+    contents.push(format!("{{\"PID\": \"{pid}\"}}").into_bytes());
+    contents.push(format!("{{\"PID\": {pid}.5}}").into_bytes());
+    contents.push(format!("{{\"PID\": {pid}}} x").into_bytes());
+    contents.push([b"{\"PID\": 1, \"HOST\": \"\xff\xfe\"}".as_slice()].concat());
+    // A whole bid of a process that is gone, cut off anywhere, and one that goes on past 4 KiB.
+    let whole = serde_json::to_vec(&Bid::of(pid).with("START", 1).0).unwrap();
+    contents.extend((0..whole.len()).step_by(7).map(|length| whole[..length].to_vec()));
+    contents.push([whole.as_slice(), &[b' '; 4096]].concat());
+    contents.push(b"[".repeat(4096));
+    contents.push(b"{\"PID\":".repeat(500));
+    contents
+}
+
+#[track_caller]
+fn counts_as_live(puppet: &mut Puppet, what: &str, state: &str) {
+    assert_eq!(puppet.ask("lock 0"), "LF_BUSY", "{what}");
+    assert_eq!(puppet.must("reap 0").number(), 0, "{what}");
+    assert_eq!(puppet.must("in_use 0").number(), 1, "{what}");
+    assert_eq!(puppet.bids(0).iter().map(|bid| bid.state).collect::<Vec<_>>(), [state], "{what}");
+}
+
+fn a_bid_with_bad_content_counts_as_live(kind: Kind) {
+    let scratch = Scratch::new();
+    let mut puppet = Puppet::at(kind, &scratch.folder());
+    let path = scratch.folder().join("bad.json");
+    for content in bad_contents() {
+        fs::write(&path, &content).unwrap();
+        counts_as_live(&mut puppet, &String::from_utf8_lossy(&content), "MALFORMED");
+        assert_eq!(fs::read(&path).unwrap(), content);
+    }
+    assert_eq!(puppet.ask("lock 0"), "LF_BUSY");
+    assert!(puppet.why(0).contains("bad.json"), "{}", puppet.why(0));
+    // 1 GiB, of which nothing is on the disk.
+    File::create(&path).unwrap().set_len(1 << 30).unwrap();
+    counts_as_live(&mut puppet, "1 GiB", "MALFORMED");
+    fs::remove_file(&path).unwrap();
+    puppet.must("lock 0");
+}
+
+type Make = (&'static str, fn(&Path));
+
+/// Each makes something at a path. The scratch folder has `stale`, the bid of a dead process, to point to.
+const IRREGULAR: &[Make] = &[
+    ("a FIFO", |path| mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap()),
+    ("a folder", |path| fs::create_dir(path).unwrap()),
+    ("a folder with something in it", |path| fs::create_dir_all(path.join("x.json")).unwrap()),
+    ("a socket", |path| drop(UnixListener::bind(path).unwrap())),
+    ("a link to a stale bid", |path| symlink("../stale", path).unwrap()),
+    ("a dangling link", |path| symlink("nothing", path).unwrap()),
+    ("a link to itself", |path| symlink("x.json", path).unwrap()),
+    ("a link to a FIFO", |path| symlink("../fifo", path).unwrap()),
+    ("a link to a device", |path| symlink("/dev/zero", path).unwrap()),
+];
+
+const DEVICE: Make = ("a device", |path| {
+    mknodat(CWD, path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), rustix::fs::makedev(1, 5)).unwrap();
+});
+
+fn irregular() -> Vec<Make> {
+    let root = root_or_skip("a device node named x.json");
+    IRREGULAR.iter().copied().chain(root.then_some(DEVICE)).collect()
+}
+
+fn each_irregular(kind: Kind, mut test: impl FnMut(&mut Puppet, &str, &Path)) {
+    let scratch = Scratch::new();
+    let mut puppet = Puppet::at(kind, &scratch.folder());
+    let stale = Bid::of(std::process::id()).with("START", 1);
+    stale.write(&scratch.join("stale"));
+    (IRREGULAR[0].1)(&scratch.join("fifo"));
+    let path = scratch.folder().join("x.json");
+    for (what, make) in irregular() {
+        make(&path);
+        test(&mut puppet, what, &path);
+        let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+    }
+    assert!(scratch.join("stale").exists() && scratch.join("fifo").exists());
+    puppet.must("lock 0");
+}
+
+fn what_is_no_regular_file_counts_as_live(kind: Kind) {
+    each_irregular(kind, |puppet, what, path| {
+        counts_as_live(puppet, what, "MALFORMED");
+        assert!(path.symlink_metadata().is_ok(), "{what}");
+    });
+}
+
+fn a_bid_with_an_odd_name_is_judged_by_its_content(kind: Kind) {
+    let scratch = Scratch::new();
+    let mut puppet = Puppet::at(kind, &scratch.folder());
+    let longest = [vec![b'x'; 250], b".json".to_vec()].concat();
+    let names: &[&[u8]] =
+        &[b"a\nb.json", &longest, b"\xff\xfe.json", b" .json", b"-rf.json", b"%s%n.json", b"..json", b"\x1b[31m.json"];
+    for name in names {
+        let path = scratch.folder().join(OsStr::from_bytes(name));
+        Bid::of(std::process::id()).write(&path);
+        counts_as_live(&mut puppet, &path.to_string_lossy(), "LIVE");
+        assert_eq!(puppet.bids(0)[0].name.as_bytes(), *name);
+        assert_eq!(puppet.ask("lock 0"), "LF_BUSY");
+        assert!(!puppet.why(0).contains(['\n', '\x1b']), "{:?}", puppet.why(0));
+        // Another file: a bid that was seen is not read again while its owner lives.
+        Bid::of(std::process::id()).with("START", 1).write(&scratch.join("stale"));
+        fs::rename(scratch.join("stale"), &path).unwrap();
+        puppet.must("lock 0");
+        assert!(!path.exists());
+        puppet.must("unlock 0");
+    }
+}
+
+fn other_names_are_left_alone(kind: Kind) {
+    let scratch = Scratch::new();
+    let mut puppet = Puppet::at(kind, &scratch.folder());
+    let names = [".json", "x.JSON", "x.json~", "x.json.tmp", "json", "xjson", "README", ".x.jso"];
+    for name in names {
+        Bid::of(std::process::id()).write(&scratch.folder().join(name)); // live, if it were a bid
+    }
+    assert_eq!(puppet.must("in_use 0").number(), 0);
+    puppet.must("grace 0 1");
+    puppet.must("lock 0");
+    puppet.must("fence 0");
+    puppet.must("unlock 0");
+    assert_eq!(puppet.must("reap 0").number(), 0);
+    let mut expected: Vec<String> = names.iter().map(|name| name.to_string()).chain([".lockfolder".into()]).collect();
+    expected.sort();
+    assert_eq!(listing(&scratch.folder()), expected);
+}
+
+fn age(path: &Path, time: SystemTime) {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    set_time(path, since.as_secs() as i64);
+}
+
+fn set_time(path: &Path, seconds: i64) {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+}
+
+fn a_minute_ago() -> SystemTime {
+    SystemTime::now() - Duration::from_secs(60)
+}
+
+fn a_bad_bid_is_stale_when_its_grace_is_over(kind: Kind) {
+    each_irregular(kind, |puppet, what, path| {
+        age(path, a_minute_ago());
+        counts_as_live(puppet, what, "MALFORMED");
+        puppet.must("grace 0 30000");
+        assert_eq!(puppet.bids(0)[0].state, "STALE", "{what}");
+        assert_eq!(puppet.must("in_use 0").number(), 0, "{what}");
+        puppet.must("lock 0"); // a folder stays, and is passed over
+        assert_eq!(path.symlink_metadata().is_ok(), what.starts_with("a folder"), "{what}");
+        puppet.must("unlock 0");
+        puppet.must("grace 0 0");
+    });
+    let scratch = Scratch::new();
+    let mut puppet = Puppet::at(kind, &scratch.folder());
+    puppet.must("grace 0 30000");
+    let path = scratch.folder().join("bad.json");
+    for content in bad_contents() {
+        fs::write(&path, content).unwrap();
+        age(&path, a_minute_ago());
+        puppet.must("lock 0");
+        assert!(!path.exists());
+        puppet.must("unlock 0");
+    }
+    // A good bid has no grace to lose.
+    Bid::of(std::process::id()).write(&path);
+    age(&path, a_minute_ago());
+    counts_as_live(&mut puppet, "a good bid", "LIVE");
+}
+
+fn a_bad_bid_younger_than_the_grace_counts_as_live(kind: Kind) {
+    let scratch = Scratch::new();
+    let mut puppet = Puppet::at(kind, &scratch.folder());
+    let path = scratch.folder().join("bad.json");
+    for grace in [3_600_000_u32, u32::MAX] {
+        puppet.must(&format!("grace 0 {grace}"));
+        for time in [SystemTime::now(), a_minute_ago(), SystemTime::now() + Duration::from_secs(86400)] {
+            fs::write(&path, "").unwrap();
+            age(&path, time);
+            counts_as_live(&mut puppet, "young", "MALFORMED");
+        }
+    }
+}
+
+fn a_bad_bid_older_than_this_boot_is_stale(kind: Kind) {
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        let mut puppet = Puppet::at(kind, &scratch.folder());
+        let path = scratch.folder().join("bad.json");
+        for seconds in [0, 1_000_000_000, support::boot_time() as i64 - 1] {
+            fs::write(&path, "{").unwrap();
+            set_time(&path, seconds);
+            assert_eq!(puppet.bids(0)[0].state, "STALE");
+            puppet.must("lock 0");
+            puppet.must("unlock 0");
+            assert!(!path.exists());
+        }
+        fs::write(&path, "{").unwrap();
+        set_time(&path, support::boot_time() as i64 + 1);
+        counts_as_live(&mut puppet, "of this boot", "MALFORMED");
+    }
+}
+
+/// tmpfs keeps any time.
+fn a_bad_bid_with_an_absurd_time_counts_as_live(kind: Kind) {
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        let mut puppet = Puppet::at(kind, &scratch.folder());
+        puppet.must("grace 0 1000");
+        let path = scratch.folder().join("bad.json");
+        for seconds in [i64::MAX, i64::MAX / 1000 + 1, i64::MAX / 900, 1 << 62, 1 << 54] {
+            fs::write(&path, "{").unwrap();
+            set_time(&path, seconds);
+            counts_as_live(&mut puppet, &format!("modified at {seconds}"), "MALFORMED");
+            assert_eq!(puppet.bids(0)[0].age_ms, 0);
+        }
+        set_time(&path, i64::MIN);
+        puppet.must("lock 0");
+    }
+}
+
+/// A shared folder, a puppet that is nobody in particular, and one that is root.
+fn with_nobody(kind: Kind, mode: u32, test: impl FnOnce(&Path, Puppet, Puppet)) {
+    if !root_or_skip("bids of other users") {
+        return;
+    }
+    let scratch = Scratch::shm();
+    fs::create_dir(scratch.folder()).unwrap();
+    fs::set_permissions(scratch.folder(), fs::Permissions::from_mode(mode)).unwrap();
+    let mut nobody = Puppet::new(kind);
+    nobody.must(&format!("become {NOBODY}"));
+    nobody.open(0, &scratch.folder());
+    test(&scratch.folder(), nobody, Puppet::at(kind, &scratch.folder()));
+}
+
+fn a_bid_that_may_not_be_read_counts_as_live(kind: Kind) {
+    with_nobody(kind, 0o777, |folder, mut nobody, mut root| {
+        for bid in [Bid::of(std::process::id()), Bid::of(std::process::id()).with("START", 1)] {
+            let path = bid.post(folder);
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            age(&path, a_minute_ago());
+            nobody.must("grace 0 1");
+            counts_as_live(&mut nobody, "unreadable", "UNKNOWN");
+            assert!(path.exists());
+            fs::remove_file(path).unwrap();
+        }
+        nobody.must("lock 0");
+        assert_eq!(root.ask("lock 0"), "LF_BUSY");
+    });
+}
+
+/// A lease makes others' opening fail until it is given back (fcntl(2)).
+fn a_bid_that_cannot_be_opened_now_counts_as_live(kind: Kind) {
+    extern "C" {
+        fn fcntl(fd: i32, command: i32, ...) -> i32;
+    }
+    const F_SETLEASE: i32 = 1024;
+    const F_WRLCK: i32 = 1;
+    let scratch = Scratch::new();
+    let mut puppet = Puppet::at(kind, &scratch.folder());
+    let path = Bid::of(std::process::id()).post(&scratch.folder());
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    // The kernel says by SIGIO that somebody wants it, which would end us: F_SETSIG to one that is ignored, SIGURG.
+    let leased = unsafe {
+        fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), 10, 23) == 0
+            && fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), F_SETLEASE, F_WRLCK) == 0
+    };
+    assert!(leased, "{}", std::io::Error::last_os_error());
+    assert_eq!(puppet.ask("lock 0"), "LF_BUSY", "{}", puppet.why(0));
+    assert_eq!(puppet.bids(0)[0].state, "UNKNOWN");
+    assert!(path.exists());
+    drop(file);
+}
+
+fn a_stale_bid_that_cannot_be_deleted_is_passed_over(kind: Kind) {
+    with_nobody(kind, 0o1777, |folder, mut nobody, mut root| {
+        let stale = Bid::of(std::process::id()).with("START", 1).post(folder);
+        assert_eq!(nobody.must("reap 0").number(), 0);
+        nobody.must("lock 0");
+        assert!(stale.exists());
+        nobody.must("holds 0");
+        assert_eq!(root.ask("lock 0"), "LF_BUSY");
+        assert!(!stale.exists(), "root can");
+        nobody.must("unlock 0");
+        root.must("lock 0");
+        assert_eq!(nobody.ask("lock 0"), "LF_BUSY");
+    });
+}
+
+fn a_thousand_stale_bids_are_reaped_by_one_lock(kind: Kind) {
+    let scratch = Scratch::shm();
+    let stale = Bid::of(std::process::id()).with("START", 1);
+    (0..1000).for_each(|_| drop(stale.post(&scratch.folder())));
+    let mut puppet = Puppet::at(kind, &scratch.folder());
+    assert_eq!(puppet.bids(0).len(), 1000);
+    puppet.must("lock 0");
+    assert_eq!(listing(&scratch.folder()).len(), 2); // our bid, and `.lockfolder`
+    puppet.must("unlock 0");
+    (0..1000).for_each(|_| drop(stale.post(&scratch.folder())));
+    assert_eq!(puppet.must("reap 0").number(), 1000);
+}
