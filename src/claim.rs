@@ -148,8 +148,8 @@ fn content(me: &Identity) -> String {
     content
 }
 
-/// Opens a sub-folder, and makes it first if it is missing: with the mode and group of the folder that it is in, so that
-/// whoever may lock may also use it.
+/// Opens a sub-folder, and makes it first if it is missing: with the mode, group and (if root makes it) owner of the folder that
+/// it is in, so that whoever may lock may also use it.
 pub(crate) fn open_shared(parent: &Dir, name: &CStr) -> io::Result<Dir> {
     let made = match parent.open_dir(name) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -160,7 +160,7 @@ pub(crate) fn open_shared(parent: &Dir, name: &CStr) -> io::Result<Dir> {
     };
     let (model, now) = (parent.stat()?, made.stat()?);
     // Also when a claimant died between the two steps. Only its owner can; filesystems without modes refuse.
-    if (model.mode, model.group) != (now.mode, now.group) {
+    if (model.mode, model.group) != (now.mode, now.group) || now.is_ours() && model.owner != now.owner {
         let _ = made.adopt(&model);
     }
     Ok(made)

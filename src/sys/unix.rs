@@ -37,7 +37,11 @@ impl FolderStat {
     }
 
     pub fn is_private(&self) -> bool {
-        self.owner == rustix::process::geteuid().as_raw() && self.mode & 0o022 == 0
+        self.is_ours() && self.mode & 0o022 == 0
+    }
+
+    pub fn is_ours(&self) -> bool {
+        self.owner == rustix::process::geteuid().as_raw()
     }
 }
 
@@ -148,11 +152,13 @@ impl Dir {
         Ok(FolderStat::of(&retry(|| fs::fstat(&self.fd))?))
     }
 
-    /// Gives this folder another's mode and group, as far as we may.
+    /// Gives this folder another's mode and group, as far as we may, and its owner: root can give away what it made.
     pub fn adopt(&self, model: &FolderStat) -> io::Result<()> {
-        // The group first: chown clears the set-group-ID bit that the mode may carry.
+        // The mode last: chown clears the set-group-ID bit that it may carry.
+        let owner = rustix::process::Uid::from_raw(model.owner);
         let group = rustix::process::Gid::from_raw(model.group);
-        let given = retry(|| fs::fchown(&self.fd, None, Some(group)));
+        let given = retry(|| fs::fchown(&self.fd, Some(owner), Some(group)))
+            .or_else(|_| retry(|| fs::fchown(&self.fd, None, Some(group))));
         retry(|| fs::fchmod(&self.fd, Mode::from_raw_mode(model.mode)))?;
         given
     }
