@@ -257,7 +257,13 @@ static void do_join(int number, FILE *out) {
 static void obey(void) {
     static char *line;
     static size_t size;
-    while (getline(&line, &size, stdin) > 0) {
+    for (;;) {
+        clearerr(stdin);
+        if (getline(&line, &size, stdin) <= 0) {
+            if (ferror(stdin) && errno == EINTR) /* an alarm, while nothing was asked */
+                continue;
+            break;
+        }
         line[strcspn(line, "\n")] = '\0';
         run(line, stdout);
         fputc('\n', stdout);

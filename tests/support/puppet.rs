@@ -55,12 +55,16 @@ impl Answer {
     }
 
     /// The first word of data, as text.
+    #[track_caller]
     pub fn text(&self) -> String {
         self.text_at(0)
     }
 
+    #[track_caller]
     pub fn text_at(&self, index: usize) -> String {
-        decode(self.data()[index]).to_string_lossy().into_owned()
+        let data = self.data();
+        let word = data.get(index).unwrap_or_else(|| panic!("no word {index} in {self:?}"));
+        decode(word).to_string_lossy().into_owned()
     }
 }
 
@@ -140,7 +144,8 @@ impl Puppet {
     /// Tells it something. The answer is to be heard later.
     #[track_caller]
     pub fn tell(&mut self, command: &str) {
-        if let Err(e) = writeln!(self.to, "{command}") {
+        // In one write, so that it is read as a whole or not at all.
+        if let Err(e) = self.to.write_all(format!("{command}\n").as_bytes()) {
             panic!("puppet {} does not listen to {command:?}: {e}", self.pid);
         }
     }
@@ -159,6 +164,11 @@ impl Puppet {
         }
         line.pop();
         Answer(String::from_utf8(line).unwrap())
+    }
+
+    /// Whether there is something to hear.
+    pub fn has_answered(&self) -> bool {
+        readable(&self.from, Instant::now())
     }
 
     /// Asks, and insists on `LF_OK`.

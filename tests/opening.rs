@@ -1,0 +1,258 @@
+//! Opening: paths of every kind, flags, and filesystems that can't carry the lock.
+
+mod support;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{chown, symlink, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use support::{both, encode, listing, root_or_skip, Kind, Puppet, Scratch, NOBODY};
+
+const NO_CREATE: u32 = 1;
+const PRIVATE: u32 = 2;
+const TRUST: u32 = 4;
+
+both!(
+    a_missing_folder_is_made_one_level_deep,
+    a_missing_folder_is_not_made_if_that_was_asked,
+    what_is_no_folder_is_refused,
+    a_relative_path_is_resolved_when_it_is_opened,
+    a_path_is_bytes,
+    a_path_through_a_link_leads_to_the_folder_behind_it,
+    a_private_folder_is_ours_and_writable_by_nobody_else,
+    a_folder_that_took_a_private_ones_place_is_looked_at_again,
+    an_unsupported_filesystem_is_refused_with_the_reason,
+    trust_changes_nothing_where_the_filesystem_is_known,
+    a_failed_open_says_why_to_its_thread,
+);
+
+#[track_caller]
+fn opens(puppet: &mut Puppet, flags: u32, folder: &Path) {
+    let answer = puppet.try_open(0, flags, folder);
+    assert_eq!(answer, "LF_OK", "{}", puppet.why_not_opened());
+    puppet.must("lock 0");
+    puppet.must("unlock 0");
+    puppet.must("close 0");
+}
+
+#[track_caller]
+fn fails(puppet: &mut Puppet, flags: u32, folder: &Path, errno: Errno) {
+    assert_eq!(puppet.try_open(0, flags, folder), "LF_ERR_IO", "{}", folder.display());
+    assert_eq!(puppet.ask("code -").number(), errno.raw_os_error() as u64);
+    let why = puppet.why_not_opened();
+    assert!(why.contains(&*folder.to_string_lossy()) && why.contains("(os error"), "{why}");
+}
+
+fn mode_of(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn a_missing_folder_is_made_one_level_deep(kind: Kind) {
+    let scratch = Scratch::new();
+    let mut puppet = Puppet::new(kind);
+    puppet.must("umask 027");
+    fails(&mut puppet, 0, &scratch.join("a/b"), Errno::NOENT);
+    assert_eq!(listing(&scratch), Vec::<String>::new());
+    opens(&mut puppet, 0, &scratch.join("a"));
+    assert_eq!(mode_of(&scratch.join("a")), 0o750);
+    opens(&mut puppet, 0, &scratch.join("a/b"));
+    opens(&mut puppet, 0, &scratch.join("a/c/"));
+    opens(&mut puppet, PRIVATE, &scratch.join("p"));
+    assert_eq!(mode_of(&scratch.join("p")), 0o700);
+    // Two who make it at once both have it.
+    let mut puppets: Vec<_> = (0..4).map(|_| Puppet::new(kind)).collect();
+    for round in 0..20 {
+        let path = encode(scratch.join(format!("race{round}")));
+        puppets.iter_mut().for_each(|puppet| puppet.tell(&format!("open 0 0 {path}")));
+        puppets.iter_mut().for_each(|puppet| assert_eq!(puppet.hear(), "LF_OK"));
+    }
+}
+
+fn a_missing_folder_is_not_made_if_that_was_asked(kind: Kind) {
+    let scratch = Scratch::new();
+    let mut puppet = Puppet::new(kind);
+    fails(&mut puppet, NO_CREATE, &scratch.folder(), Errno::NOENT);
+    assert!(!scratch.folder().exists());
+    fs::create_dir(scratch.folder()).unwrap();
+    opens(&mut puppet, NO_CREATE, &scratch.folder());
+}
+
+fn what_is_no_folder_is_refused(kind: Kind) {
+    let scratch = Scratch::new();
+    let mut puppet = Puppet::new(kind);
+    fs::write(scratch.join("file"), "").unwrap();
+    symlink("nothing", scratch.join("dangling")).unwrap();
+    symlink("loop", scratch.join("loop")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        scratch.join("fifo"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o666),
+        0,
+    )
+    .unwrap();
+    fails(&mut puppet, 0, &scratch.join("file"), Errno::NOTDIR);
+    fails(&mut puppet, 0, &scratch.join("fifo"), Errno::NOTDIR);
+    fails(&mut puppet, 0, &scratch.join("file/x"), Errno::NOTDIR);
+    fails(&mut puppet, 0, &scratch.join("loop"), Errno::LOOP);
+    fails(&mut puppet, 0, &scratch.join("x".repeat(256)), Errno::NAMETOOLONG);
+    assert_eq!(puppet.try_open(0, 0, &scratch.join("dangling")), "LF_ERR_IO");
+    assert!(!scratch.join("nothing").exists());
+    assert_eq!(puppet.try_open(0, 0, "".as_ref()), "LF_ERR_INVALID");
+}
+
+fn a_relative_path_is_resolved_when_it_is_opened(kind: Kind) {
+    let scratch = Scratch::new();
+    fs::create_dir_all(scratch.join("here")).unwrap();
+    fs::create_dir_all(scratch.join("there/lock")).unwrap();
+    let mut puppet = Puppet::new(kind);
+    for path in ["lock", "./lock", "../here/lock", "lock/", "lock/."] {
+        puppet.must(&format!("cd {}", encode(scratch.join("here"))));
+        puppet.open(0, Path::new(path));
+        puppet.must(&format!("cd {}", encode(scratch.join("there"))));
+        puppet.must("lock 0");
+        assert_eq!(listing(&scratch.join("here/lock")).len(), 2, "{path}");
+        let mut other = Puppet::at(kind, &scratch.join("here/lock"));
+        assert_eq!(other.ask("lock 0"), "LF_BUSY");
+        puppet.must("unlock 0");
+        puppet.must("close 0");
+    }
+    assert_eq!(listing(&scratch.join("there/lock")), Vec::<String>::new());
+}
+
+fn a_path_is_bytes(kind: Kind) {
+    let scratch = Scratch::new();
+    let (mut a, mut b) = (Puppet::new(kind), Puppet::new(kind));
+    for name in
+        [&b"\xff\xfe\x80"[..], b"a b", b"a\nb", b"%s%n", "ä\u{202e}é".as_bytes(), b"-rf", b"\x1b[31m", b".hidden"]
+    {
+        let folder = scratch.join(OsStr::from_bytes(name));
+        a.open(0, &folder);
+        b.open(0, &folder);
+        a.must("lock 0");
+        assert_eq!(b.ask("lock 0"), "LF_BUSY");
+        assert!(b.why(0).contains("lock folder"));
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        a.must("close 0");
+        b.must("close 0");
+    }
+}
+
+fn a_path_through_a_link_leads_to_the_folder_behind_it(kind: Kind) {
+    let scratch = Scratch::new();
+    let (first, second, link) = (scratch.join("first"), scratch.join("second"), scratch.join("link"));
+    fs::create_dir(&first).unwrap();
+    fs::create_dir(&second).unwrap();
+    symlink("first", &link).unwrap();
+    let (mut a, mut b) = (Puppet::at(kind, &link), Puppet::at(kind, &first));
+    a.must("lock 0");
+    assert_eq!(b.ask("lock 0"), "LF_BUSY");
+    // The link leads elsewhere now: who holds stays, and the next lock is there.
+    fs::remove_file(&link).unwrap();
+    symlink("second", &link).unwrap();
+    assert_eq!(a.ask("holds 0"), "LF_ERR_LOST", "those who come by the path find another folder");
+    a.ask("unlock 0");
+    b.must("lock 0");
+    a.must("lock 0");
+    assert_eq!(Puppet::at(kind, &second).ask("lock 0"), "LF_BUSY");
+}
+
+fn a_private_folder_is_ours_and_writable_by_nobody_else(kind: Kind) {
+    let scratch = Scratch::shm();
+    let mut puppet = Puppet::new(kind);
+    fs::create_dir(scratch.folder()).unwrap();
+    for (mode, private) in [
+        (0o700, true),
+        (0o755, true),
+        (0o750, true),
+        (0o1755, true),
+        (0o775, false),
+        (0o720, false),
+        (0o702, false),
+        (0o777, false),
+        (0o1777, false),
+    ] {
+        fs::set_permissions(scratch.folder(), fs::Permissions::from_mode(mode)).unwrap();
+        opens(&mut puppet, 0, &scratch.folder());
+        if private {
+            opens(&mut puppet, PRIVATE, &scratch.folder());
+        } else {
+            assert_eq!(puppet.try_open(0, PRIVATE, &scratch.folder()), "LF_ERR_UNSAFE", "{mode:o}");
+            let why = puppet.why_not_opened();
+            assert!(why.contains(&format!("{mode:04o}")) && why.contains(scratch.folder().to_str().unwrap()), "{why}");
+        }
+    }
+    if root_or_skip("folders of other users") {
+        fs::set_permissions(scratch.folder(), fs::Permissions::from_mode(0o755)).unwrap();
+        chown(scratch.folder(), Some(NOBODY), None).unwrap();
+        assert_eq!(puppet.try_open(0, PRIVATE, &scratch.folder()), "LF_ERR_UNSAFE");
+        puppet.must(&format!("become {NOBODY}"));
+        assert_eq!(puppet.try_open(0, PRIVATE, &scratch.folder()), "LF_OK");
+    }
+}
+
+fn a_folder_that_took_a_private_ones_place_is_looked_at_again(kind: Kind) {
+    let scratch = Scratch::new();
+    let mut puppet = Puppet::new(kind);
+    assert_eq!(puppet.try_open(0, PRIVATE, &scratch.folder()), "LF_OK");
+    fs::rename(scratch.folder(), scratch.join("first")).unwrap();
+    fs::create_dir(scratch.folder()).unwrap();
+    fs::set_permissions(scratch.folder(), fs::Permissions::from_mode(0o777)).unwrap();
+    for call in ["lock 0", "wait 0 -1", "in_use 0", "reap 0", "bids 0"] {
+        assert_eq!(puppet.ask(call), "LF_ERR_UNSAFE", "{call}");
+    }
+    assert_eq!(listing(&scratch.folder()), Vec::<String>::new());
+}
+
+fn an_unsupported_filesystem_is_refused_with_the_reason(kind: Kind) {
+    let mut puppet = Puppet::new(kind);
+    for (path, filesystem) in [("/proc", "proc"), ("/proc/self", "proc"), ("/sys", "sysfs"), ("/dev/pts", "devpts")] {
+        let path = PathBuf::from(path);
+        for flags in [0, NO_CREATE] {
+            assert_eq!(puppet.try_open(0, flags, &path), "LF_ERR_UNSUPPORTED", "{}", path.display());
+            let why = puppet.why_not_opened();
+            let parts = [path.to_str().unwrap(), &format!("({filesystem})"), "listing", "LF_OPEN_TRUST_FILESYSTEM"];
+            parts.iter().for_each(|part| assert!(why.contains(part), "{part:?} is not in {why:?}"));
+        }
+        // Who trusts it gets as far as the filesystem lets us: a bid can't be posted there.
+        assert_eq!(puppet.try_open(0, TRUST | NO_CREATE, &path), "LF_OK");
+        assert_eq!(puppet.ask("lock 0"), "LF_ERR_IO");
+        puppet.must("close 0");
+    }
+}
+
+fn trust_changes_nothing_where_the_filesystem_is_known(kind: Kind) {
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        let (mut a, mut b) = (Puppet::new(kind), Puppet::at(kind, &scratch.folder()));
+        assert_eq!(a.try_open(0, TRUST, &scratch.folder()), "LF_OK");
+        a.must("lock 0");
+        assert_eq!(b.ask("lock 0"), "LF_BUSY");
+        a.must("fence 0");
+        a.must("unlock 0");
+        b.must("lock 0");
+        assert_eq!(a.ask("lock 0"), "LF_BUSY");
+        b.kill();
+        a.must("lock 0");
+    }
+}
+
+fn a_failed_open_says_why_to_its_thread(kind: Kind) {
+    let scratch = Scratch::new();
+    let mut puppet = Puppet::new(kind);
+    puppet.open(1, &scratch.folder());
+    fails(&mut puppet, NO_CREATE, &scratch.join("first"), Errno::NOENT);
+    if kind == Kind::C {
+        // Another thread has failed at nothing yet, and its failures are its own.
+        puppet.must("start 1 error -");
+        assert_eq!(puppet.must("join 1").text(), "");
+        puppet.must(&format!("start 1 open 9 {NO_CREATE} {}", encode(scratch.join("second"))));
+        assert_eq!(puppet.ask("join 1"), "LF_ERR_IO");
+    }
+    assert!(puppet.why_not_opened().contains("first"));
+    // A handle's failures don't count.
+    assert_eq!(puppet.ask("unlock 1"), "LF_ERR_NOT_HELD");
+    assert!(puppet.why_not_opened().contains("first"));
+}
