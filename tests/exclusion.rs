@@ -10,6 +10,7 @@ both!(
     one_process_holds_and_others_are_refused,
     two_handles_in_one_process_exclude_each_other,
     of_many_processes_that_race_no_two_win,
+    processes_that_hammer_a_folder_are_never_in_together,
     two_hundred_handles_on_one_folder_exclude_each_other,
     handles_on_two_hundred_folders_are_independent,
     misuse_has_a_status_of_its_own,
@@ -72,6 +73,24 @@ fn of_many_processes_that_race_no_two_win(kind: Kind) {
             }
         }
         assert!(won > 0);
+    }
+}
+
+fn processes_that_hammer_a_folder_are_never_in_together(kind: Kind) {
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        // Both kinds, and one of them comes anew again and again.
+        let mut puppets: Vec<Puppet> =
+            [kind, Kind::C, Kind::Rust, kind].iter().map(|&kind| Puppet::at(kind, &scratch.folder())).collect();
+        let witness = support::encode(scratch.join("witness"));
+        puppets.iter_mut().for_each(|puppet| puppet.tell(&format!("spin 0 2000 {witness}")));
+        let mut had = 0;
+        for _ in 0..30 {
+            let mut visitor = Puppet::at(kind, &scratch.folder());
+            had += visitor.must(&format!("spin 0 20 {witness}")).number();
+        }
+        had += puppets.iter_mut().map(|puppet| puppet.hear().number()).sum::<u64>();
+        assert!(had > 0);
+        assert_eq!(listing(&scratch.folder()), [".lockfolder"]);
     }
 }
 

@@ -132,13 +132,19 @@ static void do_patient(lf_folder *folder, int64_t timeout_ms, FILE *out) {
     status(out, got);
 }
 
-/* `spin HANDLE TIMES`: locks and unlocks so often. How often it had the lock, and what it was told else. */
-static void do_spin(lf_folder *folder, long times, FILE *out) {
+/*
+ * `spin HANDLE TIMES WITNESS`: locks and unlocks so often. While it has the lock it makes a file and deletes it, which fails if
+ * somebody else is in at the same time. How often it had the lock.
+ */
+static void do_spin(lf_folder *folder, long times, const char *witness, FILE *out) {
     long had = 0;
     lf_status odd = LF_OK;
     while (times-- > 0) {
         lf_status status = lf_lock(folder);
         if (status == LF_OK) {
+            int fd = *witness != '\0' ? open(witness, O_CREAT | O_EXCL | O_CLOEXEC, 0600) : 0;
+            if (*witness != '\0' && (fd < 0 || close(fd) < 0 || unlink(witness) < 0))
+                fprintf(out, "VIOLATION %s ", strerror(errno));
             had++;
             status = lf_unlock(folder);
         }
@@ -319,7 +325,7 @@ static void run(char *line, FILE *out) {
     IS("bids") do_bids(handle(first), out);
     IS("error") do_error(handle(first), out);
     IS("code") fprintf(out, "LF_OK %d", lf_error_code(handle(first)));
-    IS("spin") do_spin(handle(first), strtol(second, NULL, 10), out);
+    IS("spin") do_spin(handle(first), strtol(second, NULL, 10), third, out);
     IS("message") do_message(handle(first), strtoul(second, NULL, 10), out);
     IS("nulls") do_nulls(out);
     IS("out_nulls") do_out_nulls(handle(first), out);

@@ -91,7 +91,7 @@ impl Puppet {
             "reap" => self.ask(first, |folder| folder.reap_stale().map(|n| n.to_string())),
             "fence" => self.ask(first, |folder| folder.fence().map(|n| n.to_string())),
             "grace" => self.call(first, |folder| folder.set_malformed_grace(number(1) as u32)),
-            "spin" => self.ask(first, |folder| spin(folder, number(1))),
+            "spin" => self.ask(first, |folder| spin(folder, number(1), words.get(2))),
             "bids" => self.ask(first, bids),
             "error" => {
                 let text = self.failures.lock().unwrap().get(first).map_or(String::new(), Error::to_string);
@@ -160,11 +160,19 @@ fn bids(folder: &LockFolder) -> Result<String, Error> {
     Ok(bids.collect::<Vec<_>>().join(" "))
 }
 
-fn spin(folder: &LockFolder, times: i64) -> Result<String, Error> {
+fn spin(folder: &LockFolder, times: i64, witness: Option<&OsString>) -> Result<String, Error> {
     let mut had = 0;
     for _ in 0..times {
         match folder.try_lock() {
-            Ok(guard) => guard.unlock().map(|()| had += 1)?,
+            Ok(guard) => {
+                if let Some(witness) = witness {
+                    let made = OpenOptions::new().write(true).create_new(true).open(witness);
+                    if let Err(e) = made.and_then(|_| std::fs::remove_file(witness)) {
+                        return Ok(format!("VIOLATION {e}"));
+                    }
+                }
+                guard.unlock().map(|()| had += 1)?;
+            }
             Err(error) if error.kind() == ErrorKind::Busy => {}
             Err(error) => return Err(error),
         }
