@@ -116,7 +116,14 @@ const READ_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::C
 impl Dir {
     /// Opens a folder by path, through links if the path has them.
     pub fn open(path: &Path) -> io::Result<Dir> {
-        let fd = retry(|| fs::openat(CWD, path, READ_DIR, Mode::empty()))?;
+        // Each listing would change the time of last access, and so write to the disk: `relatime` only helps where nothing
+        // is written to the folder between two listings. Not ours to suppress in another user's folder (open(2)).
+        let fd = match retry(|| fs::openat(CWD, path, READ_DIR | OFlags::NOATIME, Mode::empty())) {
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::PERM) => {
+                retry(|| fs::openat(CWD, path, READ_DIR, Mode::empty()))?
+            }
+            other => other?,
+        };
         Ok(Dir { fd })
     }
 
