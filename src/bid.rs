@@ -61,7 +61,7 @@ impl Bid {
 
     /// The file's content, in the order of the contract, so that `cat` shows the important things first.
     pub fn to_json(&self) -> String {
-        let text = |s: &String| Value::from(s.as_str()).to_string();
+        let text = |s: &String| serde_json::to_string(s).expect("a string is JSON");
         let fields = [
             Some(("PID", self.pid.to_string())),
             self.created.map(|n| ("CREATED", n.to_string())),
