@@ -1,5 +1,6 @@
 # make demo   the main job, on real processes
 # make test   everything; installs what it needs where it may, and says what it could not run
+# make bench  how fast it is, beside others: docs/benchmarks.md
 # make help   the other targets
 
 CARGO  ?= cargo
@@ -11,7 +12,7 @@ LIBDIR := target/release
 
 EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(wildcard examples-c/*.c))
 
-.PHONY: all lib examples demo test header help clean
+.PHONY: all lib examples demo test bench header help clean
 
 all: lib examples
 
@@ -33,6 +34,9 @@ demo: examples ## 8 processes compete for a folder, and one in ten holders is ki
 
 test: ## everything
 	scripts/test
+
+bench: ## measures it beside other locks, and writes the figures into docs/benchmarks.md
+	scripts/bench
 
 header: ## makes include/lockfolder.h from src/ffi
 	LOCKFOLDER_WRITE_HEADER=1 $(CARGO) test --quiet --test header is_fresh

@@ -1,0 +1,246 @@
+/*
+ * Drives one lock, as a process of its own that is told on its standard input what to do, and answers with one line each
+ * time. So run.py can interleave short blocks of many locks, each in a process that is warm.
+ *
+ *     harness SUBJECT FOLDER [SHARED-FILE]
+ *
+ *     cycle N     lock (a try) and unlock, N times       nanoseconds, failures
+ *     wait N      lock (waiting) and unlock, N times     nanoseconds, failures
+ *     busy N      try while another process holds        nanoseconds, failures (where it was not busy)
+ *     whole N     open, lock, unlock, close              nanoseconds, failures
+ *     once        one try, timed, then unlock            nanoseconds, failures
+ *     handles N   open N more, lock each once, keep them heap bytes and descriptors of the N
+ *     acquire     wait, keep it                          time when it was had, failures
+ *     release     sleep 2 ms, unlock, sleep 1 ms         time when the unlock began, failures
+ *     turn        wait, unlock                           voluntary context switches, failures
+ *     contend A B wait, unlock, again, from time A to B  locks, failures, overlaps, voluntary context switches
+ *
+ * Times are CLOCK_MONOTONIC in nanoseconds, which all processes share.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "subject.h"
+
+static const struct subject *subject;
+static const char *folder;
+static void *handle;
+static unsigned random_state;
+
+static int64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void sleep_us(long us)
+{
+    nanosleep(&(struct timespec){us / 1000000, us % 1000000 * 1000}, NULL);
+}
+
+static long voluntary_switches(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_nvcsw;
+}
+
+static int wait_for(void *h)
+{
+    if (subject->wait)
+        return subject->wait(h);
+    for (;;) {
+        int done = subject->try_lock(h);
+        if (done != BUSY)
+            return done;
+        sleep_us(500 + rand_r(&random_state) % 1000);
+    }
+}
+
+static void cycle(long n, int (*lock)(void *))
+{
+    long failures = 0;
+    int64_t began = now();
+    for (long i = 0; i < n; i++)
+        if (lock(handle) != HELD || subject->unlock(handle) != HELD)
+            failures++;
+    printf("%" PRId64 " %ld\n", now() - began, failures);
+}
+
+static void busy(long n)
+{
+    long failures = 0;
+    int64_t began = now();
+    for (long i = 0; i < n; i++)
+        failures += subject->try_lock(handle) != BUSY;
+    printf("%" PRId64 " %ld\n", now() - began, failures);
+}
+
+static void whole(long n)
+{
+    long failures = 0;
+    int64_t began = now();
+    for (long i = 0; i < n; i++) {
+        void *h = subject->open(folder);
+        if (!h) {
+            failures++;
+            continue;
+        }
+        if (subject->try_lock(h) != HELD || subject->unlock(h) != HELD)
+            failures++;
+        subject->close(h);
+    }
+    printf("%" PRId64 " %ld\n", now() - began, failures);
+}
+
+static void once(void)
+{
+    int64_t began = now();
+    int done = subject->try_lock(handle);
+    int64_t took = now() - began;
+    if (done == HELD)
+        done = subject->unlock(handle);
+    printf("%" PRId64 " %d\n", took, done != HELD);
+}
+
+static long descriptors(void)
+{
+    long n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir && readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
+static void handles(long n)
+{
+    size_t heap = mallinfo2().uordblks;
+    long fds = descriptors();
+    for (long i = 0; i < n; i++) {
+        void *h = subject->open(folder);
+        if (!h || subject->try_lock(h) != HELD || subject->unlock(h) != HELD) {
+            fprintf(stderr, "handle %ld: %s\n", i, strerror(errno));
+            exit(1);
+        }
+    }
+    printf("%zu %ld\n", mallinfo2().uordblks - heap, descriptors() - fds);
+}
+
+static void acquire(void)
+{
+    int done = wait_for(handle);
+    printf("%" PRId64 " %d\n", now(), done != HELD);
+}
+
+/* The pauses let run.py, which has just told us to, and will read the answer, fall asleep: there may be few processors. */
+static void release(void)
+{
+    sleep_us(2000);
+    int64_t began = now();
+    int done = subject->unlock(handle);
+    sleep_us(1000);
+    printf("%" PRId64 " %d\n", began, done != HELD);
+}
+
+static void turn(void)
+{
+    long before = voluntary_switches();
+    int done = wait_for(handle);
+    if (done == HELD)
+        done = subject->unlock(handle);
+    printf("%ld %d\n", voluntary_switches() - before, done != HELD);
+}
+
+static void contend(int64_t begin, int64_t end, volatile pid_t *inside)
+{
+    long locks = 0, failures = 0, overlaps = 0, before = voluntary_switches();
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &(struct timespec){begin / 1000000000, begin % 1000000000}, NULL);
+    while (now() < end) {
+        if (wait_for(handle) != HELD) {
+            failures++;
+            continue;
+        }
+        /* If another is inside, one of us sees the other's mark. */
+        overlaps += *inside != 0;
+        *inside = getpid();
+        locks += now() < end;
+        overlaps += *inside != getpid();
+        *inside = 0;
+        failures += subject->unlock(handle) != HELD;
+    }
+    printf("%ld %ld %ld %ld\n", locks, failures, overlaps, voluntary_switches() - before);
+}
+
+static volatile pid_t *shared(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || ftruncate(fd, sizeof(pid_t)) != 0)
+        return NULL;
+    void *page = mmap(NULL, sizeof(pid_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    return page == MAP_FAILED ? NULL : page;
+}
+
+int main(int argc, char **argv)
+{
+    for (subject = subjects; argc > 2 && subject->name && strcmp(subject->name, argv[1]) != 0; subject++)
+        ;
+    if (argc < 3 || !subject->name) {
+        fprintf(stderr, "usage: %s SUBJECT FOLDER [SHARED-FILE]\n", argv[0]);
+        return 2;
+    }
+    folder = argv[2];
+    random_state = (unsigned)getpid();
+    handle = subject->open(folder);
+    volatile pid_t *inside = argc > 3 ? shared(argv[3]) : NULL;
+    if (!handle || (argc > 3 && !inside)) {
+        perror(argv[1]);
+        return 1;
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    puts("ready");
+
+    char line[128], command[16];
+    while (fgets(line, sizeof line, stdin)) {
+        int64_t a = 0, b = 0;
+        if (sscanf(line, "%15s %" SCNd64 " %" SCNd64, command, &a, &b) < 1)
+            continue;
+        if (!strcmp(command, "cycle"))
+            cycle(a, subject->try_lock);
+        else if (!strcmp(command, "wait"))
+            cycle(a, wait_for);
+        else if (!strcmp(command, "busy"))
+            busy(a);
+        else if (!strcmp(command, "whole"))
+            whole(a);
+        else if (!strcmp(command, "once"))
+            once();
+        else if (!strcmp(command, "handles"))
+            handles(a);
+        else if (!strcmp(command, "acquire"))
+            acquire();
+        else if (!strcmp(command, "release"))
+            release();
+        else if (!strcmp(command, "turn"))
+            turn();
+        else if (!strcmp(command, "contend") && inside)
+            contend(a, b, inside);
+        else
+            puts("what?");
+    }
+    subject->close(handle);
+    return 0;
+}

@@ -1,0 +1,81 @@
+// Node's proper-lockfile behind the commands of harness.c (it says what they mean): peer.js SUBJECT FOLDER [SHARED-FILE].
+// Node has no shared memory between processes, so nothing here looks whether two are inside at once.
+'use strict';
+const fs = require('fs');
+const path = require('path');
+const readline = require('readline');
+const lockfile = require('proper-lockfile');
+
+const file = path.join(process.argv[3], 'file');
+fs.closeSync(fs.openSync(file, 'a'));
+let free = null;
+
+const now = () => Number(process.hrtime.bigint());
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+// The fast way where it is to be had at once; where one waits, its own retries, with the shortest pauses it allows itself.
+const take = () => { free = lockfile.lockSync(file); };
+const give = () => { free(); };
+const wait = async () => {
+  free = await lockfile.lock(file, { retries: { forever: true, minTimeout: 1, maxTimeout: 50, randomize: true } });
+};
+
+const timed = (n, body) => {
+  let failures = 0;
+  const began = now();
+  for (let i = 0; i < n; i++) {
+    try { body(); } catch (e) { failures++; }
+  }
+  return [now() - began, failures];
+};
+
+const commands = {
+  cycle: (n) => timed(n, () => { take(); give(); }),
+  whole: (n) => timed(n, () => { take(); give(); }), // nothing is open between a lock and the next
+  busy: (n) => timed(n, () => {
+    try { take(); } catch (e) {
+      if (e.code === 'ELOCKED') return;
+      throw e;
+    }
+    throw new Error('not busy');
+  }),
+  wait: async (n) => {
+    const began = now();
+    for (let i = 0; i < n; i++) {
+      await wait();
+      give();
+    }
+    return [now() - began, 0];
+  },
+  acquire: async () => { await wait(); return [now(), 0]; },
+  release: async () => {
+    await sleep(2);
+    const began = now();
+    give();
+    await sleep(1);
+    return [began, 0];
+  },
+  contend: async (begin, end) => {
+    let locks = 0, failures = 0;
+    const before = process.resourceUsage().voluntaryContextSwitches;
+    await sleep(Math.max(0, begin - now()) / 1e6);
+    while (now() < end) {
+      try {
+        await wait();
+        if (now() < end) locks++;
+        give();
+      } catch (e) { failures++; }
+    }
+    return [locks, failures, 0, process.resourceUsage().voluntaryContextSwitches - before];
+  },
+};
+
+const main = async () => {
+  console.log('ready');
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    const [command, ...numbers] = line.split(' ');
+    console.log((await commands[command](...numbers.map(Number))).join(' '));
+  }
+  process.exit(0);
+};
+main();

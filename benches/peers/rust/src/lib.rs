@@ -1,0 +1,191 @@
+//! Locks of Rust, for the harness that is written in C: what `subject.h` says, in Rust.
+
+use std::ffi::{c_char, c_int, c_void, CStr, OsStr};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+use lockfolder::{ErrorKind, LockFolder, Options};
+
+const HELD: c_int = 0;
+const BUSY: c_int = 1;
+const FAILED: c_int = -1;
+
+trait Lock: Sized {
+    fn open(folder: &Path) -> Option<Self>;
+    fn try_lock(&mut self) -> c_int;
+    fn wait(&mut self) -> c_int;
+    fn unlock(&mut self) -> c_int;
+}
+
+fn status(result: io::Result<()>) -> c_int {
+    match result {
+        Ok(()) => HELD,
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => BUSY,
+        Err(_) => FAILED,
+    }
+}
+
+// ---- fd-lock ----
+
+struct FdLock {
+    /// Borrows from `lock`, which never moves; dropped before it.
+    guard: Option<fd_lock::RwLockWriteGuard<'static, File>>,
+    lock: *mut fd_lock::RwLock<File>,
+}
+
+impl FdLock {
+    fn lock(&mut self) -> &'static mut fd_lock::RwLock<File> {
+        assert!(self.guard.is_none());
+        // SAFETY: it is leaked in `open` and freed after the guard; no other reference is alive.
+        unsafe { &mut *self.lock }
+    }
+}
+
+impl Lock for FdLock {
+    fn open(folder: &Path) -> Option<Self> {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("file")).ok()?;
+        Some(FdLock { guard: None, lock: Box::into_raw(Box::new(fd_lock::RwLock::new(file))) })
+    }
+
+    fn try_lock(&mut self) -> c_int {
+        status(self.lock().try_write().map(|guard| self.guard = Some(guard)))
+    }
+
+    fn wait(&mut self) -> c_int {
+        status(self.lock().write().map(|guard| self.guard = Some(guard)))
+    }
+
+    fn unlock(&mut self) -> c_int {
+        self.guard.take().map_or(FAILED, |_| HELD)
+    }
+}
+
+impl Drop for FdLock {
+    fn drop(&mut self) {
+        self.guard = None;
+        // SAFETY: from `Box::into_raw` in `open`; the guard is gone.
+        drop(unsafe { Box::from_raw(self.lock) });
+    }
+}
+
+// ---- fslock ----
+
+struct FsLock(fslock::LockFile);
+
+impl Lock for FsLock {
+    fn open(folder: &Path) -> Option<Self> {
+        fslock::LockFile::open(&folder.join("file")).ok().map(FsLock)
+    }
+
+    fn try_lock(&mut self) -> c_int {
+        match self.0.try_lock() {
+            Ok(true) => HELD,
+            Ok(false) => BUSY,
+            Err(_) => FAILED,
+        }
+    }
+
+    fn wait(&mut self) -> c_int {
+        status(self.0.lock())
+    }
+
+    fn unlock(&mut self) -> c_int {
+        status(self.0.unlock())
+    }
+}
+
+// ---- ours, without the C interface ----
+
+struct Ours(LockFolder);
+
+fn ours(result: lockfolder::Result<()>) -> c_int {
+    match result {
+        Ok(()) => HELD,
+        Err(e) if e.kind() == ErrorKind::Busy => BUSY,
+        Err(_) => FAILED,
+    }
+}
+
+impl Lock for Ours {
+    fn open(folder: &Path) -> Option<Self> {
+        LockFolder::open(folder, Options::default()).ok().map(Ours)
+    }
+
+    fn try_lock(&mut self) -> c_int {
+        ours(self.0.lock())
+    }
+
+    fn wait(&mut self) -> c_int {
+        ours(self.0.wait(None))
+    }
+
+    fn unlock(&mut self) -> c_int {
+        ours(self.0.unlock())
+    }
+}
+
+// ---- the table ----
+
+extern "C" fn open<L: Lock>(folder: *const c_char) -> *mut c_void {
+    // SAFETY: the harness gives a C string.
+    let folder = PathBuf::from(OsStr::from_bytes(unsafe { CStr::from_ptr(folder) }.to_bytes()));
+    L::open(&folder).map_or(ptr::null_mut(), |lock| Box::into_raw(Box::new(lock)).cast())
+}
+
+extern "C" fn try_lock<L: Lock>(lock: *mut c_void) -> c_int {
+    // SAFETY: the harness gives what `open` gave.
+    unsafe { &mut *lock.cast::<L>() }.try_lock()
+}
+
+extern "C" fn wait<L: Lock>(lock: *mut c_void) -> c_int {
+    // SAFETY: as above.
+    unsafe { &mut *lock.cast::<L>() }.wait()
+}
+
+extern "C" fn unlock<L: Lock>(lock: *mut c_void) -> c_int {
+    // SAFETY: as above.
+    unsafe { &mut *lock.cast::<L>() }.unlock()
+}
+
+extern "C" fn close<L: Lock>(lock: *mut c_void) {
+    // SAFETY: as above, and for the last time.
+    drop(unsafe { Box::from_raw(lock.cast::<L>()) });
+}
+
+type Act = extern "C" fn(*mut c_void) -> c_int;
+
+#[repr(C)]
+pub struct Subject {
+    name: *const c_char,
+    open: Option<extern "C" fn(*const c_char) -> *mut c_void>,
+    try_lock: Option<Act>,
+    wait: Option<Act>,
+    unlock: Option<Act>,
+    close: Option<extern "C" fn(*mut c_void)>,
+}
+
+// SAFETY: constants.
+unsafe impl Sync for Subject {}
+
+const fn subject<L: Lock>(name: &'static CStr) -> Subject {
+    Subject {
+        name: name.as_ptr(),
+        open: Some(open::<L>),
+        try_lock: Some(try_lock::<L>),
+        wait: Some(wait::<L>),
+        unlock: Some(unlock::<L>),
+        close: Some(close::<L>),
+    }
+}
+
+#[no_mangle]
+#[allow(non_upper_case_globals)]
+pub static subjects: [Subject; 4] = [
+    subject::<FdLock>(c"fd-lock"),
+    subject::<FsLock>(c"fslock"),
+    subject::<Ours>(c"ours-rust"),
+    Subject { name: ptr::null(), open: None, try_lock: None, wait: None, unlock: None, close: None },
+];

@@ -1,0 +1,80 @@
+"""Measures the locks side by side. scripts/bench builds them and then calls this; docs/benchmarks.md says how to read it."""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import measure
+import peer
+import report
+
+PARTS = ["cycle", "wait", "busy", "whole", "beside_files", "beside_handles", "reap", "contention", "handover", "crash", "waiting"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="show that everything runs; leave docs/ as it is")
+    parser.add_argument("--report", action="store_true", help="measure nothing: write docs/ anew from the last results")
+    parser.add_argument("--only", action="append", choices=[*PARTS, "counts", "library"], help="this part alone; leave docs/ as it is")
+    options = parser.parse_args()
+    results_file = peer.OUT / "results.json"
+    if options.report:
+        return report.write(json.loads(results_file.read_text()))
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what follows is cleaned up
+    wanted = options.only or [*PARTS, "counts", "library"]
+    results = {"machine": machine()}
+    began = time.monotonic()
+    try:
+        for base in (peer.OUT, Path("/dev/shm")):
+            bench = measure.Bench(base, options.quick)
+            kind = filesystem(base)
+            print(f"on {kind}, {base}:", flush=True)
+            for part in wanted:
+                # What does not depend on the filesystem is done once.
+                if part in PARTS or part == "counts" and base == peer.OUT:
+                    at = time.monotonic()
+                    results.setdefault(part, {})[kind] = getattr(bench, part)()
+                    print(f"  {part}: {time.monotonic() - at:.0f} s", flush=True)
+        if "library" in wanted:
+            results["library"] = measure.library(options.quick)
+    finally:
+        peer.end_all()
+    print(f"{time.monotonic() - began:.0f} s in all")
+
+    if options.quick or options.only:
+        results_file = peer.OUT / "results-part.json"
+    results_file.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"wrote {os.path.relpath(results_file)}")
+    if options.quick or options.only:
+        print(report.must_show(results))
+    else:
+        report.write(results)
+        print(report.must_show(results))
+
+
+def filesystem(path):
+    return subprocess.run(["stat", "-f", "-c", "%T", path], check=True, capture_output=True, text=True).stdout.strip().replace("ext2/ext3", "ext4")
+
+
+def machine():
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    version = lambda *argv: subprocess.run(argv, capture_output=True, text=True).stdout.strip()
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "processors": f"{os.cpu_count()} × {model}",
+        "kernel": platform.release().split("-")[0],
+        "compiler": version("rustc", "--version"),
+        "revision": version("git", "-C", peer.ROOT, "describe", "--always", "--dirty"),
+        "load": os.getloadavg()[0],
+    }
+
+
+if __name__ == "__main__":
+    main()
