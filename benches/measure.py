@@ -114,7 +114,7 @@ class Bench:
 
     def reap(self):
         """One lock in a folder of stale bids."""
-        count, rounds = (200, 2) if self.quick else (10_000, 7)
+        count, rounds = (200, 2) if self.quick else (10_000, 5)
         with self.folder() as folder, self.peers(lock("ours"), folder=folder) as [dead]:
             dead.ask("acquire")
             [bid] = folder.glob("*.json")

@@ -61,12 +61,13 @@ pub(crate) enum Opened {
 /// A regular file, open for reading.
 pub(crate) struct Small {
     fd: OwnedFd,
+    size: u64,
     /// Last modified, Unix milliseconds.
     pub modified: i64,
 }
 
 impl Small {
-    /// The content, or as much of it as `limit`.
+    /// The content as it was when the file was opened (or later), or as much of it as `limit`.
     pub fn read(&self, limit: usize) -> io::Result<Vec<u8>> {
         let mut content = vec![0; limit];
         let mut filled = 0;
@@ -76,6 +77,9 @@ impl Small {
                 Ok(n) => filled += n,
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
+            }
+            if filled as u64 == self.size {
+                break; // to be told that it ends here would be one more system call
             }
         }
         content.truncate(filled);
@@ -229,7 +233,7 @@ impl Dir {
         let stat = retry(|| fs::fstat(&fd))?;
         let modified = modified(&stat);
         Ok(match is_regular(&stat) {
-            true => Opened::File(Small { fd, modified }),
+            true => Opened::File(Small { fd, size: stat.st_size as u64, modified }),
             false => Opened::NotRegular { modified },
         })
     }
