@@ -10,7 +10,8 @@ STRICT := -std=c11 -Wall -Wextra -Wpedantic -Werror
 OUT    := target/examples-c
 LIBDIR := target/release
 
-EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(wildcard examples-c/*.c))
+# A program for each file, but race has several.
+EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(filter-out examples-c/race_%,$(wildcard examples-c/*.c)))
 
 .PHONY: all lib examples demo test bench header help clean
 
@@ -25,7 +26,9 @@ examples: lib $(EXAMPLES) ## the C programs of examples-c/, into target/examples
 $(OUT)/%: examples-c/%.c include/lockfolder.h $(LIBDIR)/liblockfolder.so
 	@mkdir -p $(OUT)
 	@ln -sf liblockfolder.so $(LIBDIR)/liblockfolder.so.0
-	$(CC) $(STRICT) $(CFLAGS) -Iinclude -o $@ $< -L$(LIBDIR) -llockfolder -Wl,-rpath,'$$ORIGIN/../release' -pthread
+	$(CC) $(STRICT) $(CFLAGS) -Iinclude -o $@ $(filter %.c,$^) -L$(LIBDIR) -llockfolder -Wl,-rpath,'$$ORIGIN/../release' -pthread
+
+$(OUT)/race: examples-c/race_worker.c examples-c/race_svg.c examples-c/race.h
 
 $(LIBDIR)/liblockfolder.so: | lib
 
