@@ -411,9 +411,9 @@ fn a_race_with_kills_on_disk() {
 
 #[test]
 fn a_race_with_kills_in_memory() {
-    const TMPFS: i64 = 0x0102_1994;
+    const TMPFS: i128 = 0x0102_1994;
     let shm = Path::new("/dev/shm");
-    if !rustix::fs::statfs(shm).is_ok_and(|stat| stat.f_type as i64 == TMPFS) {
+    if !rustix::fs::statfs(shm).is_ok_and(|stat| i128::from(stat.f_type) == TMPFS) {
         return skip("a race on tmpfs: /dev/shm is none");
     }
     race_with_kills(&Scratch::under(shm));
