@@ -436,6 +436,45 @@ fn a_race_without_the_lock_is_a_violation() {
     assert!(by_referee > 0 && in_ledger > 0, "{report}");
 }
 
+/// No invalid access and no leak, in any of the programs and in the library beneath them.
+#[test]
+fn all_are_clean_under_valgrind() {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        return skip("the examples under valgrind: there is none");
+    }
+    let scratch = Scratch::new();
+    let lock = scratch.lock();
+    let lock = lock.to_str().unwrap();
+    let holder = Holder::new(&scratch.0.join("held"));
+    let held = scratch.0.join("held");
+    let held = held.to_str().unwrap();
+    for (name, arguments, status) in [
+        ("hello", &[lock][..], 0),
+        ("lockrun", &[lock, "sh", "-c", "exit 4"], 4),
+        ("lockrun", &["-w", "0.1", held, "true"], 1),
+        ("lockls", &[held], 0),
+        ("lockls", &["--reap", lock], 1),
+        (
+            "race",
+            &["-p", "3", "-s", "3", "-k", "1", "--kill-holders", "5", "--work", "20", "--svg", "/dev/null", lock],
+            0,
+        ),
+    ] {
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args([
+            "--quiet",
+            "--error-exitcode=99",
+            "--leak-check=full",
+            "--errors-for-leak-kinds=definite,indirect",
+        ]);
+        let output = valgrind.arg(program(name).get_program()).args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{name} {arguments:?}: {said}");
+        assert!(!said.contains("== "), "{name} {arguments:?}: {said}");
+    }
+    holder.leave();
+}
+
 /// Not run, and said so: `scripts/test` shows it at its end, and fails under CI=true.
 fn skip(what: &str) {
     eprintln!("SKIPPED: {what}");
