@@ -5,8 +5,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +27,13 @@ fn program(name: &str) -> Command {
         assert!(made.status.success(), "make examples failed:\n{}", String::from_utf8_lossy(&made.stderr));
     });
     Command::new(root.join("target/examples-c").join(name))
+}
+
+/// The same, ended by timeout(1) if it hangs.
+fn bounded(name: &str) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", &PATIENCE.as_secs().to_string()]).arg(program(name).get_program());
+    command
 }
 
 /// A folder of its own for a test. Gone afterwards.
@@ -118,7 +126,7 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 struct Holder {
     lockrun: Running,
     input: ChildStdin,
-    output: BufReader<ChildStdout>,
+    output: Lines,
 }
 
 impl Holder {
@@ -127,7 +135,7 @@ impl Holder {
         // A process group of its own, as a shell would make one, so that it can be suspended.
         command.arg(folder).arg("cat").process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        let (input, output) = (child.stdin.take().unwrap(), Lines::of(&mut child));
         let mut holder = Holder { lockrun: Running(child), input, output };
         holder.echo();
         holder
@@ -136,7 +144,7 @@ impl Holder {
     /// The command runs, so the lock is held.
     fn echo(&mut self) {
         self.input.write_all(b"are you there?\n").unwrap();
-        assert_eq!(read_line(&mut self.output), "are you there?\n");
+        assert_eq!(self.output.next().as_deref(), Some("are you there?"));
     }
 
     fn leave(self) {
@@ -145,18 +153,33 @@ impl Holder {
     }
 }
 
-fn read_line(from: &mut impl BufRead) -> String {
-    let mut line = String::new();
-    from.read_line(&mut line).unwrap();
-    line
+/// The lines that a process prints.
+struct Lines(Receiver<String>);
+
+impl Lines {
+    fn of(child: &mut Child) -> Lines {
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, receiver) = channel();
+        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Lines(receiver)
+    }
+
+    /// `None`: that was all.
+    fn next(&self) -> Option<String> {
+        match self.0.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("it prints nothing"),
+        }
+    }
 }
 
 fn lockrun(arguments: &[&str], folder: &Path, command: &[&str]) -> Output {
-    program("lockrun").args(arguments).arg(folder).args(command).output().unwrap()
+    bounded("lockrun").args(arguments).arg(folder).args(command).output().unwrap()
 }
 
 fn lockls(arguments: &[&str], folder: &Path) -> (Option<i32>, String) {
-    let output = program("lockls").args(arguments).arg(folder).output().unwrap();
+    let output = bounded("lockls").args(arguments).arg(folder).output().unwrap();
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
 
@@ -168,11 +191,11 @@ fn bids_in(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn hello_takes_the_lock_and_gives_it_back() {
     let scratch = Scratch::new();
-    let output = program("hello").arg(scratch.lock()).output().unwrap();
+    let output = bounded("hello").arg(scratch.lock()).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(lockls(&[], &scratch.lock()), (Some(1), String::new()));
 
-    let output = program("hello").arg(scratch.0.join("missing/lock")).output().unwrap();
+    let output = bounded("hello").arg(scratch.0.join("missing/lock")).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("missing/lock"), "{output:?}");
 }
@@ -249,18 +272,18 @@ fn lockrun_passes_signals_on() {
             format!("trap 'echo caught; exit 3' {}; echo ready; while :; do sleep 0.02; done", signal.as_raw());
         let mut child =
             program("lockrun").arg(scratch.lock()).args(["sh", "-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let output = Lines::of(&mut child);
         let lockrun = Running(child);
-        assert_eq!(read_line(&mut output), "ready\n");
+        assert_eq!(output.next().as_deref(), Some("ready"));
         lockrun.signal(signal);
-        assert_eq!(read_line(&mut output), "caught\n", "{signal:?}");
+        assert_eq!(output.next().as_deref(), Some("caught"), "{signal:?}");
         assert_eq!(lockrun.end().code(), Some(3), "{signal:?}");
 
         // A command that does not care dies of it, and lockrun tells.
-        let mut holder = Holder::new(&scratch.lock());
+        let holder = Holder::new(&scratch.lock());
         holder.lockrun.signal(signal);
         assert_eq!(holder.lockrun.end().code(), Some(128 + signal.as_raw()), "{signal:?}");
-        assert_eq!(read_line(&mut holder.output), "");
+        assert_eq!(holder.output.next(), None);
         assert_eq!(lockls(&["-q"], &scratch.lock()).0, Some(1));
     }
 }
@@ -361,11 +384,11 @@ fn lockls_tells_who_is_there() {
     fs::remove_file(odd).unwrap();
     let _ = fs::remove_file(lock.join("other.json"));
     assert_eq!(lockls(&["-r"], &lock), (Some(1), "reaped 0 stale bids\n".to_owned()));
-    assert_eq!(program("lockls").output().unwrap().status.code(), Some(2), "no folder given");
+    assert_eq!(bounded("lockls").output().unwrap().status.code(), Some(2), "no folder given");
 }
 
 fn race(arguments: &[&str], scratch: &Scratch) -> (Option<i32>, String) {
-    let output = program("race").args(arguments).arg(scratch.lock()).output().unwrap();
+    let output = bounded("race").args(arguments).arg(scratch.lock()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     eprintln!("{text}");
     (output.status.code(), text)
@@ -460,8 +483,8 @@ fn all_are_clean_under_valgrind() {
             0,
         ),
     ] {
-        let mut valgrind = Command::new("valgrind");
-        valgrind.args([
+        let mut valgrind = Command::new("timeout");
+        valgrind.args(["--kill-after=5", "300", "valgrind"]).args([
             "--quiet",
             "--error-exitcode=99",
             "--leak-check=full",
