@@ -12,7 +12,7 @@ use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{kill_process, Pid, Signal};
+use rustix::process::{kill_process, kill_process_group, Pid, Signal};
 
 /// Guards against hanging; nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -63,10 +63,15 @@ impl Drop for Scratch {
     }
 }
 
-/// A process that ends with the test.
+/// A process that ends with the test, and whatever it started too. It has a process group of its own, as a shell would
+/// give it one, so that it can be suspended.
 struct Running(Child);
 
 impl Running {
+    fn start(command: &mut Command) -> Running {
+        Running(command.process_group(0).spawn().unwrap())
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.0)
     }
@@ -102,15 +107,11 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.0.try_wait().is_ok_and(|status| status.is_some()) {
-            return; // and its PID may be another's
+        // Once it is reaped, its PID may be another's.
+        if let Ok(None) = self.0.try_wait() {
+            let _ = kill_process_group(self.pid(), Signal::KILL);
+            let _ = self.0.wait();
         }
-        // A command under lockrun reads from a pipe of ours, or is sent a TERM by it: it ends too.
-        let _ = kill_process(self.pid(), Signal::CONT);
-        let _ = kill_process(self.pid(), Signal::TERM);
-        thread::sleep(Duration::from_millis(20));
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -132,11 +133,10 @@ struct Holder {
 impl Holder {
     fn new(folder: &Path) -> Holder {
         let mut command = program("lockrun");
-        // A process group of its own, as a shell would make one, so that it can be suspended.
-        command.arg(folder).arg("cat").process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let (input, output) = (child.stdin.take().unwrap(), Lines::of(&mut child));
-        let mut holder = Holder { lockrun: Running(child), input, output };
+        command.arg(folder).arg("cat").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut lockrun = Running::start(&mut command);
+        let (input, output) = (lockrun.0.stdin.take().unwrap(), Lines::of(&mut lockrun.0));
+        let mut holder = Holder { lockrun, input, output };
         holder.echo();
         holder
     }
@@ -257,9 +257,8 @@ fn lockrun_says_when_the_lock_is_not_obtained() {
 fn lockrun_waits_for_its_turn() {
     let scratch = Scratch::new();
     let holder = Holder::new(&scratch.lock());
-    let waiter = Running(program("lockrun").arg(scratch.lock()).args(["sh", "-c", "exit 5"]).spawn().unwrap());
+    let waiter = Running::start(program("lockrun").arg(scratch.lock()).args(["sh", "-c", "exit 5"]));
     waiter.wait_until_it_catches(Signal::TERM);
-    assert_eq!(waiter.stat("State").chars().next(), Some('S'));
     holder.leave();
     assert_eq!(waiter.end().code(), Some(5));
 }
@@ -270,10 +269,10 @@ fn lockrun_passes_signals_on() {
     for signal in PASSED_ON {
         let script =
             format!("trap 'echo caught; exit 3' {}; echo ready; while :; do sleep 0.02; done", signal.as_raw());
-        let mut child =
-            program("lockrun").arg(scratch.lock()).args(["sh", "-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
-        let output = Lines::of(&mut child);
-        let lockrun = Running(child);
+        let mut command = program("lockrun");
+        command.arg(scratch.lock()).args(["sh", "-c", &script]).stdout(Stdio::piped());
+        let mut lockrun = Running::start(&mut command);
+        let output = Lines::of(&mut lockrun.0);
         assert_eq!(output.next().as_deref(), Some("ready"));
         lockrun.signal(signal);
         assert_eq!(output.next().as_deref(), Some("caught"), "{signal:?}");
@@ -295,8 +294,7 @@ fn a_signal_ends_the_wait_of_lockrun() {
     let mark = scratch.0.join("ran");
     for signal in PASSED_ON {
         let mut command = program("lockrun");
-        let waiter =
-            Running(command.arg(scratch.lock()).arg("touch").arg(&mark).current_dir(&scratch.0).spawn().unwrap());
+        let waiter = Running::start(command.arg(scratch.lock()).arg("touch").arg(&mark).current_dir(&scratch.0));
         // From here on, be it before the wait has begun or after.
         waiter.wait_until_it_catches(Signal::USR2);
         waiter.wait_until_it_catches(signal);
