@@ -8,14 +8,16 @@ CC     ?= cc
 CFLAGS ?= -O2 -g
 STRICT := -std=c11 -Wall -Wextra -Wpedantic -Werror
 OUT    := target/examples-c
-LIBDIR := target/release
+BUILT  := target/release
 
 # A program for each file, but race has several.
 EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(filter-out examples-c/race_%,$(wildcard examples-c/*.c)))
 
 .PHONY: all lib examples demo test bench header help clean
 
-all: lib examples
+all: lib examples staged
+
+include install.mk
 
 lib: ## the library: target/release/liblockfolder.{so,a}
 	$(CARGO) build --release --locked
@@ -23,14 +25,14 @@ lib: ## the library: target/release/liblockfolder.{so,a}
 examples: lib $(EXAMPLES) ## the C programs of examples-c/, into target/examples-c/
 
 # The version of the library is in its file name only when it is installed; here a link serves the soname.
-$(OUT)/%: examples-c/%.c include/lockfolder.h $(LIBDIR)/liblockfolder.so
+$(OUT)/%: examples-c/%.c include/lockfolder.h $(BUILT)/liblockfolder.so
 	@mkdir -p $(OUT)
-	@ln -sf liblockfolder.so $(LIBDIR)/liblockfolder.so.0
-	$(CC) $(STRICT) $(CFLAGS) -Iinclude -o $@ $(filter %.c,$^) -L$(LIBDIR) -llockfolder -Wl,-rpath,'$$ORIGIN/../release' -pthread
+	@ln -sf liblockfolder.so $(BUILT)/liblockfolder.so.0
+	$(CC) $(STRICT) $(CFLAGS) -Iinclude -o $@ $(filter %.c,$^) -L$(BUILT) -llockfolder -Wl,-rpath,'$$ORIGIN/../release' -pthread
 
 $(OUT)/race: examples-c/race_worker.c examples-c/race_svg.c examples-c/race.h
 
-$(LIBDIR)/liblockfolder.so: | lib
+$(BUILT)/liblockfolder.so: | lib
 
 demo: examples ## 8 processes compete for a folder, and one in ten holders is killed
 	scripts/demo
@@ -48,4 +50,4 @@ clean: ## removes what was built
 	$(CARGO) clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

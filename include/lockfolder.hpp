@@ -1,0 +1,357 @@
+/*
+ * lockfolder for C++17 and later: a mutex between processes that lives in a folder.
+ *
+ *     lockfolder::Folder folder("/var/lib/app/lock");
+ *     std::scoped_lock held(folder);
+ *     ... work that nobody else may do meanwhile ...
+ *
+ * A Folder is one claimant on one lock folder. It meets Lockable and TimedLockable, so it goes wherever a std::timed_mutex
+ * goes: std::unique_lock, std::scoped_lock (of several, without deadlock), std::lock.
+ *
+ * What holds for every member:
+ *
+ * - Errors are thrown as lockfolder::Error, a std::system_error: code() is one of lockfolder::errc and compares equal to
+ *   the std::errc that says the same; what() is the library's sentence for people; system_code() is the errno behind it.
+ * - Threads. Any thread may call any member at any time, except the destructor and moves. But two threads do not exclude
+ *   each other through one Folder: threads that should, have one each. (While one thread waits in lock(), try_lock() in
+ *   another is false and lock() throws errc::busy.)
+ * - Fork. In a child every call on an inherited Folder is errc::forked, and its destructor leaves the parent's lock alone.
+ * - A Folder that was moved from can be assigned to and destroyed; everything else is errc::invalid.
+ *
+ * All of it is inline over lockfolder.h, which says more about each function. Link as for C.
+ */
+
+#ifndef LOCKFOLDER_HPP
+#define LOCKFOLDER_HPP
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "lockfolder.h"
+
+namespace lockfolder {
+
+/// What a call came to, other than done. The values are those of lf_status.
+enum class errc : int {
+    busy = LF_BUSY,                  ///< somebody else holds or bids
+    timeout = LF_TIMEOUT,            ///< the time to wait is over
+    cancelled = LF_CANCELLED,        ///< Folder::cancel ended the wait
+    invalid = LF_ERR_INVALID,        ///< a bad argument
+    not_held = LF_ERR_NOT_HELD,      ///< this Folder does not hold the lock
+    already_held = LF_ERR_ALREADY_HELD, ///< this Folder holds the lock already
+    lost = LF_ERR_LOST,              ///< it was held, and somebody deleted the bid
+    forked = LF_ERR_FORKED,          ///< the Folder belongs to the parent process
+    io = LF_ERR_IO,                  ///< the system refused: Error::system_code
+    unsafe = LF_ERR_UNSAFE,          ///< others can write to the folder, and Open::only_mine was asked
+    unsupported = LF_ERR_UNSUPPORTED, ///< this filesystem or system can't carry the lock's promise
+    internal = LF_ERR_INTERNAL       ///< a bug in the library, caught
+};
+
+namespace detail {
+
+class Category final : public std::error_category {
+public:
+    const char *name() const noexcept override { return "lockfolder"; }
+
+    std::string message(int status) const override {
+        switch (status) {
+        case LF_OK: return "done";
+        case LF_BUSY: return "the lock folder is busy";
+        case LF_TIMEOUT: return "the time to wait for the lock is over";
+        case LF_CANCELLED: return "the wait for the lock was cancelled";
+        case LF_ERR_INVALID: return "bad argument";
+        case LF_ERR_NOT_HELD: return "the lock is not held";
+        case LF_ERR_ALREADY_HELD: return "the lock is held already";
+        case LF_ERR_LOST: return "the lock was lost: somebody deleted the bid";
+        case LF_ERR_FORKED: return "the lock folder was opened by the parent process";
+        case LF_ERR_IO: return "the system refused";
+        case LF_ERR_UNSAFE: return "others can write to the lock folder";
+        case LF_ERR_UNSUPPORTED: return "this filesystem or system can't carry the lock";
+        case LF_ERR_INTERNAL: return "a bug in lockfolder";
+        default: return lf_status_name(status);
+        }
+    }
+
+    std::error_condition default_error_condition(int status) const noexcept override {
+        switch (status) {
+        case LF_BUSY: return std::errc::device_or_resource_busy;
+        case LF_TIMEOUT: return std::errc::timed_out;
+        case LF_CANCELLED: return std::errc::operation_canceled;
+        case LF_ERR_INVALID: return std::errc::invalid_argument;
+        case LF_ERR_NOT_HELD: return std::errc::operation_not_permitted; // as of std::unique_lock
+        case LF_ERR_ALREADY_HELD: return std::errc::resource_deadlock_would_occur; // as of std::unique_lock
+        case LF_ERR_FORKED: return std::errc::operation_not_permitted;
+        case LF_ERR_IO: return std::errc::io_error;
+        case LF_ERR_UNSAFE: return std::errc::permission_denied;
+        case LF_ERR_UNSUPPORTED: return std::errc::not_supported;
+        default: return {status, *this};
+        }
+    }
+};
+
+} // namespace detail
+
+/// The category of every error code of this library.
+inline const std::error_category &category() noexcept {
+    static const detail::Category instance;
+    return instance;
+}
+
+inline std::error_code make_error_code(errc status) noexcept { return {static_cast<int>(status), category()}; }
+
+/// What every member throws.
+class Error : public std::system_error {
+public:
+    Error(errc status, const std::string &text, int system_code)
+        : std::system_error(make_error_code(status)), text_(text), system_code_(system_code, std::system_category()) {}
+
+    /// The library's sentence: the folder, the file, who holds, the system's own text.
+    const char *what() const noexcept override { return text_.what(); }
+
+    /// What the system said, such as std::errc::permission_denied; zero if it said nothing.
+    const std::error_code &system_code() const noexcept { return system_code_; }
+
+private:
+    std::runtime_error text_; // a string whose copy can't throw
+    std::error_code system_code_;
+};
+
+/// How to open a folder. Combine with `|`.
+enum class Open : std::uint32_t {
+    normally = LF_OPEN_DEFAULT,
+    no_create = LF_OPEN_NO_CREATE,              ///< don't make the folder if it is missing
+    only_mine = LF_OPEN_PRIVATE,                ///< refuse one that others own or can write: errc::unsafe
+    trust_filesystem = LF_OPEN_TRUST_FILESYSTEM ///< see LF_OPEN_TRUST_FILESYSTEM
+};
+
+constexpr Open operator|(Open a, Open b) noexcept {
+    return static_cast<Open>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
+}
+
+/// What is known of the owner of a bid. A later library may know more states.
+enum class State : std::int32_t {
+    own = LF_BID_OWN,             ///< the Folder that was asked
+    live = LF_BID_LIVE,           ///< alive
+    stale = LF_BID_STALE,         ///< provably gone
+    unknown = LF_BID_UNKNOWN,     ///< can't be judged from here; counts as live
+    malformed = LF_BID_MALFORMED  ///< the bid can't be read; counts as live
+};
+
+/// One bid of a snapshot: a value, which stays what it was.
+struct Bid {
+    std::string name;                   ///< file name in the folder
+    std::optional<std::string> host;    ///< where the bid says so
+    std::optional<std::string> command; ///< where the bid says so
+    std::optional<std::int64_t> pid;    ///< in its owner's PID namespace; none where the bid can't be read
+    std::optional<std::chrono::system_clock::time_point> created; ///< when the owner's process started, where known
+    std::chrono::milliseconds age;      ///< since it was posted
+    State state;
+};
+
+namespace detail {
+
+/// Milliseconds for lf_lock_wait: rounded up, never below 0 (which would be for ever), and cut at what fits.
+template <class Rep, class Period>
+std::int64_t milliseconds_up(const std::chrono::duration<Rep, Period> &time) {
+    const double about = std::chrono::duration<double, std::milli>(time).count();
+    if (!(about > 0)) return 0;
+    if (about >= 9.2e18) return std::numeric_limits<std::int64_t>::max();
+    return std::chrono::ceil<std::chrono::duration<std::int64_t, std::milli>>(time).count();
+}
+
+} // namespace detail
+
+/// One claimant on one lock folder.
+class Folder {
+public:
+    /// Opens a lock folder, and makes it if it is missing (one level). Locks nothing. The path is resolved now.
+    explicit Folder(const std::filesystem::path &path, Open how = Open::normally) {
+        lf_folder *opened = nullptr;
+        const std::string bytes = to_bytes(path);
+        if (bytes.find('\0') != std::string::npos) throw Error(errc::invalid, "the path of the lock folder has a NUL in it", 0);
+        const lf_status status = lf_open(bytes.c_str(), static_cast<std::uint32_t>(how), &opened);
+        if (status != LF_OK) throw Error(errc{status}, message_of(nullptr), lf_error_code(nullptr));
+        handle_.reset(opened);
+    }
+
+    Folder(Folder &&) noexcept = default;
+    Folder &operator=(Folder &&) noexcept = default; ///< closes, and so unlocks, what was there
+    Folder(const Folder &) = delete;
+    Folder &operator=(const Folder &) = delete;
+    ~Folder() = default; ///< unlocks if held
+
+    // ---- Lockable and TimedLockable ----
+
+    /// Waits for the lock. Throws errc::cancelled if cancel() ended the wait.
+    void lock() { check(lf_lock_wait(handle_.get(), -1)); }
+
+    /// Takes the lock if it is free; never waits for another's critical section. False: somebody else has it, and
+    /// last_error() says who.
+    [[nodiscard]] bool try_lock() { return outcome(lf_lock(handle_.get())); }
+
+    /// Waits for the lock, this long at most, rounded up to milliseconds. Throws errc::cancelled as lock() does.
+    template <class Rep, class Period>
+    [[nodiscard]] bool try_lock_for(const std::chrono::duration<Rep, Period> &time) {
+        return outcome(lf_lock_wait(handle_.get(), detail::milliseconds_up(time)));
+    }
+
+    /// Waits for the lock until this clock says that it is time. If that is past, tries once.
+    template <class Clock, class Duration>
+    [[nodiscard]] bool try_lock_until(const std::chrono::time_point<Clock, Duration> &time) {
+        for (;;) {
+            const auto now = Clock::now();
+            if (time <= now) return try_lock_for(std::chrono::milliseconds::zero());
+            const lf_status status = lf_lock_wait(handle_.get(), detail::milliseconds_up(time - now));
+            // The library counts by the monotonic clock, and this one may go at another pace.
+            if (status != LF_TIMEOUT) return outcome(status);
+        }
+    }
+
+    /// Gives the lock back. Never throws, since guards call it in their destructors. To know whether it went well, use
+    /// unlock_or_throw().
+    void unlock() noexcept { lf_unlock(handle_.get()); }
+
+    // ---- what else a claimant does ----
+
+    /// Gives the lock back. Throws errc::lost if somebody had deleted the bid (others may have been in), and errc::io if the
+    /// bid could not be deleted: then the lock is still held, and you can try again.
+    void unlock_or_throw() { check(lf_unlock(handle_.get())); }
+
+    /// Whether this Folder holds the lock and its bid is still in the folder. False also if the lock was lost.
+    [[nodiscard]] bool holds() const {
+        const lf_status status = lf_holds(handle_.get());
+        if (status == LF_ERR_NOT_HELD || status == LF_ERR_LOST) return false;
+        check(status);
+        return true;
+    }
+
+    /// Whether any other claimant's bid is there that is not stale. Changes nothing.
+    [[nodiscard]] bool in_use() const {
+        bool in_use = false;
+        check(lf_in_use(handle_.get(), &in_use));
+        return in_use;
+    }
+
+    /// Deletes every bid whose owner is provably gone, and says how many. Locking does so too.
+    std::size_t reap_stale() {
+        std::size_t reaped = 0;
+        check(lf_reap_stale(handle_.get(), &reaped));
+        return reaped;
+    }
+
+    /// A fencing token, larger than every one given before in this folder, also across crashes. Only while held.
+    [[nodiscard]] std::uint64_t fence() {
+        std::uint64_t token = 0;
+        check(lf_fence(handle_.get(), &token));
+        return token;
+    }
+
+    /// Makes a wait in progress on this Folder throw errc::cancelled; without one, does nothing. For other threads, and for
+    /// signal handlers.
+    void cancel() noexcept { lf_cancel(handle_.get()); }
+
+    /// A snapshot of the bids, by name. Our own is among them while we hold. Changes nothing.
+    [[nodiscard]] std::vector<Bid> bids() const {
+        lf_bid_list *snapshot = nullptr;
+        check(lf_bids(handle_.get(), &snapshot));
+        const std::unique_ptr<lf_bid_list, FreeList> list(snapshot);
+        std::vector<Bid> bids;
+        bids.reserve(lf_bid_list_len(list.get()));
+        for (std::size_t i = 0; const lf_bid *bid = lf_bid_list_get(list.get(), i); ++i) bids.push_back(to_value(*bid));
+        return bids;
+    }
+
+    /// After how long an unreadable bid counts as stale, rounded up to milliseconds; 0, the default: never.
+    template <class Rep, class Period>
+    void set_malformed_grace(const std::chrono::duration<Rep, Period> &grace) {
+        const std::int64_t most = std::numeric_limits<std::uint32_t>::max();
+        const std::int64_t wanted = detail::milliseconds_up(grace);
+        check(lf_set_malformed_grace(handle_.get(), static_cast<std::uint32_t>(wanted < most ? wanted : most)));
+    }
+
+    /// Why the last call on this Folder that did not do what it was asked did not: also after a try_lock() that was false.
+    [[nodiscard]] std::string last_error() const { return handle_ ? message_of(handle_.get()) : moved_from(); }
+
+    using native_handle_type = lf_folder *;
+
+    /// For the functions of lockfolder.h. It stays this Folder's.
+    [[nodiscard]] native_handle_type native_handle() const noexcept { return handle_.get(); }
+
+private:
+    struct Close {
+        void operator()(lf_folder *folder) const noexcept { lf_close(folder); }
+    };
+    struct FreeList {
+        void operator()(lf_bid_list *list) const noexcept { lf_bid_list_free(list); }
+    };
+
+    std::unique_ptr<lf_folder, Close> handle_;
+
+    void check(lf_status status) const {
+        if (status == LF_OK) return;
+        const int system_code = handle_ ? lf_error_code(handle_.get()) : 0;
+        throw Error(errc{status}, last_error(), system_code);
+    }
+
+    /// True, false, or an error.
+    bool outcome(lf_status status) const {
+        if (status == LF_BUSY || status == LF_TIMEOUT) return false;
+        check(status);
+        return true;
+    }
+
+    static std::string moved_from() { return "this lockfolder::Folder was moved from"; }
+
+    static std::string message_of(const lf_folder *handle) {
+        std::string text(255, '\0');
+        for (;;) {
+            // The string's own terminator is the byte for the NUL.
+            const std::size_t length = lf_error_message(handle, &text[0], text.size() + 1);
+            const bool fits = length <= text.size();
+            text.resize(length);
+            if (fits) return text;
+        }
+    }
+
+    static std::string to_bytes(const std::filesystem::path &path) {
+#ifdef _WIN32
+        const auto utf8 = path.u8string();
+        return std::string(utf8.begin(), utf8.end());
+#else
+        return path.native();
+#endif
+    }
+
+    static Bid to_value(const lf_bid &bid) {
+        Bid value{};
+        value.name = bid.name;
+        if (bid.host) value.host = bid.host;
+        if (bid.command) value.command = bid.command;
+        if (bid.pid != 0) value.pid = bid.pid;
+        if (bid.created >= 0) value.created = std::chrono::system_clock::time_point(std::chrono::seconds(bid.created));
+        value.age = std::chrono::milliseconds(bid.age_ms);
+        value.state = static_cast<State>(bid.state);
+        return value;
+    }
+};
+
+/// The version of the library that is loaded; the header's is in LF_VERSION_MAJOR and so on.
+inline const char *version() noexcept { return lf_version(); }
+
+} // namespace lockfolder
+
+template <>
+struct std::is_error_code_enum<lockfolder::errc> : std::true_type {};
+
+#endif // LOCKFOLDER_HPP

@@ -1,0 +1,74 @@
+# make install [PREFIX=/usr/local] [LIBDIR=$PREFIX/lib] [DESTDIR=]      and `make uninstall` with the same
+#
+# What is installed is gathered in target/stage first (`make` does it too), so that `sudo make install` only copies.
+
+PREFIX     ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+INCLUDEDIR ?= $(PREFIX)/include
+LIBDIR     ?= $(PREFIX)/lib
+MANDIR     ?= $(PREFIX)/share/man
+# Files that are installed name these paths.
+override PREFIX := $(abspath $(PREFIX))
+override LIBDIR := $(abspath $(LIBDIR))
+INSTALL    ?= install
+AR         ?= ar
+NM         ?= nm
+OBJCOPY    ?= objcopy
+RUSTC      ?= rustc
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+SONAME  := liblockfolder.so.$(firstword $(subst ., ,$(VERSION)))
+STAGE   := target/stage
+TOOLS   := $(patsubst %,$(STAGE)/%,$(filter lockrun lockls,$(basename $(notdir $(wildcard examples-c/*.c)))))
+
+.PHONY: staged install uninstall abi
+
+staged: $(STAGE)/complete
+
+$(STAGE)/complete: $(shell find src packaging -type f) include/lockfolder.h Cargo.toml Cargo.lock build.rs install.mk \
+                   $(wildcard examples-c/*)
+	$(CARGO) build --release --locked
+	@rm -rf $(STAGE) && mkdir -p $(STAGE)/man
+	cp $(BUILT)/liblockfolder.so $(STAGE)/
+	CC='$(CC)' AR='$(AR)' NM='$(NM)' OBJCOPY='$(OBJCOPY)' packaging/static-library $(BUILT) $(STAGE)/liblockfolder.a
+	RUSTC='$(RUSTC)' packaging/native-static-libs >$(STAGE)/native-static-libs
+	packaging/man/make include/lockfolder.h $(VERSION) $(STAGE)/man
+	@$(MAKE) --no-print-directory $(TOOLS)
+	@touch $@
+
+# Linked to the static library: they need no library path, and a program started under a lock inherits none.
+$(STAGE)/%: examples-c/%.c
+	$(CC) $(STRICT) $(CFLAGS) -Iinclude -o $@ $< $(STAGE)/liblockfolder.a $$(cat $(STAGE)/native-static-libs) -pthread
+
+# Paths below the prefix are written relative to it.
+FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@SONAME@|$(SONAME)|' \
+    -e "s|@LIBS_PRIVATE@|$$(cat $(STAGE)/native-static-libs)|" \
+    -e 's|@LIBDIR@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(LIBDIR))|' \
+    -e 's|@INCLUDEDIR@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(INCLUDEDIR))|' \
+    -e "s|@LIBDIR_TO_INCLUDEDIR@|$$(realpath -ms --relative-to=$(LIBDIR) $(INCLUDEDIR))|"
+
+install: $(STAGE)/complete ## installs below PREFIX (/usr/local); DESTDIR and LIBDIR as usual
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(BINDIR) $(INCLUDEDIR) $(LIBDIR)/pkgconfig $(LIBDIR)/cmake/lockfolder \
+	    $(MANDIR)/man1 $(MANDIR)/man3)
+	$(INSTALL) -m 644 include/lockfolder.h include/lockfolder.hpp $(DESTDIR)$(INCLUDEDIR)/
+	$(INSTALL) -m 755 $(STAGE)/liblockfolder.so $(DESTDIR)$(LIBDIR)/liblockfolder.so.$(VERSION)
+	ln -sf liblockfolder.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/liblockfolder.so
+	$(INSTALL) -m 644 $(STAGE)/liblockfolder.a $(DESTDIR)$(LIBDIR)/
+	$(FILL) packaging/lockfolder.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/lockfolder.pc
+	for file in lockfolder-config lockfolder-config-version; do \
+	    $(FILL) packaging/cmake/$$file.cmake.in >$(DESTDIR)$(LIBDIR)/cmake/lockfolder/$$file.cmake || exit; done
+	$(if $(TOOLS),$(INSTALL) -m 755 $(TOOLS) $(DESTDIR)$(BINDIR)/)
+	$(INSTALL) -m 644 $(STAGE)/man/*.1 $(DESTDIR)$(MANDIR)/man1/
+	$(INSTALL) -m 644 $(STAGE)/man/*.3 $(DESTDIR)$(MANDIR)/man3/
+
+uninstall: $(STAGE)/complete ## removes what `make install` with the same PREFIX, DESTDIR and LIBDIR made
+	rm -f $(addprefix $(DESTDIR)$(INCLUDEDIR)/,lockfolder.h lockfolder.hpp)
+	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/liblockfolder,.so.$(VERSION) .so .a) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	rm -f $(DESTDIR)$(LIBDIR)/pkgconfig/lockfolder.pc $(DESTDIR)$(LIBDIR)/cmake/lockfolder/lockfolder-config*.cmake
+	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(TOOLS)))
+	cd $(STAGE)/man && for page in *; do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; done
+	-rmdir $(DESTDIR)$(LIBDIR)/cmake/lockfolder
+
+abi: ## renews packaging/abi/lockfolder.abi, the description of the ABI
+	packaging/abi/make packaging/abi/lockfolder.abi
