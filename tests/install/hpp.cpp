@@ -1,0 +1,348 @@
+// lockfolder.hpp: what its comments promise. Run in an empty folder; prints nothing and returns 0 if all is well.
+
+#include <lockfolder.hpp>
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <mutex>
+#include <set>
+#include <thread>
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+using lockfolder::Bid;
+using lockfolder::errc;
+using lockfolder::Error;
+using lockfolder::Folder;
+using lockfolder::Open;
+using lockfolder::State;
+
+#define CHECK(what) \
+    do { \
+        if (!(what)) { \
+            std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #what); \
+            std::exit(1); \
+        } \
+    } while (false)
+
+static_assert(!std::is_copy_constructible_v<Folder> && !std::is_copy_assignable_v<Folder>);
+static_assert(std::is_nothrow_move_constructible_v<Folder> && std::is_nothrow_move_assignable_v<Folder>);
+static_assert(noexcept(std::declval<Folder &>().unlock()) && noexcept(std::declval<Folder &>().cancel()));
+static_assert(std::is_nothrow_copy_constructible_v<Error>);
+static_assert(std::is_error_code_enum_v<errc>);
+static_assert(!std::is_convertible_v<fs::path, Folder>);
+
+// What `action` throws; the test ends if it doesn't.
+static Error thrown_by(const std::function<void()> &action) {
+    try {
+        action();
+    } catch (const Error &error) {
+        return error;
+    }
+    CHECK(!"it throws");
+    std::abort();
+}
+
+static bool has(const std::string &text, const std::string &part) { return text.find(part) != std::string::npos; }
+
+static void locks_and_unlocks() {
+    Folder folder("basic");
+    CHECK(!folder.holds());
+    CHECK(folder.last_error() == "the lock is not held by this handle");
+    folder.lock();
+    CHECK(folder.holds());
+    CHECK(!folder.in_use());
+    folder.unlock();
+    CHECK(!folder.holds());
+    CHECK(folder.try_lock());
+    folder.unlock_or_throw();
+    CHECK(folder.native_handle() != nullptr);
+    CHECK(std::string(lockfolder::version()).size() >= 5);
+}
+
+static void standard_guards_work() {
+    Folder ours("guards"), theirs("guards");
+    {
+        const std::scoped_lock held(ours);
+        CHECK(ours.holds() && !theirs.try_lock());
+        CHECK(has(theirs.last_error(), "busy") && has(theirs.last_error(), std::to_string(getpid())));
+        CHECK(theirs.in_use());
+        std::unique_lock<Folder> tried(theirs, std::try_to_lock);
+        CHECK(!tried.owns_lock());
+        CHECK(!tried.try_lock_for(1us)); // a microsecond is not for ever
+        CHECK(!tried.try_lock_for(-1s));
+        CHECK(!tried.try_lock_until(std::chrono::system_clock::now() - 1h));
+        CHECK(!tried.try_lock_until(std::chrono::steady_clock::now() + 2ms));
+        const std::unique_lock<Folder> timed(theirs, 1ms);
+        CHECK(!timed.owns_lock());
+    }
+    std::unique_lock<Folder> held(theirs, std::defer_lock);
+    CHECK(held.try_lock_for(std::chrono::hours::max()) && theirs.holds());
+    held.unlock();
+    CHECK(held.try_lock_until(std::chrono::steady_clock::time_point::max()) && theirs.holds());
+    held.unlock();
+    CHECK(held.try_lock_until(std::chrono::system_clock::now() - 1h) && theirs.holds()); // late, but free
+    held.unlock();
+    held.lock();
+    held.release();
+    const std::lock_guard<Folder> adopted(theirs, std::adopt_lock);
+    CHECK(theirs.holds());
+}
+
+// Goes by calls, not by time.
+struct CountingClock {
+    using rep = std::int64_t;
+    using period = std::milli;
+    using duration = std::chrono::duration<rep, period>;
+    using time_point = std::chrono::time_point<CountingClock>;
+    static constexpr bool is_steady = true;
+    static inline rep calls = 0;
+    static time_point now() noexcept { return time_point(duration(calls++)); }
+};
+
+static void any_clock_will_do() {
+    Folder ours("clock"), theirs("clock");
+    ours.lock();
+    CHECK(!theirs.try_lock_until(CountingClock::time_point(CountingClock::duration(4))));
+    CHECK(CountingClock::calls == 5); // it came back to the clock until that said so
+    ours.unlock();
+    CHECK(theirs.try_lock_until(CountingClock::time_point(CountingClock::duration(100))));
+}
+
+static void times_are_rounded_up() {
+    using lockfolder::detail::milliseconds_up;
+    const auto most = std::numeric_limits<std::int64_t>::max();
+    CHECK(milliseconds_up(0ms) == 0 && milliseconds_up(-1ms) == 0 && milliseconds_up(std::chrono::hours::min()) == 0);
+    CHECK(milliseconds_up(1ns) == 1 && milliseconds_up(1ms) == 1 && milliseconds_up(1000001ns) == 2);
+    CHECK(milliseconds_up(1min) == 60000);
+    CHECK(milliseconds_up(std::chrono::nanoseconds::max()) == 9223372036855);
+    CHECK(milliseconds_up(std::chrono::hours::max()) == most && milliseconds_up(std::chrono::milliseconds::max()) == most);
+    CHECK(milliseconds_up(std::chrono::duration<double>(1.0001)) == 1001);
+    CHECK(milliseconds_up(std::chrono::duration<double>(HUGE_VAL)) == most);
+    CHECK(milliseconds_up(std::chrono::duration<double>(std::nan(""))) == 0);
+    CHECK(milliseconds_up(std::chrono::duration<float, std::milli>(0.5F)) == 1);
+}
+
+// Two threads take two folders, in opposite order.
+static void two_at_once_without_deadlock() {
+    std::atomic<int> inside{0};
+    int rounds = 0; // guarded by the locks
+    const auto work = [&](const char *first, const char *second) {
+        Folder a(first), b(second);
+        for (int i = 0; i < 100; ++i) {
+            const std::scoped_lock held(a, b);
+            CHECK(inside.fetch_add(1) == 0);
+            CHECK(a.holds() && b.holds());
+            ++rounds;
+            CHECK(inside.fetch_sub(1) == 1);
+        }
+    };
+    std::thread other(work, "left", "right");
+    work("right", "left");
+    other.join();
+    CHECK(rounds == 200);
+}
+
+static void a_wait_can_be_cancelled() {
+    Folder ours("cancel"), theirs("cancel");
+    ours.cancel(); // nothing waits: nothing happens
+    ours.lock();
+    for (const bool timed : {false, true}) {
+        std::atomic<bool> ended{false};
+        std::thread waiter([&] {
+            const Error error = thrown_by([&] {
+                if (timed) {
+                    CHECK(theirs.try_lock_for(1h));
+                } else {
+                    theirs.lock();
+                }
+            });
+            CHECK(error.code() == errc::cancelled && error.code() == std::errc::operation_canceled);
+            ended = true;
+        });
+        while (!ended) {
+            theirs.cancel();
+            std::this_thread::sleep_for(1ms);
+        }
+        waiter.join();
+    }
+    CHECK(!theirs.holds() && ours.holds());
+}
+
+static void errors_say_what_and_why() {
+    Folder folder("errors");
+    folder.lock();
+    Error error = thrown_by([&] { folder.lock(); });
+    CHECK(error.code() == errc::already_held && error.code() == std::errc::resource_deadlock_would_occur);
+    CHECK(error.what() == folder.last_error() && !folder.last_error().empty());
+    const Error copy = error;
+    CHECK(std::string(copy.what()) == error.what());
+    CHECK(thrown_by([&] { (void)folder.try_lock(); }).code() == errc::already_held);
+    folder.unlock();
+    CHECK(thrown_by([&] { folder.unlock_or_throw(); }).code() == errc::not_held);
+    CHECK(thrown_by([&] { (void)folder.fence(); }).code() == std::errc::operation_not_permitted);
+    folder.unlock(); // to no effect
+
+    error = thrown_by([] { const Folder missing("nowhere", Open::no_create); });
+    CHECK(error.code() == errc::io && error.code() == std::errc::io_error);
+    CHECK(error.system_code() == std::errc::no_such_file_or_directory);
+    CHECK(has(error.what(), "nowhere"));
+    CHECK(!fs::exists("nowhere"));
+
+    const std::string too_long(300, 'x');
+    error = thrown_by([&] { const Folder folder_too_long(too_long); });
+    CHECK(error.system_code() == std::errc::filename_too_long);
+    CHECK(has(error.what(), too_long)); // more than the first buffer holds
+
+    CHECK(thrown_by([] { const Folder empty(""); }).code() == std::errc::invalid_argument);
+    CHECK(thrown_by([] { const Folder cut(std::string("a\0b", 3)); }).code() == errc::invalid);
+    CHECK(!fs::exists("a"));
+
+    fs::create_directory("open-to-all");
+    CHECK(chmod("open-to-all", 0777) == 0);
+    error = thrown_by([] { const Folder shared("open-to-all", Open::only_mine | Open::no_create); });
+    CHECK(error.code() == errc::unsafe && error.code() == std::errc::permission_denied);
+}
+
+static void a_deleted_bid_is_a_lost_lock() {
+    Folder folder("lost");
+    folder.lock();
+    CHECK(fs::remove(fs::path("lost") / folder.bids().at(0).name));
+    CHECK(!folder.holds());
+    CHECK(thrown_by([&] { (void)folder.fence(); }).code() == errc::lost);
+    CHECK(thrown_by([&] { folder.unlock_or_throw(); }).code() == errc::lost);
+    CHECK(folder.try_lock());
+}
+
+static void moves_take_the_lock_along() {
+    Folder first("move");
+    first.lock();
+    Folder second(std::move(first));
+    CHECK(second.holds());
+    const Error error = thrown_by([&] { first.lock(); }); // NOLINT: on purpose
+    CHECK(error.code() == errc::invalid && has(error.what(), "moved from") && has(first.last_error(), "moved from"));
+    CHECK(!error.system_code());
+    first.unlock();
+    first.cancel();
+
+    Folder other("move-other");
+    other.lock();
+    other = std::move(second);
+    CHECK(other.holds());
+    Folder free_now("move-other");
+    CHECK(free_now.try_lock());
+    { const Folder last(std::move(other)); }
+    CHECK(Folder("move").try_lock());
+    CHECK(!Folder("move").in_use());
+}
+
+static void tokens_grow() {
+    std::uint64_t before = 0;
+    for (int i = 0; i < 3; ++i) {
+        Folder folder("fence");
+        const std::scoped_lock held(folder);
+        const std::uint64_t token = folder.fence();
+        CHECK(token > before);
+        before = token;
+    }
+}
+
+static int child(const std::function<void()> &work) {
+    const pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        work();
+        _exit(7);
+    }
+    int status = 0;
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    return pid;
+}
+
+static void bids_are_values() {
+    Folder folder("bids");
+    CHECK(folder.bids().empty());
+    const int dead = child([] {
+        static Folder leaked("bids"); // not destroyed by _exit
+        leaked.lock();
+    });
+    const std::vector<Bid> stale = folder.bids();
+    CHECK(stale.size() == 1 && stale[0].state == State::stale && stale[0].pid == dead);
+    CHECK(!folder.in_use());
+    CHECK(folder.reap_stale() == 1 && folder.reap_stale() == 0);
+    CHECK(folder.bids().empty() && stale[0].pid == dead);
+
+    folder.lock();
+    std::ofstream("bids/broken.json") << "{";
+    const std::vector<Bid> bids = folder.bids();
+    CHECK(bids.size() == 2);
+    const Bid &own = bids[0].state == State::own ? bids[0] : bids[1];
+    const Bid &broken = bids[0].state == State::own ? bids[1] : bids[0];
+    CHECK(own.state == State::own && own.pid == getpid() && own.command && own.host && own.age >= 0ms);
+    CHECK(own.created && *own.created > std::chrono::system_clock::time_point(1000000000s));
+    CHECK(*own.created <= std::chrono::system_clock::now() + 2s);
+    CHECK(broken.name == "broken.json" && broken.state == State::malformed);
+    CHECK(!broken.pid && !broken.command && !broken.host && !broken.created);
+    folder.unlock();
+
+    CHECK(!folder.try_lock());
+    fs::last_write_time("bids/broken.json", fs::file_time_type::clock::now() - 2s); // and not before this boot
+    CHECK(!folder.try_lock());
+    folder.set_malformed_grace(std::chrono::hours::max());
+    CHECK(!folder.try_lock());
+    folder.set_malformed_grace(1s);
+    CHECK(folder.try_lock());
+}
+
+static void a_child_may_not_use_it() {
+    Folder folder("fork");
+    folder.lock();
+    child([&] {
+        const Error error = thrown_by([&] { (void)folder.try_lock(); });
+        CHECK(error.code() == errc::forked && has(error.what(), "parent"));
+        CHECK(error.what() == folder.last_error());
+        { const Folder moved(std::move(folder)); }
+        CHECK(!Folder("fork").try_lock());
+    });
+    CHECK(folder.holds());
+}
+
+static void the_category_knows_every_status() {
+    const std::error_category &category = lockfolder::category();
+    CHECK(std::string(category.name()) == "lockfolder");
+    CHECK(category == lockfolder::category());
+    std::set<std::string> messages;
+    for (int status = LF_ERR_INTERNAL; status <= LF_CANCELLED; ++status) CHECK(messages.insert(category.message(status)).second);
+    CHECK(category.message(99) == "LF_UNKNOWN");
+    CHECK(make_error_code(errc::busy) == std::errc::device_or_resource_busy);
+    CHECK(make_error_code(errc::timeout) == std::errc::timed_out);
+    CHECK(make_error_code(errc::forked) == std::errc::operation_not_permitted);
+    CHECK(make_error_code(errc::unsupported) == std::errc::not_supported);
+    CHECK(make_error_code(errc::lost).default_error_condition().category() == category);
+    CHECK(!std::error_code(LF_OK, category));
+    CHECK(std::error_code(errc::io).value() == LF_ERR_IO);
+}
+
+int main() {
+    locks_and_unlocks();
+    standard_guards_work();
+    any_clock_will_do();
+    times_are_rounded_up();
+    two_at_once_without_deadlock();
+    a_wait_can_be_cancelled();
+    errors_say_what_and_why();
+    a_deleted_bid_is_a_lost_lock();
+    moves_take_the_lock_along();
+    tokens_grow();
+    bids_are_values();
+    a_child_may_not_use_it();
+    the_category_knows_every_status();
+}
