@@ -53,7 +53,7 @@ install: $(STAGE)/complete ## installs below PREFIX (/usr/local); DESTDIR and LI
 	$(INSTALL) -m 644 include/lockfolder.h include/lockfolder.hpp $(DESTDIR)$(INCLUDEDIR)/
 	$(INSTALL) -m 755 $(STAGE)/liblockfolder.so $(DESTDIR)$(LIBDIR)/liblockfolder.so.$(VERSION)
 	ln -sf liblockfolder.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
-	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/liblockfolder.so
+	ln -sf liblockfolder.so.$(VERSION) $(DESTDIR)$(LIBDIR)/liblockfolder.so
 	$(INSTALL) -m 644 $(STAGE)/liblockfolder.a $(DESTDIR)$(LIBDIR)/
 	$(FILL) packaging/lockfolder.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/lockfolder.pc
 	for file in lockfolder-config lockfolder-config-version; do \

@@ -47,7 +47,7 @@ static Error thrown_by(const std::function<void()> &action) {
     } catch (const Error &error) {
         return error;
     }
-    CHECK(!"it throws");
+    std::fprintf(stderr, "nothing was thrown\n");
     std::abort();
 }
 
