@@ -1,0 +1,89 @@
+package lockfolder
+
+// #include <lockfolder.h>
+import "C"
+
+import (
+	"context"
+	"errors"
+	"os"
+	"syscall"
+	"unsafe"
+)
+
+// Status is what a call came to, as the C library numbers it. It is an error to compare with: errors.Is(err, ErrBusy).
+type Status int32
+
+const (
+	ErrBusy        Status = C.LF_BUSY             // another claimant holds the lock or bids for it, or another goroutine is locking this Folder
+	ErrTimeout     Status = C.LF_TIMEOUT          // the context's deadline was exceeded
+	ErrCancelled   Status = C.LF_CANCELLED        // the wait was cancelled, by its context or by Close
+	ErrInvalid     Status = C.LF_ERR_INVALID      // a bad argument, or a closed Folder
+	ErrNotHeld     Status = C.LF_ERR_NOT_HELD     // the lock is not held by this Folder
+	ErrAlreadyHeld Status = C.LF_ERR_ALREADY_HELD // the lock is held by this Folder already
+	ErrLost        Status = C.LF_ERR_LOST         // it was held, and somebody deleted the bid
+	ErrForked      Status = C.LF_ERR_FORKED       // the Folder belongs to the parent process
+	ErrIO          Status = C.LF_ERR_IO           // the system refused: see the syscall.Errno
+	ErrUnsafe      Status = C.LF_ERR_UNSAFE       // Private was asked, and others can write to the folder
+	ErrUnsupported Status = C.LF_ERR_UNSUPPORTED  // this filesystem or system can't carry the lock's promise
+	ErrInternal    Status = C.LF_ERR_INTERNAL     // a bug of the library, caught
+)
+
+// Error returns the name of the status, such as "LF_BUSY".
+func (s Status) Error() string { return C.GoString(C.lf_status_name(C.lf_status(s))) }
+
+// Error is what every function of this package returns where it returns an error.
+type Error struct {
+	Status  Status
+	Errno   syscall.Errno // what the system said, or 0
+	Message string        // a sentence for a person: the folder, the file, the holder
+
+	cause error
+}
+
+func (e *Error) Error() string { return "lockfolder: " + e.Message }
+
+// Is reports whether target is this error's Status.
+func (e *Error) Is(target error) bool {
+	status, ok := target.(Status)
+	return ok && status == e.Status
+}
+
+// Unwrap returns what is behind it: the syscall.Errno, the context's error, os.ErrClosed, or nil.
+func (e *Error) Unwrap() error {
+	if e.cause == nil && e.Errno != 0 {
+		return e.Errno
+	}
+	return e.cause
+}
+
+// newError returns nil for LF_OK. A nil handle stands for this thread's last lf_open.
+func newError(status C.lf_status, handle *C.lf_folder) error {
+	if status == C.LF_OK {
+		return nil
+	}
+	return &Error{Status: Status(status), Errno: syscall.Errno(C.lf_error_code(handle)), Message: message(handle)}
+}
+
+func doneError(cause error, text string) error {
+	status := ErrCancelled
+	if errors.Is(cause, context.DeadlineExceeded) {
+		status = ErrTimeout
+	}
+	return &Error{Status: status, Message: text + " (" + cause.Error() + ")", cause: cause}
+}
+
+func closedError() error {
+	return &Error{Status: ErrInvalid, Message: "the Folder is closed", cause: os.ErrClosed}
+}
+
+func message(handle *C.lf_folder) string {
+	buffer := make([]byte, 512)
+	for {
+		length := int(C.lf_error_message(handle, (*C.char)(unsafe.Pointer(&buffer[0])), C.size_t(len(buffer))))
+		if length < len(buffer) {
+			return string(buffer[:length])
+		}
+		buffer = make([]byte, length+1)
+	}
+}

@@ -1,0 +1,42 @@
+// Command example waits for a lock folder, at most until Ctrl-C, and says which number its turn has.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+
+	"lockfolder"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		log.Fatal("usage: example FOLDER")
+	}
+	if err := run(os.Args[1]); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(path string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+
+	folder, err := lockfolder.Open(path)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+
+	if err := folder.Lock(ctx); err != nil {
+		return err
+	}
+	token, err := folder.Fence()
+	if err != nil {
+		return err
+	}
+	fmt.Println("held; fencing token", token)
+	return folder.Unlock()
+}

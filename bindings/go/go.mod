@@ -1,0 +1,3 @@
+module lockfolder
+
+go 1.19

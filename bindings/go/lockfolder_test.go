@@ -1,0 +1,284 @@
+package lockfolder
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// In a process of its own, this test program holds a lock folder until its standard input ends.
+func TestMain(m *testing.M) {
+	path, hold := os.LookupEnv("LOCKFOLDER_TEST_HOLD")
+	if !hold {
+		os.Exit(m.Run())
+	}
+	folder, err := Open(path)
+	if err == nil {
+		err = folder.TryLock()
+	}
+	fmt.Println("held", err)
+	io.Copy(io.Discard, os.Stdin)
+	folder.Close()
+}
+
+func holder(t *testing.T, path string) *exec.Cmd {
+	t.Helper()
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), "LOCKFOLDER_TEST_HOLD="+path)
+	child.Stderr = os.Stderr
+	stdin, err := child.StdinPipe()
+	check(t, err)
+	stdout, err := child.StdoutPipe()
+	check(t, err)
+	check(t, child.Start())
+	t.Cleanup(func() {
+		stdin.Close()
+		child.Process.Kill()
+		child.Wait()
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil || line != "held <nil>\n" {
+		t.Fatalf("the holder says %q, %v", line, err)
+	}
+	return child
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func is(t *testing.T, err error, targets ...error) {
+	t.Helper()
+	for _, target := range targets {
+		if !errors.Is(err, target) {
+			t.Fatalf("%#v is not %v", err, target)
+		}
+	}
+}
+
+func open(t *testing.T, path string, opts ...Option) *Folder {
+	t.Helper()
+	folder, err := Open(path, opts...)
+	check(t, err)
+	t.Cleanup(func() { folder.Close() })
+	return folder
+}
+
+// patient is a guard against hanging, not a measure.
+func patient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestLockUnlock(t *testing.T) {
+	folder := open(t, t.TempDir())
+	is(t, folder.Holds(), ErrNotHeld)
+	is(t, folder.Unlock(), ErrNotHeld)
+	check(t, folder.TryLock())
+	is(t, folder.TryLock(), ErrAlreadyHeld)
+	is(t, folder.Lock(patient(t)), ErrAlreadyHeld)
+	check(t, folder.Holds())
+	first, err := folder.Fence()
+	check(t, err)
+	check(t, folder.Unlock())
+	check(t, folder.Lock(patient(t)))
+	second, err := folder.Fence()
+	check(t, err)
+	if second <= first {
+		t.Fatalf("token %d after %d", second, first)
+	}
+}
+
+func TestABusyFolderSaysWhoHasIt(t *testing.T) {
+	path := t.TempDir()
+	child := holder(t, path)
+	folder := open(t, path)
+	err := folder.TryLock()
+	is(t, err, ErrBusy)
+	for _, part := range []string{path, fmt.Sprintf("PID %d", child.Process.Pid)} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q lacks %q", err, part)
+		}
+	}
+	inUse, err := folder.InUse()
+	if check(t, err); !inUse {
+		t.Error("not in use")
+	}
+	bids, err := folder.Bids()
+	check(t, err)
+	if len(bids) != 1 || bids[0].State != BidLive || bids[0].PID != child.Process.Pid || bids[0].Host == "" ||
+		bids[0].Command == "" || bids[0].Created.IsZero() || !strings.HasSuffix(bids[0].Name, ".json") {
+		t.Errorf("%+v", bids)
+	}
+}
+
+func TestAKilledHolderIsPassedOver(t *testing.T) {
+	path := t.TempDir()
+	child := holder(t, path)
+	folder := open(t, path)
+	locked := make(chan error)
+	go func() { locked <- folder.Lock(patient(t)) }()
+	check(t, child.Process.Kill())
+	check(t, <-locked)
+	check(t, folder.Holds())
+}
+
+func TestReapStale(t *testing.T) {
+	path := t.TempDir()
+	child := holder(t, path)
+	folder := open(t, path)
+	if n, err := folder.ReapStale(); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	child.Process.Kill()
+	child.Wait()
+	if n, err := folder.ReapStale(); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	path := t.TempDir()
+	holder(t, path)
+	folder := open(t, path)
+	for pause := time.Duration(0); pause < 60*time.Millisecond; pause += 15 * time.Millisecond {
+		ctx, cancel := context.WithCancel(context.Background())
+		locked := make(chan error)
+		go func() { locked <- folder.Lock(ctx) }()
+		time.Sleep(pause) // before the wait has begun, and after
+		cancel()
+		err := <-locked
+		is(t, err, ErrCancelled, context.Canceled)
+		is(t, folder.Holds(), ErrNotHeld)
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	path := t.TempDir()
+	holder(t, path)
+	folder := open(t, path)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	is(t, folder.Lock(ctx), ErrTimeout, context.DeadlineExceeded)
+	is(t, folder.Lock(ctx), ErrTimeout, context.DeadlineExceeded)
+}
+
+func TestADoneContextNeverLocks(t *testing.T) {
+	folder := open(t, t.TempDir())
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	is(t, folder.Lock(ctx), ErrCancelled, context.Canceled)
+	is(t, folder.Holds(), ErrNotHeld)
+}
+
+func TestCloseEndsAWait(t *testing.T) {
+	path := t.TempDir()
+	holder(t, path)
+	folder := open(t, path)
+	locked := make(chan error)
+	go func() { locked <- folder.Lock(context.Background()) }()
+	time.Sleep(10 * time.Millisecond)
+	check(t, folder.Close())
+	is(t, <-locked, os.ErrClosed)
+	is(t, folder.TryLock(), os.ErrClosed, ErrInvalid)
+	is(t, folder.Close(), os.ErrClosed)
+}
+
+func TestCloseUnlocks(t *testing.T) {
+	path := t.TempDir()
+	folder, other := open(t, path), open(t, path)
+	check(t, folder.TryLock())
+	is(t, other.TryLock(), ErrBusy)
+	check(t, folder.Close())
+	check(t, other.TryLock())
+}
+
+func TestADeletedBidIsALostLock(t *testing.T) {
+	path := t.TempDir()
+	folder := open(t, path)
+	check(t, folder.TryLock())
+	bids, err := filepath.Glob(filepath.Join(path, "*.json"))
+	if err != nil || len(bids) != 1 {
+		t.Fatal(bids, err)
+	}
+	check(t, os.Remove(bids[0]))
+	is(t, folder.Holds(), ErrLost)
+	is(t, folder.Unlock(), ErrLost)
+	is(t, folder.Unlock(), ErrNotHeld)
+}
+
+func TestOpenErrors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "missing", "folder")
+	_, err := Open(path)
+	is(t, err, ErrIO, syscall.ENOENT, fs.ErrNotExist)
+	if !strings.Contains(err.Error(), path) {
+		t.Errorf("%q does not name %q", err, path)
+	}
+	_, err = Open(filepath.Dir(path), NoCreate())
+	is(t, err, ErrIO, fs.ErrNotExist)
+	_, err = Open("")
+	is(t, err, ErrInvalid)
+	public := t.TempDir()
+	check(t, os.Chmod(public, 0o777))
+	_, err = Open(public, Private())
+	is(t, err, ErrUnsafe)
+}
+
+func TestMalformedGrace(t *testing.T) {
+	path := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(path, "x.json"), nil, 0o644))
+	is(t, open(t, path).TryLock(), ErrBusy)
+	folder := open(t, path, MalformedGrace(time.Nanosecond), TrustFilesystem())
+	check(t, folder.Lock(patient(t)))
+}
+
+// Goroutines with a Folder each exclude each other: no increment is lost.
+func TestGoroutinesExcludeEachOther(t *testing.T) {
+	path := t.TempDir()
+	inside := 0
+	var all sync.WaitGroup
+	for i := 0; i < 8; i++ {
+		folder := open(t, path)
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for n := 0; n < 5; n++ {
+				if err := folder.Lock(patient(t)); err != nil {
+					t.Error(err)
+					return
+				}
+				before := inside
+				time.Sleep(time.Millisecond)
+				inside = before + 1
+				if err := folder.Unlock(); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	all.Wait()
+	if inside != 40 {
+		t.Errorf("%d of 40 increments", inside)
+	}
+}
+
+func TestNames(t *testing.T) {
+	if ErrBusy.Error() != "LF_BUSY" || Status(99).Error() != "LF_UNKNOWN" || BidOwn.String() != "own" || Version() == "" {
+		t.Error(ErrBusy, Status(99), BidOwn, Version())
+	}
+}
