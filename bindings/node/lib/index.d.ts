@@ -1,0 +1,92 @@
+/** The version of the C library that is loaded. */
+export const version: string
+
+export interface OpenOptions {
+  /** Make the folder if it is missing (one level). Default: true. */
+  create?: boolean
+  /** Refuse a folder that this user doesn't own, or that group or others can write (`LF_ERR_UNSAFE`). */
+  private?: boolean
+  /** Use the folder although its filesystem is not known to show every bid. See `LF_OPEN_TRUST_FILESYSTEM`. */
+  trustFilesystem?: boolean
+  /** After how many milliseconds a bid that can't be read counts as stale. Default: never. */
+  malformedGrace?: number
+}
+
+export interface LockOptions {
+  /** Ends the wait: the promise rejects with `signal.reason`, and the lock is not held. */
+  signal?: AbortSignal
+  /** Milliseconds; then `LF_TIMEOUT`. Default: no limit. */
+  timeout?: number
+}
+
+export type BidState = 'own' | 'live' | 'stale' | 'unknown' | 'malformed'
+
+/** One bid of a snapshot; null is what it does not say. */
+export interface Bid {
+  readonly name: string
+  readonly host: string | null
+  readonly command: string | null
+  readonly pid: number | null
+  /** When the owner's process started. */
+  readonly created: Date | null
+  /** Milliseconds since the bid was posted. */
+  readonly age: number
+  readonly state: BidState
+}
+
+export type ErrorCode =
+  | 'LF_BUSY'
+  | 'LF_TIMEOUT'
+  | 'LF_CANCELLED'
+  | 'LF_ERR_INVALID'
+  | 'LF_ERR_NOT_HELD'
+  | 'LF_ERR_ALREADY_HELD'
+  | 'LF_ERR_LOST'
+  | 'LF_ERR_FORKED'
+  | 'LF_ERR_IO'
+  | 'LF_ERR_UNSAFE'
+  | 'LF_ERR_UNSUPPORTED'
+  | 'LF_ERR_INTERNAL'
+
+/** Why a call did not do what it was asked to. The message names the folder and the holder. */
+export class LockFolderError extends Error {
+  private constructor()
+  readonly code: ErrorCode
+  /** The system's error number behind it, or 0. */
+  readonly errno: number
+}
+
+/** Opens a lock folder, and makes it if it is missing (one level). Locks nothing. */
+export function open(path: string | Buffer | URL, options?: OpenOptions): Folder
+
+/** One claimant on one lock folder. Two exclude each other, in one process too. */
+export class Folder implements Disposable, AsyncDisposable {
+  private constructor()
+  /** Takes the lock if it is free; else throws `LF_BUSY`, with a message that says who has it. */
+  tryLock(): Lock
+  /** Waits for the lock, in turn, and never blocks the event loop. */
+  lock(options?: LockOptions): Promise<Lock>
+  /** Is any other claimant's bid there that is not stale? Changes nothing. */
+  inUse(): boolean
+  /** Deletes every bid whose owner is provably gone, and returns their number. */
+  reapStale(): number
+  /** A snapshot of the bids, by name. */
+  bids(): Bid[]
+  /** Unlocks if the lock is held, ends a wait (it rejects with `LF_CANCELLED`), and frees the handle. Again: does nothing. */
+  close(): void
+  [Symbol.dispose](): void
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** The lock, held. */
+export class Lock implements Disposable, AsyncDisposable {
+  private constructor()
+  /** Gives the lock back. `LF_ERR_LOST`: somebody had deleted the bid. After any other error it is still held. */
+  unlock(): void
+  /** Is the lock held, and the bid still in the folder? */
+  holds(): boolean
+  /** A fencing token, larger than every token given before in this folder, also across crashes. Costs a sync of the disk. */
+  fence(): bigint
+  [Symbol.dispose](): void
+  [Symbol.asyncDispose](): Promise<void>
+}

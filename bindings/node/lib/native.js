@@ -1,0 +1,60 @@
+// The C library, as koffi sees it. Pointers are BigInts, so a handle can go to another thread.
+
+import koffi from 'koffi'
+
+const library = koffi.load(process.env.LOCKFOLDER_LIBRARY || 'liblockfolder.so.0')
+
+// Results come through pointers; a typed array has room for each.
+export const lf = {
+  open: library.func('int lf_open(const void *path, uint32_t flags, void *out)'),
+  close: library.func('void lf_close(void *folder)'),
+  lock: library.func('int lf_lock(void *folder)'),
+  lockWait: library.func('int lf_lock_wait(void *folder, int64_t timeout_ms)'),
+  cancel: library.func('int lf_cancel(void *folder)'),
+  unlock: library.func('int lf_unlock(void *folder)'),
+  holds: library.func('int lf_holds(void *folder)'),
+  inUse: library.func('int lf_in_use(void *folder, void *in_use)'),
+  reapStale: library.func('int lf_reap_stale(void *folder, void *reaped)'),
+  fence: library.func('int lf_fence(void *folder, void *token)'),
+  setMalformedGrace: library.func('int lf_set_malformed_grace(void *folder, uint32_t ms)'),
+  bids: library.func('int lf_bids(void *folder, void *out)'),
+  bidListLen: library.func('size_t lf_bid_list_len(const void *list)'),
+  bidListGet: library.func('void *lf_bid_list_get(const void *list, size_t index)'),
+  bidListFree: library.func('void lf_bid_list_free(void *list)'),
+  errorMessage: library.func('size_t lf_error_message(const void *folder, void *buffer, size_t size)'),
+  errorCode: library.func('int lf_error_code(const void *folder)'),
+  statusName: library.func('const char *lf_status_name(int status)'),
+  version: library.func('const char *lf_version(void)')
+}
+
+const Bid = koffi.struct({
+  name: 'const char *',
+  host: 'const char *',
+  command: 'const char *',
+  pid: 'int64_t',
+  created: 'int64_t',
+  age_ms: 'int64_t',
+  state: 'int32_t'
+})
+
+export const readBid = pointer => koffi.decode(pointer, Bid)
+
+export const status = {
+  LF_OK: 0,
+  LF_BUSY: 1,
+  LF_CANCELLED: 3,
+  LF_ERR_INVALID: -1,
+  LF_ERR_NOT_HELD: -2,
+  LF_ERR_LOST: -4
+}
+
+/** Why the last call on this handle failed; null: this thread's last open. Plain data: it may cross threads. */
+export function failure(handle, failed) {
+  let buffer = Buffer.alloc(512)
+  let length = Number(lf.errorMessage(handle, buffer, buffer.length))
+  if (length >= buffer.length) {
+    buffer = Buffer.alloc(length + 1)
+    length = Math.min(length, Number(lf.errorMessage(handle, buffer, buffer.length)))
+  }
+  return { status: failed, message: buffer.toString('utf8', 0, length), errno: lf.errorCode(handle) }
+}

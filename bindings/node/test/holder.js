@@ -1,0 +1,33 @@
+// A process of its own that holds a lock folder until its standard input ends.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+
+const here = fileURLToPath(import.meta.url)
+
+/** Starts one, and resolves when it holds. `t` is the test, which ends it. */
+export async function holder(t, path) {
+  const child = spawn(process.execPath, [here, path], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const ended = once(child, 'exit')
+  t.after(async () => {
+    child.kill('SIGKILL')
+    await ended
+  })
+  const [line] = await Promise.race([once(child.stdout, 'data'), ended])
+  if (String(line) !== 'held\n') throw new Error(`the holder says ${line}`)
+  return {
+    pid: child.pid,
+    kill: async () => {
+      child.kill('SIGKILL')
+      await ended
+    }
+  }
+}
+
+if (process.argv[1] === here) {
+  const { open } = await import('lockfolder')
+  const folder = open(process.argv[2])
+  folder.tryLock()
+  console.log('held')
+  process.stdin.resume().on('end', () => folder.close())
+}

@@ -1,0 +1,38 @@
+// Checked by tsc against index.d.ts, compiled, and run: `await using` is syntax that Node 20 does not have, and TypeScript does.
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Bid, type ErrorCode, LockFolderError, open } from 'lockfolder'
+
+const path: string = mkdtempSync(join(tmpdir(), 'lockfolder-node-'))
+try {
+  {
+    await using folder = open(path, { private: true, malformedGrace: 5000 })
+    await using lock = await folder.lock({ timeout: 60_000, signal: AbortSignal.timeout(60_000) })
+    const token: bigint = lock.fence()
+    const bids: Bid[] = folder.bids()
+    assert.deepEqual(bids.map(bid => bid.state), ['own'])
+    assert.equal(token, 1n)
+    using other = open(path)
+    try {
+      other.tryLock()
+      assert.fail('two have the lock')
+    } catch (error) {
+      if (!(error instanceof LockFolderError)) throw error
+      const code: ErrorCode = error.code
+      assert.equal(code, 'LF_BUSY')
+    }
+    // @ts-expect-error: a Folder is made by open()
+    assert.throws(() => new folder.constructor(), TypeError)
+    // @ts-expect-error: no such option
+    await assert.rejects(folder.lock({ timeuot: 1 }))
+  }
+  using folder = open(path)
+  using lock = folder.tryLock()
+  assert.equal(folder.inUse(), false)
+  assert.ok(lock.holds())
+} finally {
+  rmSync(path, { recursive: true })
+}
+console.log('using: passed')
