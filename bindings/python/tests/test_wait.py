@@ -1,0 +1,154 @@
+import os
+import signal
+import threading
+import time
+import unittest
+
+from lockfolder_native import Cancelled, Folder
+from lockfolder_native._wait import _Helper
+
+from support import GUARD, TestCase
+
+INTERRUPTED = """
+import signal, sys
+from lockfolder_native import Folder
+with Folder(sys.argv[1]) as folder:
+    try:
+        print("waiting", flush=True)
+        folder.lock()
+    except KeyboardInterrupt:
+        print("interrupted", [bid.state.name for bid in folder.bids()], flush=True)
+"""
+
+HANDLED = """
+import signal, sys
+from lockfolder_native import Folder
+signal.signal(signal.SIGUSR1, lambda *_: print("handled", flush=True))
+with Folder(sys.argv[1]) as folder:
+    print("waiting", flush=True)
+    with folder.lock():
+        print("held", flush=True)
+"""
+
+
+class WaitTest(TestCase):
+    def test_ctrl_c_ends_a_wait(self):
+        self.holder()
+        for pause in 0, 0.001, 0.01, 0.2:  # before the wait has begun, perhaps, and after
+            child = self.python(INTERRUPTED, self.path)
+            self.assertEqual(child.stdout.readline(), "waiting\n")
+            time.sleep(pause)
+            child.send_signal(signal.SIGINT)
+            self.assertEqual(child.stdout.readline(), "interrupted ['LIVE']\n")
+            self.assertEqual(child.wait(GUARD), 0)
+
+    def test_a_handler_that_returns_does_not_end_a_wait(self):
+        holder = self.holder()
+        child = self.python(HANDLED, self.path)
+        self.assertEqual(child.stdout.readline(), "waiting\n")
+        for _ in range(2):
+            child.send_signal(signal.SIGUSR1)
+            self.assertEqual(child.stdout.readline(), "handled\n")
+        holder.kill()
+        self.assertEqual(child.stdout.readline(), "held\n")
+        self.assertEqual(child.wait(GUARD), 0)
+
+    def test_an_interrupted_wait_never_holds(self):
+        """The signal comes at any moment of locks that are free."""
+
+        class Interrupt(Exception):
+            pass
+
+        def interrupt(*_):
+            raise Interrupt
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        self.addCleanup(signal.signal, signal.SIGALRM, before)
+        with Folder(self.path) as folder, Folder(self.path) as other:
+            for n in range(200):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0.00002 * (n + 1))
+                    try:
+                        folder.lock(GUARD).unlock()
+                    finally:
+                        signal.setitimer(signal.ITIMER_REAL, 0)
+                except Interrupt:
+                    pass
+                if other.bids():  # the signal came when the lock was had already, as with any lock of Python
+                    folder.close()
+                    folder = Folder(self.path)
+            folder.close()
+            self.assertEqual(other.bids(), [])
+
+    def test_a_wait_that_was_won_before_it_was_given_up(self):
+        with Folder(self.path) as folder:
+            helper = _Helper(folder._handle, -1)
+            self.assertIsNone(helper.run_in_thread())
+            self.assertEqual(len(folder.bids()), 1)
+            helper.give_up()
+            self.assertEqual(folder.bids(), [])
+
+    def in_thread(self, folder):
+        outcome = []
+
+        def run():
+            try:
+                outcome.append(folder.lock())
+            except Exception as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread, outcome
+
+    def test_cancel_from_another_thread(self):
+        self.holder()
+        with Folder(self.path) as folder:
+            thread, outcome = self.in_thread(folder)
+            while thread.is_alive():
+                folder.cancel()
+                thread.join(0.01)
+            self.assertIsInstance(outcome[0], Cancelled)
+            self.assertIn("cancelled", str(outcome[0]))
+
+    def test_close_ends_a_wait(self):
+        self.holder()
+        folder = Folder(self.path)
+        thread, outcome = self.in_thread(folder)
+        time.sleep(0.05)
+        folder.close()
+        thread.join(GUARD)
+        self.assertIsInstance(outcome[0], Cancelled)
+
+    def test_threads_exclude_each_other(self):
+        inside = 0
+
+        def run():
+            nonlocal inside
+            with Folder(self.path) as folder:
+                for _ in range(5):
+                    with folder.lock(GUARD):
+                        before = inside
+                        time.sleep(0.001)
+                        inside = before + 1
+
+        threads = [threading.Thread(target=run) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(inside, 40)
+
+    def test_a_wait_does_not_stop_other_threads(self):
+        self.holder()
+        with Folder(self.path) as folder:
+            thread, _ = self.in_thread(folder)
+            self.assertEqual(sum(range(100000)), 4999950000)
+            self.assertEqual(len(folder.bids()), 1)
+            while thread.is_alive():
+                folder.cancel()
+                thread.join(0.01)
+
+
+if __name__ == "__main__":
+    unittest.main()
