@@ -1,0 +1,314 @@
+//! The line of those who wait: first come, first served, one wake-up per hand-over, and nobody who dies, leaves or is stopped
+//! holds the others up. See `docs/waiting.md`.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use support::{both, listing, root_or_skip, wait_until, Kind, Puppet, Scratch};
+
+both!(
+    who_comes_first_is_served_first,
+    a_newcomer_that_waits_does_not_overtake,
+    whoever_dies_in_line_is_passed_over_and_leaves_nothing,
+    whoever_leaves_the_line_is_passed_over_and_leaves_nothing,
+    the_death_of_a_holder_with_a_ticket_serves_the_next,
+    a_stopped_first_in_line_holds_nobody_up_for_ever_and_keeps_its_place,
+    a_holder_whose_ticket_is_deleted_still_hands_over,
+    a_deleted_folder_ends_all_waits,
+    waiters_go_on_in_the_folder_that_is_at_the_path_now,
+    without_inotify_instances_the_first_in_line_still_sees_the_unlock,
+    a_forked_child_that_keeps_everything_open_keeps_nobody_waiting,
+);
+
+/// The tickets in line, in its order.
+fn line(folder: &Path) -> Vec<String> {
+    match folder.join(".lockfolder/queue") {
+        queue if queue.exists() => listing(&queue),
+        _ => Vec::new(),
+    }
+}
+
+/// Joins the line, and returns when the ticket is there.
+fn joined(mut waiter: Puppet, folder: &Path) -> Puppet {
+    let before = line(folder).len();
+    waiter.tell("wait 0 -1");
+    wait_until(|| line(folder).len() == before + 1);
+    waiter
+}
+
+/// A holder that came when there was no line, and some in line behind it.
+fn holder_and_waiters(kind: Kind, folder: &Path, count: usize) -> (Puppet, Vec<Puppet>) {
+    let mut holder = Puppet::at(kind, folder);
+    holder.must("lock 0");
+    let waiters = (0..count).map(|_| joined(Puppet::at(kind, folder), folder)).collect();
+    (holder, waiters)
+}
+
+/// Each in turn gets the lock, is alone with it, and gives it back.
+#[track_caller]
+fn are_served_in_order(waiters: &mut [Puppet], folder: &Path) {
+    for turn in 0..waiters.len() {
+        let (now, later) = waiters[turn..].split_first_mut().unwrap();
+        assert_eq!(now.hear(), "LF_OK");
+        assert!(later.iter().all(|waiter| !waiter.has_answered()), "somebody else was served too");
+        now.must("unlock 0");
+    }
+    assert!(!folder.join(".lockfolder/queue").exists(), "the line outlives those in it: {:?}", line(folder));
+    assert_eq!(listing(folder), [".lockfolder"]);
+}
+
+fn who_comes_first_is_served_first(kind: Kind) {
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        let folder = scratch.folder();
+        let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 6);
+        holder.must("unlock 0");
+        are_served_in_order(&mut waiters, &folder);
+    }
+}
+
+fn a_newcomer_that_waits_does_not_overtake(kind: Kind) {
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 1);
+    waiters[0].stop();
+    holder.must("unlock 0"); // now the lock is free, but it isn't the newcomer's turn
+    let mut newcomer = Puppet::at(kind, &folder);
+    assert_eq!(newcomer.ask("wait 0 1"), "LF_TIMEOUT");
+    assert!(newcomer.why(0).contains("in line before us"), "{}", newcomer.why(0));
+    waiters[0].go_on();
+    are_served_in_order(&mut waiters, &folder);
+}
+
+fn whoever_dies_in_line_is_passed_over_and_leaves_nothing(kind: Kind) {
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 6);
+    // The first, one in the middle, two in a row.
+    for dead in [4, 3, 1, 0] {
+        waiters.remove(dead).kill_and_reap();
+    }
+    holder.must("unlock 0");
+    are_served_in_order(&mut waiters, &folder);
+    holder.must("reap 0");
+    assert_eq!(claims(&folder), 3, "those of the living: {:?}", listing(&folder.join(".lockfolder")));
+}
+
+fn claims(folder: &Path) -> usize {
+    listing(&folder.join(".lockfolder")).iter().filter(|name| name.ends_with(".json")).count()
+}
+
+fn whoever_leaves_the_line_is_passed_over_and_leaves_nothing(kind: Kind) {
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 2);
+    let (mut cancelled, mut late) = (Puppet::at(kind, &folder), Puppet::at(kind, &folder));
+    cancelled.start_to_wait(0, -1);
+    wait_until(|| line(&folder).len() == 3);
+    waiters.push(joined(Puppet::at(kind, &folder), &folder));
+    assert_eq!(late.ask("wait 0 30"), "LF_TIMEOUT");
+    cancelled.must("cancel 0");
+    assert_eq!(cancelled.ask("join 1"), "LF_CANCELLED");
+    assert_eq!(line(&folder).len(), 3);
+    holder.must("unlock 0");
+    are_served_in_order(&mut waiters, &folder);
+}
+
+fn the_death_of_a_holder_with_a_ticket_serves_the_next(kind: Kind) {
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 4);
+    holder.must("unlock 0");
+    for _ in 0..3 {
+        assert_eq!(waiters[0].hear(), "LF_OK");
+        waiters[0].kill(); // it is a zombie then
+        waiters.remove(0);
+    }
+    are_served_in_order(&mut waiters, &folder);
+}
+
+fn a_stopped_first_in_line_holds_nobody_up_for_ever_and_keeps_its_place(kind: Kind) {
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 4);
+    waiters[0].stop();
+    waiters[1].stop();
+    holder.must("unlock 0");
+    assert_eq!(waiters[2].hear(), "LF_OK");
+    waiters[1].go_on();
+    waiters[0].go_on();
+    // They came before the last one, and say so again.
+    wait_until(|| line(&folder).len() == 4);
+    waiters.remove(2).must("unlock 0");
+    are_served_in_order(&mut waiters, &folder);
+}
+
+fn a_holder_whose_ticket_is_deleted_still_hands_over(kind: Kind) {
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 3);
+    holder.must("unlock 0");
+    assert_eq!(waiters[0].hear(), "LF_OK");
+    fs::remove_file(folder.join(".lockfolder/queue").join(&line(&folder)[0])).unwrap();
+    waiters.remove(0).must("unlock 0");
+    are_served_in_order(&mut waiters, &folder);
+}
+
+fn a_deleted_folder_ends_all_waits(kind: Kind) {
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let (_holder, mut waiters) = holder_and_waiters(kind, &folder, 4);
+    fs::remove_dir_all(&folder).unwrap();
+    for waiter in &mut waiters {
+        assert_eq!(waiter.hear(), "LF_ERR_IO");
+        assert_eq!(waiter.code(0), 2, "ENOENT: {}", waiter.why(0));
+    }
+}
+
+fn waiters_go_on_in_the_folder_that_is_at_the_path_now(kind: Kind) {
+    let scratch = Scratch::new();
+    let (folder, aside) = (scratch.folder(), scratch.join("aside"));
+    let (_holder, mut waiters) = holder_and_waiters(kind, &folder, 3);
+    let fresh = scratch.join("fresh");
+    fs::create_dir(&fresh).unwrap();
+    // In one step, so that nobody sees none.
+    use rustix::fs::{renameat_with, RenameFlags, CWD};
+    renameat_with(CWD, &fresh, CWD, &folder, RenameFlags::EXCHANGE).unwrap();
+    fs::rename(&fresh, &aside).unwrap();
+    let mut served = 0;
+    while !waiters.is_empty() {
+        wait_until(|| waiters.iter().any(Puppet::has_answered));
+        let turn = waiters.iter().position(Puppet::has_answered).unwrap();
+        let mut now = waiters.remove(turn);
+        assert_eq!(now.hear(), "LF_OK");
+        assert!(!waiters.iter().any(Puppet::has_answered));
+        now.must("holds 0");
+        now.must("unlock 0");
+        served += 1;
+    }
+    assert_eq!(served, 3);
+}
+
+fn without_inotify_instances_the_first_in_line_still_sees_the_unlock(kind: Kind) {
+    if !root_or_skip("a user namespace without inotify instances") {
+        return;
+    }
+    let none = "echo 0 >/proc/sys/fs/inotify/max_user_instances && exec \"$@\"";
+    let before = ["unshare", "--user", "--map-root-user", "sh", "-c", none, "sh"];
+    let scratch = Scratch::shm();
+    let folder = scratch.folder();
+    let mut holder = Puppet::at(kind, &folder);
+    holder.must("lock 0");
+    let mut waiter = Puppet::behind(&before, kind);
+    waiter.open(0, &folder);
+    let mut waiters = [joined(waiter, &folder)];
+    holder.must("unlock 0");
+    are_served_in_order(&mut waiters, &folder);
+}
+
+fn a_forked_child_that_keeps_everything_open_keeps_nobody_waiting(kind: Kind) {
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 3);
+    holder.must("unlock 0");
+    assert_eq!(waiters[0].hear(), "LF_OK");
+    let _child = waiters[0].fork(); // with the claim, the beacon, and whatever else
+    waiters.remove(0).kill_and_reap();
+    assert_eq!(waiters[0].hear(), "LF_OK");
+    let _another = waiters[0].fork();
+    waiters.remove(0).must("unlock 0"); // closing the beacon tells nobody now
+    are_served_in_order(&mut waiters, &folder);
+}
+
+#[test]
+fn containers_stand_in_one_line_and_their_deaths_are_seen() {
+    if !root_or_skip("PID namespaces") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let container = || {
+        let mut puppet = Puppet::behind(&["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"], Kind::C);
+        puppet.open(0, &folder);
+        puppet
+    };
+    let mut holder = container();
+    holder.must("lock 0");
+    let mut waiters: Vec<_> =
+        (0..6).map(|n| joined(if n % 2 == 0 { container() } else { Puppet::at(Kind::C, &folder) }, &folder)).collect();
+    holder.kill_and_reap(); // no ticket, and another namespace: the first in line has to look
+    assert_eq!(waiters[0].hear(), "LF_OK");
+    waiters.remove(0).kill_and_reap();
+    assert_eq!(waiters[0].hear(), "LF_OK");
+    waiters.remove(1).kill_and_reap();
+    waiters.remove(0).must("unlock 0");
+    are_served_in_order(&mut waiters, &folder);
+}
+
+/// Those who are not next sleep through a hand-over, but for their look about once a second.
+#[test]
+fn a_hand_over_wakes_one() {
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let (mut holder, mut waiters) = holder_and_waiters(Kind::C, &folder, 40);
+    let wakes = |waiter: &Puppet| {
+        let status = fs::read_to_string(format!("/proc/{}/status", waiter.pid())).unwrap();
+        let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        switches.unwrap().trim().parse::<u64>().unwrap()
+    };
+    wait_until(|| waiters.iter().all(|waiter| support::state_of(waiter.pid()) == Some('S')));
+    let began = std::time::Instant::now();
+    let before: Vec<_> = waiters[21..].iter().map(wakes).collect();
+    holder.must("unlock 0");
+    are_served_in_order_but_stay(&mut waiters[..20]);
+    let after = waiters[21..].iter().zip(before).map(|(waiter, before)| wakes(waiter) - before).max().unwrap();
+    // A look may block more than once, on a folder that somebody changes at that moment.
+    let looks = 4 * (1 + began.elapsed().as_secs() * 2);
+    assert!(after <= looks, "woken {after} times by 20 hand-overs, and {looks} are explained");
+    waiters.drain(..20);
+    are_served_in_order(&mut waiters, &folder);
+}
+
+fn are_served_in_order_but_stay(waiters: &mut [Puppet]) {
+    for waiter in waiters {
+        assert_eq!(waiter.hear(), "LF_OK");
+        waiter.must("unlock 0");
+    }
+}
+
+/// A thousand waiters, in threads: nobody is lost, no two are in.
+#[test]
+fn a_thousand_waiters_are_all_served() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let enough =
+        rustix::process::Rlimit { current: limit.maximum.map(|most| most.min(20_000)), maximum: limit.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, enough).unwrap();
+
+    let scratch = Scratch::shm();
+    let folder = scratch.folder();
+    let open = || lockfolder::LockFolder::open(&folder, lockfolder::Options::default()).unwrap();
+    let first = open();
+    first.lock().unwrap();
+    let (inside, served) = (AtomicU32::new(0), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..1000 {
+            std::thread::Builder::new()
+                .stack_size(256 << 10)
+                .spawn_scoped(scope, || {
+                    let handle = open();
+                    let guard = handle.lock_wait(None).unwrap();
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two are in");
+                    served.fetch_add(1, Ordering::SeqCst);
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    guard.unlock().unwrap();
+                })
+                .unwrap();
+        }
+        wait_until(|| line(&folder).len() == 1000);
+        first.unlock().unwrap();
+    });
+    assert_eq!(served.into_inner(), 1000);
+    assert!(line(&folder).is_empty());
+}
