@@ -102,7 +102,8 @@ impl Claimant {
         let check = check.map_err(|e| Error::io("read the bids in", &*self.path, e))?;
         if !self.memory.reaped.is_empty() {
             if let Ok(hidden) = self.place.dir.open_dir(claim::HIDDEN) {
-                sweep::sweep_twins(&hidden, &mut self.memory.reaped);
+                let mut reaped = std::mem::take(&mut self.memory.reaped);
+                sweep::sweep_twins(&self.eyes_on(&hidden), &mut reaped);
             }
         }
         Ok(check)

@@ -3,7 +3,6 @@
 
 use std::ffi::CStr;
 
-use crate::bid;
 use crate::claim;
 use crate::liveness::Verdict;
 use crate::survey::{Entry, Eyes};
@@ -13,16 +12,15 @@ use crate::sys::{Dir, Opened};
 /// are in the long run no more of them than of live ones.
 const SAMPLE: usize = 2;
 
-/// Deletes the claims behind bids that were just deleted: `numbers` tells their files.
-pub(crate) fn sweep_twins(hidden: &Dir, numbers: &mut [u64]) {
+/// Deletes the claims behind bids that were just deleted: `numbers` tells their files. Each is judged again, for where the bid
+/// had no claim (a Python peer's), its number may be a new claim's by now.
+pub(crate) fn sweep_twins(eyes: &Eyes<'_>, numbers: &mut [u64]) {
     numbers.sort_unstable();
-    let mut twins = Vec::new();
-    let _ = hidden.list(false, |name, number| {
-        if bid::is_bid_name(name) && numbers.binary_search(&number).is_ok() {
-            twins.push(name.to_owned());
-        }
-    });
-    twins.iter().for_each(|twin| delete_claim(hidden, twin));
+    let mut claims = Vec::new();
+    if eyes.list(&mut claims, None).is_ok() {
+        let twins = claims.iter().filter(|(_, number)| numbers.binary_search(number).is_ok());
+        twins.for_each(|twin| sweep_one(eyes, twin));
+    }
 }
 
 fn delete_claim(hidden: &Dir, claim: &CStr) {
