@@ -20,6 +20,7 @@ both!(
     after_exec_a_bid_is_live_to_those_who_judge_by_pid,
     a_snapshot_and_a_question_delete_nothing,
     a_live_rival_among_stale_bids_still_excludes,
+    a_claim_that_has_the_number_of_a_deleted_bid_is_spared,
 );
 
 fn a_killed_holder_that_nobody_reaped_frees_the_folder_at_once(kind: Kind) {
@@ -270,6 +271,43 @@ fn a_live_rival_among_stale_bids_still_excludes(kind: Kind) {
     std::fs::remove_file(&live).unwrap();
     puppet.must("lock 0");
     assert_eq!(paths.iter().filter(|path| path.exists()).count(), 0);
+}
+
+/// The number of a file that was deleted is soon another's. Two filesystems make that certain here: whoever reaps a Python peer's
+/// bid must not take a live claim of the same number for what that left behind.
+fn a_claim_that_has_the_number_of_a_deleted_bid_is_spared(kind: Kind) {
+    use std::os::unix::fs::MetadataExt;
+    if !root_or_skip("two filesystems in one lock folder") {
+        return;
+    }
+    let scratch = Scratch::shm();
+    std::fs::create_dir(scratch.folder()).unwrap();
+    let mount = "mount -t tmpfs tmpfs \"$0\" && mkdir \"$0/.lockfolder\" && mount -t tmpfs tmpfs \"$0/.lockfolder\" && exec \"$@\"";
+    let folder = scratch.folder();
+    let mut puppet = Puppet::behind(&["unshare", "--mount", "sh", "-c", mount, folder.to_str().unwrap()], kind);
+    let seen = std::path::PathBuf::from(format!("/proc/{}/root{}", puppet.pid(), folder.display()));
+    let number = |path: &std::path::Path| std::fs::metadata(path).unwrap().ino();
+    let bid = Bid::of(std::process::id());
+    let (mut stale, claim) = (bid.clone().with("START", 1).post(&seen), seen.join(".lockfolder/0123456789abcdef.json"));
+    bid.write(&claim);
+    for _ in 0..100 {
+        match number(&stale).cmp(&number(&claim)) {
+            std::cmp::Ordering::Equal => break,
+            std::cmp::Ordering::Less => {
+                std::fs::remove_file(&stale).unwrap();
+                stale = bid.clone().with("START", 1).post(&seen);
+            }
+            std::cmp::Ordering::Greater => {
+                std::fs::remove_file(&claim).unwrap();
+                bid.write(&claim);
+            }
+        }
+    }
+    assert_eq!(number(&stale), number(&claim));
+    puppet.open(0, &folder);
+    puppet.ask("lock 0"); // it can't link from one filesystem to the other, but it reaps first
+    assert!(!stale.exists());
+    assert!(claim.exists(), "its owner lives");
 }
 
 fn make_for_everybody(folder: &std::path::Path) {
