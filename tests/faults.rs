@@ -138,11 +138,11 @@ impl Case {
     }
 }
 
-/// Every call with every error, once; with `for_ever`, the first call of each kind in each step with every error.
-fn cases(calls: &[Call], for_ever: bool) -> Vec<Case> {
+/// Each call with every error; of the calls of one kind in one step, the first `most`.
+fn cases(calls: &[Call], most: usize, for_ever: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     for (i, call) in calls.iter().enumerate() {
-        if for_ever && calls[..i].iter().any(|c| (&c.step, &c.name) == (&call.step, &call.name)) {
+        if calls[..i].iter().filter(|c| (&c.step, &c.name) == (&call.step, &call.name)).count() >= most {
             continue;
         }
         // A call that is always interrupted would be made for ever.
@@ -257,7 +257,8 @@ fn run_all(cases: &[Case], run: impl Fn(&Case) -> Result<(), String> + Sync) {
 fn alone(for_ever: bool) {
     let tracer = Tracer::new();
     let calls = tracer.calls(&lock_folder(&Scratch::new("fault")), &["alone"]);
-    run_all(&cases(&calls, for_ever), |case| {
+    let most = if for_ever { 1 } else { usize::MAX };
+    run_all(&cases(&calls, most, for_ever), |case| {
         let scratch = Scratch::new("fault");
         let folder = lock_folder(&scratch);
         // It waits, where it can't see that nobody is there, and must not wait for ever.
@@ -290,9 +291,11 @@ fn every_call_fails_while_another_holds() {
     let scenario = ["contended", "10"];
     let scratch = Scratch::new("fault-busy");
     let holder = hold(&scratch);
-    let calls = tracer.calls(&lock_folder(&scratch), &scenario);
+    let mut calls = tracer.calls(&lock_folder(&scratch), &scenario);
     drop(holder);
-    run_all(&cases(&calls, false), |case| {
+    // Opening is the same as alone; and a wait looks again and again.
+    calls.retain(|call| call.step != "open");
+    run_all(&cases(&calls, 4, false), |case| {
         let scratch = Scratch::new("fault-busy");
         let holder = hold(&scratch);
         let folder = lock_folder(&scratch);
