@@ -40,6 +40,13 @@ pub(crate) fn beacons_of(claim: &CStr) -> [CString; 2] {
     [b".beacon-1", b".beacon-2"].map(|suffix| CString::new([id, suffix].concat()).expect("no NUL was added"))
 }
 
+/// The other way round: the claim that a file of this name would be a beacon of.
+pub(crate) fn claim_of_beacon(name: &CStr) -> Option<CString> {
+    let name = name.to_bytes();
+    let id = name.strip_suffix(b".beacon-1").or_else(|| name.strip_suffix(b".beacon-2"))?;
+    CString::new([id, bid::SUFFIX].concat()).ok()
+}
+
 pub(crate) struct Claim {
     hidden: Arc<Dir>,
     id: ClaimId,

@@ -46,6 +46,19 @@ pub(crate) fn sweep_all(eyes: &Eyes<'_>, own: Option<&CStr>) {
     if eyes.list(&mut claims, own).is_ok() {
         claims.iter().for_each(|claim| sweep_one(eyes, claim));
     }
+    sweep_orphans(eyes.dir);
+}
+
+/// Deletes the beacons that no claim leads to any more: their owner, or who swept its claim, could not delete them. A claim is
+/// there before its beacons, and goes after them.
+fn sweep_orphans(hidden: &Dir) {
+    let mut beacons = Vec::new();
+    let _ = hidden.list(false, |name, _| {
+        beacons.extend(claim::claim_of_beacon(name).map(|claim| (name.to_owned(), claim)));
+    });
+    for (beacon, _) in beacons.iter().filter(|(_, claim)| matches!(hidden.file_id(claim), Ok(None))) {
+        let _ = hidden.unlink(beacon);
+    }
 }
 
 fn sweep_one(eyes: &Eyes<'_>, claim: &Entry) {
