@@ -288,14 +288,14 @@ fn every_call_fails_while_another_holds() {
         holder.lock().unwrap();
         holder
     };
-    let scenario = ["contended", "10"];
+    let scenario = ["contended", "5"];
     let scratch = Scratch::new("fault-busy");
     let holder = hold(&scratch);
     let mut calls = tracer.calls(&lock_folder(&scratch), &scenario);
     drop(holder);
     // Opening is the same as alone; and a wait looks again and again.
     calls.retain(|call| call.step != "open");
-    run_all(&cases(&calls, 4, false), |case| {
+    run_all(&cases(&calls, 2, false), |case| {
         let scratch = Scratch::new("fault-busy");
         let holder = hold(&scratch);
         let folder = lock_folder(&scratch);
