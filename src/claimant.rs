@@ -148,6 +148,15 @@ impl Claimant {
         }
     }
 
+    /// Takes back a bid that won all the same, if we still have it.
+    pub fn give_back(&mut self, error: Error) -> Error {
+        self.leave_line();
+        match self.held.take() {
+            Some(bid) => self.withdraw_after(bid, error),
+            None => error,
+        }
+    }
+
     /// Tries again what [`Self::withdraw_after`] could not do.
     pub fn delete_stray(&mut self) -> Result<()> {
         if let Some(stray) = self.stray {

@@ -35,12 +35,13 @@ pub(crate) struct Line {
     ticket: Option<Ticket>,
     /// Who was before us the last time: in a busy line it often is again.
     known: Option<(ClaimId, Arc<Rival>)>,
+    /// Tickets of the dead that we may not delete (another user's, in a sticky folder). They are passed over.
+    ghosts: Vec<CString>,
     /// False in a forked child: the files are the parent's.
     ours: bool,
 }
 
 struct Ticket {
-    arrival: u64,
     name: CString,
     beacon: Beacon,
 }
@@ -81,27 +82,27 @@ impl Line {
     fn open(claim: &Claim) -> io::Result<Line> {
         let hidden = Arc::clone(claim.hidden());
         let queue = claim::open_shared(&hidden, QUEUE)?;
-        Ok(Line { hidden, claim: claim.id(), queue, ticket: None, known: None, ours: true })
+        Ok(Line { hidden, claim: claim.id(), queue, ticket: None, known: None, ghosts: Vec::new(), ours: true })
     }
 
-    /// Joins the line, behind all who arrived before.
-    fn join(&mut self, arrival: u64) -> io::Result<()> {
-        let joined = self.try_join(arrival);
+    /// Joins the line, behind all who came before.
+    fn join(&mut self) -> io::Result<()> {
+        let joined = self.try_join();
         if joined.is_err() {
             let _ = self.hidden.remove_dir(QUEUE); // or it would look as if there was a line; fails while somebody is in it
         }
         joined
     }
 
-    fn try_join(&mut self, arrival: u64) -> io::Result<()> {
-        let name = ticket_name(arrival, self.claim);
+    fn try_join(&mut self) -> io::Result<()> {
+        let name = ticket_name(sys::unix_nanos(), self.claim);
         let beacons = claim::beacons_of(&self.claim.file());
         let (file, beacon) = self.hidden.light_beacon(&beacons)?;
         // The last in line, who leaves, removes the folder. Not many times in a row while we come.
         for _ in 0..100 {
             match self.hidden.link(file, &self.queue, &name) {
                 Ok(()) => {
-                    self.ticket = Some(Ticket { arrival, name, beacon });
+                    self.ticket = Some(Ticket { name, beacon });
                     return Ok(());
                 }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => match claim::open_shared(&self.hidden, QUEUE) {
@@ -123,6 +124,14 @@ impl Line {
         }
     }
 
+    /// Takes somebody else's ticket out of the line.
+    fn discard(&mut self, ticket: &CStr) {
+        self.queue.discard_beacon(ticket);
+        if self.queue.has(ticket) {
+            self.ghosts.push(ticket.to_owned());
+        }
+    }
+
     fn is_in_line(&self) -> bool {
         self.ticket.as_ref().is_some_and(|ticket| self.queue.has(&ticket.name))
     }
@@ -135,7 +144,7 @@ impl Line {
                 return;
             }
             view.length += 1;
-            if name < here.as_c_str() {
+            if name < here.as_c_str() && !self.ghosts.iter().any(|ghost| **ghost == *name) {
                 view.ahead += 1;
                 keep_if(&mut view.first, name, |kept| name < kept);
                 keep_if(&mut view.predecessor, name, |kept| name > kept);
@@ -199,8 +208,6 @@ impl Claimant {
         }
         self.renew_claim()?;
         let claim = self.claim.as_ref().expect("renewed");
-        // Who lost its ticket on the way takes its old place again.
-        let lost = self.line.as_ref().and_then(|line| line.ticket.as_ref()).map(|ticket| ticket.arrival);
         if self.line.as_ref().is_none_or(|line| line.claim != claim.id()) {
             self.line = None; // first, so it leaves before it comes again
             self.line = Line::open(claim).ok();
@@ -209,8 +216,8 @@ impl Claimant {
         if line.is_in_line() {
             return Ok(Standing::Stood);
         }
-        let joined = line.join(lost.unwrap_or_else(sys::unix_nanos));
-        Ok(joined.map_or(Standing::Nowhere, |()| Standing::Joined))
+        line.ticket = None; // somebody took it: we go to the end of the line
+        Ok(line.join().map_or(Standing::Nowhere, |()| Standing::Joined))
     }
 
     pub(crate) fn is_in_line(&self, ticket: &CStr) -> bool {
@@ -249,7 +256,7 @@ impl Claimant {
         };
         let line = self.line.as_mut().expect("there above");
         let Some(owner) = owner.filter(|owner| owner.verdict != Verdict::Stale) else {
-            line.queue.discard_beacon(ticket);
+            line.discard(ticket);
             return Ok(None);
         };
         line.known = claim_of(ticket).map(|claim| (claim, Arc::clone(&owner)));
@@ -257,8 +264,8 @@ impl Claimant {
     }
 
     /// Takes the ticket of one who doesn't come forward out of the line.
-    pub(crate) fn discard_ticket(&self, ticket: &CStr) {
-        self.line.iter().for_each(|line| line.queue.discard_beacon(ticket));
+    pub(crate) fn discard_ticket(&mut self, ticket: &CStr) {
+        self.line.iter_mut().for_each(|line| line.discard(ticket));
     }
 
     pub(crate) fn leave_line(&mut self) {

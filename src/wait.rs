@@ -5,6 +5,7 @@
 //! always set up *before* the look that finds nothing to do, so nothing that happens in between is missed.
 
 use std::ffi::{CStr, CString};
+use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -55,11 +56,11 @@ impl Waiter {
         self.state.load(Ordering::SeqCst) == CANCELLED
     }
 
-    fn bell(&self) -> Result<&Bell> {
+    fn bell(&self) -> io::Result<&Bell> {
         if let Some(bell) = self.bell.get() {
             return Ok(bell);
         }
-        let bell = Bell::new().map_err(|e| Error::io("make what lf_cancel rings for a wait in", "this process", e))?;
+        let bell = Bell::new()?;
         Ok(self.bell.get_or_init(|| bell))
     }
 }
@@ -73,7 +74,7 @@ pub(crate) fn wait(folder: &LockFolder, timeout: Option<Duration>) -> Result<()>
         });
     }
     let waiter = &folder.waiter;
-    let bell = waiter.bell()?;
+    let bell = waiter.bell().map_err(|e| Error::io("prepare to wait for", &**folder.claimant().path(), e))?;
     waiter.state.store(WAITING, Ordering::SeqCst);
     let waited = wait_in_line(folder, bell, timeout);
     // From here on `cancel` finds no wait, so a later one is safe from it.
@@ -83,9 +84,10 @@ pub(crate) fn wait(folder: &LockFolder, timeout: Option<Duration>) -> Result<()>
     }
     let mut claimant = folder.claimant();
     match waited {
+        // Whoever cancelled was told that it is cancelled.
         Ok(()) => {
-            claimant.unlock()?; // whoever cancelled was told that it is cancelled
-            Err(Error::fixed(ErrorKind::Cancelled, "just when it got the lock, which was given back"))
+            let error = Error::fixed(ErrorKind::Cancelled, "just when it got the lock, which was given back");
+            Err(claimant.give_back(error))
         }
         Err(e) => {
             claimant.leave_line();

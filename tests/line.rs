@@ -14,7 +14,7 @@ both!(
     whoever_dies_in_line_is_passed_over_and_leaves_nothing,
     whoever_leaves_the_line_is_passed_over_and_leaves_nothing,
     the_death_of_a_holder_with_a_ticket_serves_the_next,
-    a_stopped_first_in_line_holds_nobody_up_for_ever_and_keeps_its_place,
+    a_stopped_first_in_line_holds_nobody_up_for_ever_and_goes_to_the_end,
     a_holder_whose_ticket_is_deleted_still_hands_over,
     a_deleted_folder_ends_all_waits,
     waiters_go_on_in_the_folder_that_is_at_the_path_now,
@@ -128,7 +128,7 @@ fn the_death_of_a_holder_with_a_ticket_serves_the_next(kind: Kind) {
     are_served_in_order(&mut waiters, &folder);
 }
 
-fn a_stopped_first_in_line_holds_nobody_up_for_ever_and_keeps_its_place(kind: Kind) {
+fn a_stopped_first_in_line_holds_nobody_up_for_ever_and_goes_to_the_end(kind: Kind) {
     let scratch = Scratch::new();
     let folder = scratch.folder();
     let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 4);
@@ -136,11 +136,12 @@ fn a_stopped_first_in_line_holds_nobody_up_for_ever_and_keeps_its_place(kind: Ki
     waiters[1].stop();
     holder.must("unlock 0");
     assert_eq!(waiters[2].hear(), "LF_OK");
-    waiters[1].go_on();
-    waiters[0].go_on();
-    // They came before the last one, and say so again.
-    wait_until(|| line(&folder).len() == 4);
+    for back in [1, 0] {
+        waiters[back].go_on();
+        wait_until(|| line(&folder).len() == 4 - back);
+    }
     waiters.remove(2).must("unlock 0");
+    waiters.reverse();
     are_served_in_order(&mut waiters, &folder);
 }
 
@@ -219,6 +220,34 @@ fn a_forked_child_that_keeps_everything_open_keeps_nobody_waiting(kind: Kind) {
     let _another = waiters[0].fork();
     waiters.remove(0).must("unlock 0"); // closing the beacon tells nobody now
     are_served_in_order(&mut waiters, &folder);
+}
+
+/// Root may delete any ticket, and the owner of a folder any in it; others may not where the folder is sticky.
+#[test]
+fn a_ticket_of_the_dead_that_may_not_be_deleted_is_passed_over() {
+    if !root_or_skip("other users") {
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::shm();
+    let folder = scratch.folder();
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777)).unwrap();
+    let user = |id: u32| {
+        let id = id.to_string();
+        let mut puppet = Puppet::behind(&["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"], Kind::C);
+        puppet.open(0, &folder);
+        puppet
+    };
+    let mut holder = user(65_001);
+    holder.must("lock 0");
+    let dead = joined(user(65_002), &folder);
+    let mut waiters = [joined(user(65_003), &folder)];
+    dead.kill_and_reap();
+    holder.must("unlock 0");
+    assert_eq!(waiters[0].hear(), "LF_OK");
+    assert_eq!(line(&folder).len(), 2, "the other's ticket can't be deleted");
+    waiters[0].must("unlock 0");
 }
 
 #[test]
