@@ -94,6 +94,34 @@ static void draw_text(const picture *p, double x, double y, const char *style, c
     fprintf(p->file, "<text x=\"%.1f\" y=\"%.1f\" %s>%s</text>\n", x, y, style, text);
 }
 
+/* The first hold of another place between two times; `to` if there is none. */
+static int64_t next_hold(const picture *p, int row, int64_t from, int64_t to)
+{
+    for (int other = 0; other < p->options->processes; other++) {
+        const place *place = &p->race->places[other];
+        for (unsigned i = first_event(place); other != row && i < atomic_load(&place->event_count); i++) {
+            const event *event = event_at(place, i);
+            if (event->kind == HOLDS && event->at > from && event->at < to)
+                to = event->at;
+        }
+    }
+    return to;
+}
+
+/* The supervisor sees a death some time after it happened. A holder that died was dead when the next one held. */
+static void correct_deaths(const picture *p)
+{
+    for (int row = 0; row < p->options->processes; row++) {
+        place *place = &p->race->places[row];
+        for (unsigned i = first_event(place) + 1; i < atomic_load(&place->event_count); i++) {
+            event *death = &place->events[i % MAX_EVENTS];
+            const event *before = event_at(place, i - 1);
+            if (death->kind == DIED && before->kind == HOLDS)
+                death->at = next_hold(p, row, before->at, death->at);
+        }
+    }
+}
+
 static void draw_bar(const picture *p, int row, int64_t begin, int64_t end, bool is_held)
 {
     if (end <= p->from || begin >= p->to)
@@ -205,6 +233,7 @@ static void draw_picture(picture *p, const race_result *result)
     draw_legend(p);
     draw_axis(p, bottom);
 
+    correct_deaths(p);
     hold *holds = calloc(MAX_BATONS, sizeof *holds);
     int hold_count = 0;
     for (int row = 0; row < rows; row++) {
