@@ -145,7 +145,10 @@ static void acquire(void)
     printf("%" PRId64 " %d\n", now(), done != HELD);
 }
 
-/* The pauses let run.py, which has just told us to, and will read the answer, fall asleep: there may be few processors. */
+/*
+ * The first pause lets run.py, which has just told us to, fall asleep, and the second leaves the waiter a processor at once:
+ * what is measured is the lock, not how long the scheduler lets us go on.
+ */
 static void release(void)
 {
     sleep_us(2000);
