@@ -8,7 +8,7 @@
  *     wait N      lock (waiting) and unlock, N times     nanoseconds, failures
  *     busy N      try while another process holds        nanoseconds, failures (where it was not busy)
  *     whole N     open, lock, unlock, close              nanoseconds, failures
- *     once        one try, timed, then unlock            nanoseconds, failures
+ *     once        one try, timed, then unlock            nanoseconds, failures, nanoseconds on a processor
  *     handles N   open N more, lock each once, keep them heap bytes and descriptors of the N
  *     acquire     wait, keep it                          time when it was had, failures
  *     release     sleep 2 ms, unlock, sleep 1 ms         time when the unlock began, failures
@@ -38,12 +38,14 @@ static const char *folder;
 static void *handle;
 static unsigned random_state;
 
-static int64_t now(void)
+static int64_t clock_ns(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
+
+static int64_t now(void) { return clock_ns(CLOCK_MONOTONIC); }
 
 static void sleep_us(long us)
 {
@@ -107,12 +109,13 @@ static void whole(long n)
 
 static void once(void)
 {
-    int64_t began = now();
+    int64_t began = now(), used = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     int done = subject->try_lock(handle);
     int64_t took = now() - began;
+    used = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - used;
     if (done == HELD)
         done = subject->unlock(handle);
-    printf("%" PRId64 " %d\n", took, done != HELD);
+    printf("%" PRId64 " %d %" PRId64 "\n", took, done != HELD, used);
 }
 
 static long descriptors(void)
