@@ -195,7 +195,8 @@ fn without_inotify_instances_the_first_in_line_still_sees_the_unlock(kind: Kind)
     if !root_or_skip("a user namespace without inotify instances") {
         return;
     }
-    let none = "echo 0 >/proc/sys/fs/inotify/max_user_instances && exec \"$@\"";
+    // Not /proc/sys/fs/inotify: that is the whole machine's, whatever namespace it is written in, and stays.
+    let none = "echo 0 >/proc/sys/user/max_inotify_instances && exec \"$@\"";
     let before = ["unshare", "--user", "--map-root-user", "sh", "-c", none, "sh"];
     let scratch = Scratch::shm();
     let folder = scratch.folder();
