@@ -170,7 +170,7 @@ def machine(results):
     at = results["machine"]
     return (
         f"{at['processors']}, a virtual machine; Linux {at['kernel']}; {at['compiler']}; revision {at['revision']}, "
-        f"{at['date']}; load average at the start {at['load']:.1f}."
+        f"{at['date']}; load average at the start {at['load']:.1f}; {at['inotify_instances']} inotify instances for each user."
     )
 
 

@@ -30,6 +30,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what follows is cleaned up
     wanted = options.only or [*PARTS, "counts", "library"]
     results = {"machine": machine()}
+    if results["machine"]["inotify_instances"] < 1:
+        print("WARNING: this machine allows no inotify instances (fs.inotify.max_user_instances), so waiters poll", file=sys.stderr)
     began = time.monotonic()
     try:
         for base in (peer.OUT, Path("/dev/shm")):
@@ -87,6 +89,7 @@ def machine():
         "compiler": version("rustc", "--version"),
         "revision": version("git", "-C", peer.ROOT, "describe", "--always", "--dirty"),
         "load": os.getloadavg()[0],
+        "inotify_instances": int(Path("/proc/sys/fs/inotify/max_user_instances").read_text()),
     }
 
 
