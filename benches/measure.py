@@ -153,7 +153,7 @@ class Bench:
     def compete(self, lock, size, seconds):
         with self.folder() as folder, self.folder() as beside:
             with self.peers(lock, size, folder, beside / "shared") as peers:
-                begin = now() + 100_000_000 + size * 1_000_000
+                begin = now() + 300_000_000 + size * 2_000_000  # all are there by then
                 for peer in peers:
                     peer.tell("contend", begin, begin + int(seconds * 1e9))
                 counts, failures, overlaps, switches = zip(*(peer.answer() for peer in peers))

@@ -56,10 +56,14 @@ const commands = {
     return [began, 0];
   },
   contend: async (begin, end) => {
-    let locks = 0, failures = 0;
-    const before = process.resourceUsage().voluntaryContextSwitches;
-    await sleep(Math.max(0, begin - now()) / 1e6);
+    let locks = 0, failures = 0, counts = false;
+    let before = process.resourceUsage().voluntaryContextSwitches;
     while (now() < end) {
+      if (!counts && now() >= begin) {
+        counts = true;
+        locks = failures = 0;
+        before = process.resourceUsage().voluntaryContextSwitches;
+      }
       try {
         await wait();
         if (now() < end) locks++;
