@@ -1,0 +1,185 @@
+//! What the binding promises. The holder is a real process, forked before it opens its own handle.
+
+const std = @import("std");
+const lockfolder = @import("lockfolder");
+const Error = lockfolder.Error;
+const Folder = lockfolder.Folder;
+const expect = std.testing.expect;
+const expectEqual = std.testing.expectEqual;
+const expectError = std.testing.expectError;
+
+extern "c" fn fork() c_int;
+extern "c" fn pause() c_int;
+extern "c" fn usleep(microseconds: c_uint) c_int;
+
+const guard_ms = 60_000; // against hanging, not a measure
+
+const Place = struct {
+    dir: std.testing.TmpDir,
+    buffer: [128]u8 = undefined,
+
+    fn init() Place {
+        return .{ .dir = std.testing.tmpDir(.{ .iterate = true }) };
+    }
+
+    fn deinit(place: *Place) void {
+        place.dir.cleanup();
+    }
+
+    fn path(place: *Place) ![:0]const u8 {
+        return std.fmt.bufPrintSentinel(&place.buffer, ".zig-cache/tmp/{s}", .{place.dir.sub_path}, 0);
+    }
+};
+
+const Holder = struct {
+    pid: c_int,
+
+    fn start(path: [:0]const u8) !Holder {
+        var ends: [2]c_int = undefined;
+        if (std.c.pipe(&ends) != 0) return error.Pipe;
+        const pid = fork();
+        if (pid == 0) {
+            const folder = Folder.open(path, .{}) catch std.c._exit(1);
+            folder.tryLock() catch std.c._exit(1);
+            _ = std.c.write(ends[1], "!", 1);
+            while (true) _ = pause();
+        }
+        _ = std.c.close(ends[1]);
+        defer _ = std.c.close(ends[0]);
+        const holder: Holder = .{ .pid = pid };
+        var byte: [1]u8 = undefined;
+        if (std.c.read(ends[0], &byte, 1) != 1) {
+            holder.kill();
+            return error.HolderFailed;
+        }
+        return holder;
+    }
+
+    fn kill(holder: Holder) void {
+        _ = std.c.kill(holder.pid, .KILL);
+        _ = std.c.waitpid(holder.pid, null, 0);
+    }
+};
+
+test "lock, fence, unlock" {
+    var place: Place = .init();
+    defer place.deinit();
+    const folder = try Folder.open(try place.path(), .{});
+    defer folder.close();
+    try expectError(Error.NotHeld, folder.holds());
+    try expectError(Error.NotHeld, folder.unlock());
+    try folder.tryLock();
+    try expectError(Error.AlreadyHeld, folder.tryLock());
+    try folder.holds();
+    const first = try folder.fence();
+    try folder.unlock();
+    try folder.lock(guard_ms);
+    try expect(try folder.fence() > first);
+    try folder.unlock();
+    try folder.lock(null);
+}
+
+test "a busy folder says who has it" {
+    var place: Place = .init();
+    defer place.deinit();
+    const holder: Holder = try .start(try place.path());
+    defer holder.kill();
+    const folder = try Folder.open(try place.path(), .{});
+    defer folder.close();
+
+    var buffer: [1024]u8 = undefined;
+    var pid_buffer: [32]u8 = undefined;
+    const pid = try std.fmt.bufPrint(&pid_buffer, "PID {d}", .{holder.pid});
+    try expectError(Error.Busy, folder.tryLock());
+    try expect(std.mem.find(u8, folder.errorMessage(&buffer), pid) != null);
+    try expect(std.mem.find(u8, folder.errorMessage(&buffer), &place.dir.sub_path) != null);
+    try expectEqual(0, folder.errorCode());
+    try expectError(Error.Timeout, folder.lock(1));
+    try expectEqual(19, folder.errorMessage(buffer[0..20]).len); // cut
+
+    try expect(try folder.inUse());
+    const bids = try folder.bids();
+    defer bids.deinit();
+    try expectEqual(1, bids.len());
+    try expectEqual(null, bids.get(1));
+    const bid = bids.get(0).?;
+    try expectEqual(holder.pid, bid.pid.?);
+    try expectEqual(.live, bid.state);
+    try expect(std.mem.endsWith(u8, bid.name, ".json"));
+    try expect(bid.host.?.len > 0 and bid.command.?.len > 0 and bid.created.? > 0 and bid.age_ms >= 0);
+}
+
+test "a killed holder is passed over, and reaped" {
+    var place: Place = .init();
+    defer place.deinit();
+    const folder = try Folder.open(try place.path(), .{});
+    defer folder.close();
+    {
+        const holder: Holder = try .start(try place.path());
+        try expectEqual(0, try folder.reapStale());
+        holder.kill();
+        try expectEqual(1, try folder.reapStale());
+    }
+    const holder: Holder = try .start(try place.path());
+    holder.kill();
+    try folder.lock(guard_ms);
+}
+
+fn waitIn(folder: Folder, outcome: *?Error, over: *std.atomic.Value(bool)) void {
+    folder.lock(null) catch |err| {
+        outcome.* = err;
+    };
+    over.store(true, .release);
+}
+
+test "cancel ends a wait in another thread" {
+    var place: Place = .init();
+    defer place.deinit();
+    const holder: Holder = try .start(try place.path());
+    defer holder.kill();
+    const folder = try Folder.open(try place.path(), .{});
+    defer folder.close();
+
+    var outcome: ?Error = null;
+    var over: std.atomic.Value(bool) = .init(false);
+    const thread = try std.Thread.spawn(.{}, waitIn, .{ folder, &outcome, &over });
+    while (!over.load(.acquire)) { // again and again: the wait may not have begun
+        try folder.cancel();
+        _ = usleep(1000);
+    }
+    thread.join();
+    try expectEqual(Error.Cancelled, outcome.?);
+    var buffer: [256]u8 = undefined;
+    try expect(std.mem.find(u8, folder.errorMessage(&buffer), "cancelled") != null);
+}
+
+test "a deleted bid is a lost lock" {
+    var place: Place = .init();
+    defer place.deinit();
+    const folder = try Folder.open(try place.path(), .{});
+    defer folder.close();
+    try folder.tryLock();
+    const bids = try folder.bids();
+    defer bids.deinit();
+    try expectEqual(.own, bids.get(0).?.state);
+    try place.dir.dir.deleteFile(std.testing.io, bids.get(0).?.name);
+    try expectError(Error.Lost, folder.holds());
+    try expectError(Error.Lost, folder.unlock());
+    try expectError(Error.NotHeld, folder.unlock());
+}
+
+test "errors of open" {
+    var buffer: [1024]u8 = undefined;
+    try expectError(Error.InputOutput, Folder.open("/nowhere/at/all", .{}));
+    try expect(std.mem.find(u8, lockfolder.openErrorMessage(&buffer), "/nowhere/at/all") != null);
+    try expectEqual(@as(c_int, @intFromEnum(std.c.E.NOENT)), lockfolder.openErrorCode());
+    try expectError(Error.Invalid, Folder.open("", .{}));
+    var place: Place = .init();
+    defer place.deinit();
+    _ = std.c.chmod(try place.path(), 0o777);
+    try expectError(Error.Unsafe, Folder.open(try place.path(), .{ .private = true }));
+}
+
+test "the version of the library" {
+    try expect(lockfolder.version().len >= 5);
+}
