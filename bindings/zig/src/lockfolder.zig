@@ -179,7 +179,7 @@ pub const Bids = struct {
             .pid = if (bid.pid > 0) bid.pid else null,
             .created = if (bid.created >= 0) bid.created else null,
             .age_ms = bid.age_ms,
-            .state = @enumFromInt(bid.state),
+            .state = @fromBackingInt(bid.state),
         };
     }
 };

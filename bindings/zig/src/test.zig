@@ -172,7 +172,7 @@ test "errors of open" {
     var buffer: [1024]u8 = undefined;
     try expectError(Error.InputOutput, Folder.open("/nowhere/at/all", .{}));
     try expect(std.mem.find(u8, lockfolder.openErrorMessage(&buffer), "/nowhere/at/all") != null);
-    try expectEqual(@as(c_int, @intFromEnum(std.c.E.NOENT)), lockfolder.openErrorCode());
+    try expectEqual(@as(c_int, @backingInt(std.c.E.NOENT)), lockfolder.openErrorCode());
     try expectError(Error.Invalid, Folder.open("", .{}));
     var place: Place = .init();
     defer place.deinit();
