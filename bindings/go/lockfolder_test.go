@@ -110,6 +110,9 @@ func TestABusyFolderSaysWhoHasIt(t *testing.T) {
 	folder := open(t, path)
 	err := folder.TryLock()
 	is(t, err, ErrBusy)
+	if errors.Is(err, ErrTimeout) {
+		t.Error("one status is another")
+	}
 	for _, part := range []string{path, fmt.Sprintf("PID %d", child.Process.Pid)} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q lacks %q", err, part)
@@ -165,6 +168,32 @@ func TestCancel(t *testing.T) {
 		err := <-locked
 		is(t, err, ErrCancelled, context.Canceled)
 		is(t, folder.Holds(), ErrNotHeld)
+	}
+}
+
+// lateContext is done between Lock's first look at it and its wait.
+type lateContext struct {
+	context.Context
+	looked bool
+}
+
+func (c *lateContext) Err() error {
+	if !c.looked {
+		c.looked = true
+		return nil
+	}
+	return c.Context.Err()
+}
+
+func TestACancellationIsNotLostBeforeTheWaitBegins(t *testing.T) {
+	path := t.TempDir()
+	holder(t, path)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for n := 0; n < 200; n++ {
+		folder := open(t, path)
+		is(t, folder.Lock(&lateContext{Context: ctx}), ErrCancelled, context.Canceled)
+		check(t, folder.Close())
 	}
 }
 
@@ -237,6 +266,25 @@ func TestOpenErrors(t *testing.T) {
 	check(t, os.Chmod(public, 0o777))
 	_, err = Open(public, Private())
 	is(t, err, ErrUnsafe)
+}
+
+// Why an open failed is kept by the thread, and goroutines move between threads.
+func TestErrorsOfOpenAreNotMixedUp(t *testing.T) {
+	var all sync.WaitGroup
+	for i := 0; i < 32; i++ {
+		path := filepath.Join(t.TempDir(), "missing", "folder")
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for n := 0; n < 200; n++ {
+				if _, err := Open(path); !strings.Contains(err.Error(), path) {
+					t.Errorf("%q does not name %q", err, path)
+					return
+				}
+			}
+		}()
+	}
+	all.Wait()
 }
 
 func TestMalformedGrace(t *testing.T) {
