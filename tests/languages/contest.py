@@ -7,6 +7,7 @@ Runs for SECONDS, and then until each was served, killed ones too. With --rogue 
 them, so violations must be seen: that is a test of this test.
 """
 
+import ctypes
 import os
 import pathlib
 import random
@@ -28,6 +29,10 @@ def file_time():
     return time.clock_gettime_ns(5)
 
 
+def die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 class Contest:
     def __init__(self, place, commands):
         self.folder = place / "lock"
@@ -40,7 +45,7 @@ class Contest:
         self.faults = []
 
     def start(self, name):
-        self.running[name] = subprocess.Popen([*self.commands[name], self.folder, self.arena])
+        self.running[name] = subprocess.Popen([*self.commands[name], self.folder, self.arena], preexec_fn=die_with_parent)
 
     def run(self, seconds):
         for name in self.commands:
@@ -130,6 +135,7 @@ class Contest:
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     rogue = "--rogue" in sys.argv
     seconds, *entries = [argument for argument in sys.argv[1:] if argument != "--rogue"]
     commands = {name: shlex.split(command) for name, _, command in (entry.partition("=") for entry in entries)}

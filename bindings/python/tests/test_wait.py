@@ -110,6 +110,7 @@ class WaitTest(TestCase):
                 thread.join(0.01)
             self.assertIsInstance(outcome[0], Cancelled)
             self.assertIn("cancelled", str(outcome[0]))
+            self.assertIn(self.path, str(outcome[0]))
 
     def test_close_ends_a_wait(self):
         self.holder()

@@ -10,6 +10,7 @@ const expectError = std.testing.expectError;
 
 extern "c" fn fork() c_int;
 extern "c" fn pause() c_int;
+extern "c" fn prctl(option: c_int, ...) c_int;
 extern "c" fn usleep(microseconds: c_uint) c_int;
 
 const guard_ms = 60_000; // against hanging, not a measure
@@ -39,6 +40,7 @@ const Holder = struct {
         if (std.c.pipe(&ends) != 0) return error.Pipe;
         const pid = fork();
         if (pid == 0) {
+            _ = prctl(1, @as(c_ulong, 9)); // PR_SET_PDEATHSIG: killed if the test dies
             const folder = Folder.open(path, .{}) catch std.c._exit(1);
             folder.tryLock() catch std.c._exit(1);
             _ = std.c.write(ends[1], "!", 1);
