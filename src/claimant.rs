@@ -99,14 +99,17 @@ impl Claimant {
         let eyes =
             Eyes { dir: &self.place.dir, me: &self.me, on: self.place.on, malformed_grace_ms: self.malformed_grace_ms };
         let check = eyes.check(&mut self.memory, own.map(Guid::as_c_str));
-        let check = check.map_err(|e| Error::io("read the bids in", &*self.path, e))?;
+        check.map_err(|e| Error::io("read the bids in", &*self.path, e))
+    }
+
+    /// Deletes the claims behind the stale bids that were deleted.
+    pub fn sweep_reaped(&mut self) {
         if !self.memory.reaped.is_empty() {
+            let mut reaped = std::mem::take(&mut self.memory.reaped);
             if let Ok(hidden) = self.place.dir.open_dir(claim::HIDDEN) {
-                let mut reaped = std::mem::take(&mut self.memory.reaped);
                 sweep::sweep_twins(&self.eyes_on(&hidden), &mut reaped);
             }
         }
-        Ok(check)
     }
 
     /// Posts a bid under a fresh name.
@@ -199,6 +202,7 @@ impl Claimant {
         let was_there = was_there.map_err(|e| Error::io("delete the bid", join(&self.path, bid.as_c_str()), e))?;
         self.held = None;
         self.leave_line();
+        self.sweep_reaped();
         if was_there {
             return Ok(());
         }

@@ -30,12 +30,12 @@ pub(crate) enum Pulse {
 }
 
 impl Pulse {
-    /// False: not known. The bid is to be judged anew.
-    pub fn beats(&self) -> bool {
+    /// Whether the owner still lives. `None`: not known, the bid is to be judged anew.
+    pub fn beats(&self) -> Option<bool> {
         match self {
-            Pulse::Process(exit) => !exit.happened(),
-            Pulse::Lock(file) => file.is_locked().unwrap_or(false),
-            Pulse::None => false,
+            Pulse::Process(exit) => Some(!exit.happened()),
+            Pulse::Lock(file) => file.is_locked().ok().filter(|locked| *locked),
+            Pulse::None => None,
         }
     }
 

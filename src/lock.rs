@@ -15,6 +15,14 @@ const TIE_BREAK: Duration = Duration::from_millis(5);
 impl Claimant {
     /// One round of check-bid-check. Never waits for another's critical section.
     pub(crate) fn lock(&mut self) -> Result<()> {
+        let locked = self.check_bid_check();
+        if locked.is_err() {
+            self.sweep_reaped(); // who holds has better things to do, and does it after unlocking
+        }
+        locked
+    }
+
+    fn check_bid_check(&mut self) -> Result<()> {
         self.delete_stray()?;
         self.find_folder()?;
 

@@ -220,8 +220,9 @@ impl Claimant {
         Ok(line.join().map_or(Standing::Nowhere, |()| Standing::Joined))
     }
 
-    pub(crate) fn is_in_line(&self, ticket: &CStr) -> bool {
-        self.line.as_ref().is_some_and(|line| line.queue.has(ticket))
+    /// Whether we have a ticket, as far as we know.
+    pub(crate) fn has_ticket(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.ticket.is_some())
     }
 
     /// What we see from our place in line.
@@ -248,7 +249,7 @@ impl Claimant {
             return Ok(None);
         }
         // First the watch, then the verdict: so what happens to the owner from now on, we are told.
-        let known = line.known.take().filter(|(claim, owner)| claim_of(ticket) == Some(*claim) && owner.pulse.beats());
+        let known = line.known.take().filter(|(claim, owner)| claim_of(ticket) == Some(*claim) && owner.is_alive());
         let owner = match (known, claim_of(ticket)) {
             (Some((_, owner)), _) => Some(owner),
             (None, Some(claim)) => self.judge_claim(claim)?.map(Arc::new),
@@ -303,7 +304,7 @@ impl Predecessor {
 
     fn is_there(&self) -> bool {
         self.beacon.as_ref().is_some_and(BeaconWatch::is_lit)
-            && self.owner.pulse.source().is_none_or(|_| self.owner.pulse.beats())
+            && (self.owner.pulse.source().is_none() || self.owner.is_alive())
     }
 }
 

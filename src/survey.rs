@@ -25,6 +25,11 @@ impl Rival {
     fn is(&self, (name, number): &Entry) -> bool {
         self.name == *name && self.number == *number
     }
+
+    /// As far as its pulse tells.
+    pub fn is_alive(&self) -> bool {
+        self.pulse.beats() == Some(true)
+    }
 }
 
 impl fmt::Debug for Rival {
@@ -73,7 +78,7 @@ pub(crate) struct Eyes<'a> {
 #[derive(Default)]
 pub(crate) struct Memory {
     entries: Vec<Entry>,
-    /// The numbers of the bids that the last check deleted.
+    /// The numbers of the bids that were deleted, and whose claims are still to be.
     pub reaped: Vec<u64>,
     /// The last live rival that was seen. While it is there and its pulse beats, it need not be judged again.
     pub last: Option<Arc<Rival>>,
@@ -91,22 +96,23 @@ impl Eyes<'_> {
     /// Lists the folder, deletes the stale, and finds the first live rival.
     pub fn check(&self, memory: &mut Memory, own: Option<&CStr>) -> io::Result<Check> {
         let own_seen = self.list(&mut memory.entries, own)?;
-        memory.reaped.clear();
         if memory.entries.is_empty() {
             return Ok(Check { own_seen, rival: None });
         }
         memory.entries.sort_unstable();
         let mut first = None;
         for entry in &memory.entries {
-            if let Some(known) = memory.last.as_ref().filter(|r| r.is(entry) && r.pulse.beats()) {
-                first = Some(Arc::clone(known));
-                break;
-            }
-            let Some(rival) = self.judge(entry)? else {
-                continue;
+            let known = memory.last.as_ref().filter(|known| known.is(entry));
+            let is_live = match known.and_then(|known| known.pulse.beats()) {
+                Some(true) => known.cloned(),
+                Some(false) => None, // it died since
+                None => match self.judge(entry)? {
+                    None => continue,
+                    Some(rival) => Some(Arc::new(rival)).filter(|rival| rival.verdict != Verdict::Stale),
+                },
             };
-            if rival.verdict != Verdict::Stale {
-                first = Some(Arc::new(rival));
+            if is_live.is_some() {
+                first = is_live;
                 break;
             }
             if self.reap(&entry.0) {

@@ -4,7 +4,7 @@
 //! Each round does all that can be done without sleeping, and leaves behind what to be woken by. What is to wake us is
 //! always set up *before* the look that finds nothing to do, so nothing that happens in between is missed.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -115,7 +115,7 @@ fn wait_in_line(folder: &LockFolder, bell: &Bell, timeout: Option<Duration>) -> 
             return Err(folder.claimant().why_not_yet().into_kind(ErrorKind::Timeout));
         }
         let pause = watch.pause(folder.claimant().chance());
-        bell.sleep(&watch.sources(), pause.min(left));
+        watch.is_told_so = bell.sleep(watch.sources(), pause.min(left));
     }
 }
 
@@ -129,6 +129,8 @@ struct Watch {
     ahead: Option<Predecessor>,
     /// What we saw of the line.
     view: View,
+    /// We were woken by the beacon of the one before us, or by news from the folder.
+    is_told_so: bool,
     next_look: Instant,
     /// The first in line at the last look, if the lock was free.
     no_show: Option<CString>,
@@ -142,26 +144,27 @@ impl Watch {
             holder: None,
             ahead: None,
             view: View::default(),
+            is_told_so: false,
             next_look: Instant::now() + out_of_step(LOOK, chance),
             no_show: None,
             polled: SHORTEST_PAUSE,
         }
     }
 
-    /// The ticket before ours, if there was none before that.
-    fn predecessor_if_first(&self) -> Option<&CStr> {
-        self.view.predecessor.as_deref().filter(|_| self.view.ahead == 1)
+    /// Nobody is before us in line: there was nobody, or only one, who let go. Nobody can come before us later.
+    fn is_first(&self) -> bool {
+        self.view.length > 0
+            && (self.view.ahead == 0 || self.view.ahead == 1 && self.ahead.is_some() && self.is_told_so)
     }
 
-    fn sources(&self) -> Vec<Source<'_>> {
-        let sources = match &self.ahead {
+    fn sources(&self) -> [Option<Source<'_>>; 2] {
+        match &self.ahead {
             Some(ahead) => ahead.sources(),
             None => [
                 self.folder.as_ref().map(|(_, news)| news.source()),
                 self.holder.as_ref().and_then(|holder| holder.pulse.source()),
             ],
-        };
-        sources.into_iter().flatten().collect()
+        }
     }
 
     /// Whether the kernel tells all that matters: that the one we wait for lets go, and that it dies.
@@ -220,28 +223,34 @@ impl Claimant {
 
     /// One round of waiting. True: we hold the lock. False: `watch` is set up for whatever comes next.
     fn advance(&mut self, watch: &mut Watch) -> Result<bool> {
+        let is_due = watch.look_is_due(self.chance());
+        if !is_due && watch.is_first() {
+            // The common hand-over. No need to read the line again.
+            if self.lock_as_first(watch)? {
+                return Ok(true);
+            }
+            if self.has_ticket() {
+                return Ok(false);
+            } // else the folder is another one now, and so is the line
+        }
+        self.find_folder()?;
         loop {
-            self.find_folder()?;
             match self.stand_in_line()? {
                 Standing::Nowhere => {
                     (watch.ahead, watch.holder, watch.folder) = (None, None, None);
-                    return self.lock_if_free(); // without a line it's anybody's
-                }
-                // The common hand-over: there was one before us, and it left. No need to read the line again.
-                Standing::Stood if watch.predecessor_if_first().is_some_and(|ticket| !self.is_in_line(ticket)) => {
                     watch.view = View::default();
+                    return self.lock_if_free(); // without a line it's anybody's
                 }
                 Standing::Stood | Standing::Joined => watch.view = self.view()?,
             }
             let Some(predecessor) = &watch.view.predecessor else {
-                watch.ahead = None;
                 return self.lock_as_first(watch);
             };
             watch.ahead = self.watch_predecessor(predecessor, watch.ahead.take())?;
             if watch.ahead.is_none() {
                 continue; // it is gone: who is before us now?
             }
-            if !self.forfeit_no_show(watch)? {
+            if !is_due || !self.forfeit_no_show(watch)? {
                 return Ok(false);
             }
         }
@@ -249,33 +258,26 @@ impl Claimant {
 
     /// Bids by the ordinary protocol. False: there is a holder, and we are about to be told of what it does.
     fn lock_as_first(&mut self, watch: &mut Watch) -> Result<bool> {
-        let chance = self.chance();
-        watch.look_is_due(chance);
-        watch.folder.take_if(|(id, _)| *id != self.folder_id());
-        if let Some((_, news)) = &watch.folder {
-            news.reset();
-        }
+        (watch.view.predecessor, watch.view.ahead, watch.ahead) = (None, 0, None);
         if self.lock_if_free()? {
             return Ok(true);
         }
-        if watch.folder.is_none() {
-            // Only now: whoever comes to an unlocked folder, as by a hand-over, needs none.
-            watch.folder = FolderWatch::new(self.dir()).ok().map(|news| (self.folder_id(), news));
-            if watch.folder.is_some() && self.lock_if_free()? {
-                return Ok(true);
-            }
+        // Only now: whoever comes to an unlocked folder, as by a hand-over, needs no watch on it, or no other news.
+        watch.folder.take_if(|(id, _)| *id != self.folder_id());
+        match &watch.folder {
+            Some((_, news)) => news.reset(),
+            None => watch.folder = FolderWatch::new(self.dir()).ok().map(|news| (self.folder_id(), news)),
+        }
+        if watch.folder.is_some() && self.lock_if_free()? {
+            return Ok(true);
         }
         watch.holder = self.last_rival();
         Ok(false)
     }
 
     /// Nobody waits for ever for a claimant that can't or won't use its turn. True: the first in line lost its place; if it
-    /// comes back, it takes its ticket again.
+    /// comes back, it goes to the end.
     fn forfeit_no_show(&mut self, watch: &mut Watch) -> Result<bool> {
-        let chance = self.chance();
-        if !watch.look_is_due(chance) {
-            return Ok(false);
-        }
         if self.check(None)?.rival.is_some() {
             watch.no_show = None;
             return Ok(false);

@@ -35,16 +35,20 @@ impl Bell {
     }
 
     /// Sleeps until the bell rings, another source wakes us, or the time (on the monotonic clock) is over; a signal may
-    /// wake us too. Silences the bell.
-    pub fn sleep(&self, others: &[Source<'_>], time: Duration) {
-        let mut fds: Vec<_> = others.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-        fds.push(PollFd::new(&self.fd, PollFlags::IN));
+    /// wake us too. Silences the bell. True: there is something to read from the first source.
+    pub fn sleep(&self, others: [Option<Source<'_>>; 2], time: Duration) -> bool {
+        let mut fds = vec![PollFd::new(&self.fd, PollFlags::IN)];
+        fds.extend(others.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
         // No timeout at all where the time is more than the kernel can count.
         let timeout = i64::try_from(time.as_secs()).ok();
         let timeout = timeout.map(|secs| Timespec { tv_sec: secs as _, tv_nsec: time.subsec_nanos() as _ });
-        if poll(&mut fds, timeout.as_ref()).is_ok() && fds.last().is_some_and(|bell| !bell.revents().is_empty()) {
+        if poll(&mut fds, timeout.as_ref()).is_err() {
+            return false;
+        }
+        if !fds[0].revents().is_empty() {
             let _ = rustix::io::read(&self.fd, &mut [0u8; 8]);
         }
+        others[0].is_some() && fds[1].revents().contains(PollFlags::IN)
     }
 }
 
@@ -212,7 +216,8 @@ impl Instance {
     }
 
     fn drain(&self) {
+        const ALMOST_FULL: usize = 4096 - 300; // a smaller read left nothing behind: an event has up to 272 bytes
         let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
-        while matches!(rustix::io::read(&self.fd, &mut buffer), Ok((read, _)) if !read.is_empty()) {}
+        while matches!(rustix::io::read(&self.fd, &mut buffer), Ok((read, _)) if read.len() > ALMOST_FULL) {}
     }
 }
