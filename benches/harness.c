@@ -13,7 +13,8 @@
  *     acquire     wait, keep it                          time when it was had, failures
  *     release     sleep 2 ms, unlock, sleep 1 ms         time when the unlock began, failures
  *     turn        wait, unlock                           voluntary context switches, failures
- *     contend A B wait, unlock, again, until time B      since time A: locks, failures, overlaps, voluntary context switches
+ *     contend A B C  wait, work for C ns, unlock, again, until time B
+ *                                                    since time A: locks, failures, overlaps, voluntary context switches
  *
  * Times are CLOCK_MONOTONIC in nanoseconds, which all processes share.
  */
@@ -171,7 +172,7 @@ static void turn(void)
     printf("%ld %d\n", voluntary_switches() - before, done != HELD);
 }
 
-static void contend(int64_t begin, int64_t end, volatile pid_t *inside)
+static void contend(int64_t begin, int64_t end, int64_t hold, volatile pid_t *inside)
 {
     long locks = 0, failures = 0, overlaps = 0, before = voluntary_switches();
     bool counts = false;
@@ -189,7 +190,10 @@ static void contend(int64_t begin, int64_t end, volatile pid_t *inside)
         /* If another is inside, one of us sees the other's mark. */
         overlaps += *inside != 0;
         *inside = getpid();
-        locks += now() < end;
+        int64_t since = now();
+        locks += since < end;
+        while (hold > 0 && now() - since < hold)
+            ;
         overlaps += *inside != getpid();
         *inside = 0;
         failures += subject->unlock(handle) != HELD;
@@ -228,8 +232,8 @@ int main(int argc, char **argv)
 
     char line[128], command[16];
     while (fgets(line, sizeof line, stdin)) {
-        int64_t a = 0, b = 0;
-        if (sscanf(line, "%15s %" SCNd64 " %" SCNd64, command, &a, &b) < 1)
+        int64_t a = 0, b = 0, c = 0;
+        if (sscanf(line, "%15s %" SCNd64 " %" SCNd64 " %" SCNd64, command, &a, &b, &c) < 1)
             continue;
         if (!strcmp(command, "cycle"))
             cycle(a, subject->try_lock);
@@ -250,7 +254,7 @@ int main(int argc, char **argv)
         else if (!strcmp(command, "turn"))
             turn();
         else if (!strcmp(command, "contend") && inside)
-            contend(a, b, inside);
+            contend(a, b, c, inside);
         else
             puts("what?");
     }

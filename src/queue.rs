@@ -118,8 +118,11 @@ impl Line {
     /// Leaves the line, and so wakes the next.
     pub fn leave(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            let _ = self.queue.unlink(&ticket.name); // first, so whoever is woken doesn't find it
+            // First, for it is what the next one waits for, and in a long line somebody always reads the folder, which keeps
+            // us from changing it.
             ticket.beacon.put_out();
+            let _ = self.queue.unlink(&ticket.name);
+            drop(ticket); // and only then is it closed, and may be lit again
             let _ = self.hidden.remove_dir(QUEUE); // fails while somebody is in it
         }
     }
@@ -243,8 +246,8 @@ impl Claimant {
             return Ok(Some(known));
         }
         let beacon = line.queue.watch_beacon(ticket).ok().filter(BeaconWatch::is_lit);
-        // A ticket goes before its beacon does. So while it is there, what we opened is still to go out; without this look,
-        // it could have gone out, and even be lit for another ticket, while we were opening it.
+        // While the ticket is there, the light that we saw is this ticket's, and still to go out. Without this look, it could
+        // have gone out, and be lit for another ticket, while we were opening it.
         if !line.queue.has(ticket) {
             return Ok(None);
         }

@@ -59,9 +59,8 @@ pub(crate) struct Beacon {
 }
 
 impl Beacon {
-    /// Tells the watchers that it is over.
-    pub fn put_out(self) {
-        // Closing it tells them too, but not while a forked child keeps it open.
+    /// Tells the watchers that it is over. So does closing it, but not while a forked child keeps it open.
+    pub fn put_out(&self) {
         let _ = rustix::io::write(&self.fd, &[1]);
     }
 }
