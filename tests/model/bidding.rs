@@ -1,0 +1,357 @@
+//! The model of check, bid, check (`src/lock.rs`, section 5 of the contract). Claimants of ours and Python peers compete;
+//! the last claimant comes when all others have gone, and must get the lock then: that is "no wedge".
+//!
+//! Bids are named by their claimants' numbers, so they sort by them; who comes when is open, so names sort by arrival or not.
+
+pub use super::bidding_rules::*;
+use super::explore::{fault, step, Model, Step};
+
+pub const TWO_HOLDERS: &str = "two holders";
+pub const WEDGED: &str = "who comes alone is refused";
+pub const ALL_REFUSED: &str = "all are refused";
+
+/// Claimants, the last comer included.
+pub const MOST: usize = 5;
+
+pub struct Bidding {
+    /// In the order of their names. The last one is the last comer.
+    pub kinds: Vec<Kind>,
+    pub rules: Rules,
+}
+
+impl Bidding {
+    pub fn new(rules: Rules, racers: &[Kind]) -> Bidding {
+        let kinds: Vec<_> = racers.iter().copied().chain([Kind::Ours]).collect();
+        assert!(kinds.len() <= MOST);
+        Bidding { kinds, rules }
+    }
+
+    fn last(&self) -> usize {
+        self.kinds.len() - 1
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+enum At {
+    #[default]
+    Away,
+    Listing,
+    /// Reads what it found, one by one.
+    Reading,
+    /// Has read a stale bid, and is about to delete whatever has its name by then.
+    Reaping(u8),
+    Publishing,
+    /// Python: the file is open, and empty.
+    Writing,
+    Withdrawing,
+    Holding,
+    Won,
+    Refused,
+    Crashed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Claimant {
+    at: At,
+    /// It has bid.
+    second: bool,
+    own_seen: bool,
+    tries: u8,
+    /// While it lists: what was there all the time, and what was there at some time.
+    must: u8,
+    may: u8,
+    /// What it has yet to read.
+    found: u8,
+    /// What its last listing showed, on a disk that may show it again.
+    cache: u8,
+}
+
+/// Sets of names are bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct State {
+    claimants: [Claimant; MOST],
+    there: u8,
+    /// Not yet written.
+    half: u8,
+    /// Their owners have crashed.
+    dead: u8,
+    crashes: u8,
+}
+
+impl State {
+    fn appears(&mut self, name: u8) {
+        self.there |= name;
+        for c in self.claimants.iter_mut().filter(|c| c.at == At::Listing) {
+            c.may |= name & !c.must;
+        }
+    }
+
+    fn vanishes(&mut self, name: u8) {
+        self.there &= !name;
+        self.half &= !name;
+        self.dead &= !name;
+        for c in self.claimants.iter_mut().filter(|c| c.at == At::Listing) {
+            c.may |= name & c.must;
+            c.must &= !name;
+        }
+    }
+
+    fn is_over(&self, who: usize) -> bool {
+        matches!(self.claimants[who].at, At::Won | At::Refused | At::Crashed)
+    }
+}
+
+type Go<'a> = &'a mut dyn FnMut(Step, State);
+
+impl Model for Bidding {
+    type State = State;
+
+    fn start(&self) -> State {
+        let mut state = State::default();
+        for (c, kind) in state.claimants.iter_mut().zip(&self.kinds) {
+            c.tries = if *kind == Kind::Python { self.rules.python_tries } else { 1 };
+        }
+        state
+    }
+
+    fn steps(&self, from: &State, go: &mut dyn FnMut(Step, State)) {
+        for who in 0..self.kinds.len() {
+            self.steps_of(from, who, go);
+            let at = from.claimants[who].at;
+            if at != At::Away && !from.is_over(who) && who != self.last() && from.crashes < self.rules.crashes {
+                let mut to = *from;
+                to.crashes += 1;
+                to.dead |= to.there & bit(who);
+                to.claimants[who] = Claimant { at: At::Crashed, ..Claimant::default() };
+                go(fault(who, "crashes"), to);
+            }
+        }
+    }
+
+    fn wrong(&self, state: &State) -> Option<&'static str> {
+        let holders = state.claimants.iter().filter(|c| c.at == At::Holding).count();
+        (holders > 1).then_some(TWO_HOLDERS)
+    }
+
+    fn wrong_end(&self, state: &State) -> Option<&'static str> {
+        let won = |who: usize| state.claimants[who].at == At::Won;
+        if !won(self.last()) && self.rules.disk == Disk::Local {
+            return Some(WEDGED);
+        }
+        let asked = self.rules.somebody_wins && state.crashes == 0;
+        (asked && !(0..self.last()).any(won)).then_some(ALL_REFUSED)
+    }
+}
+
+fn bit(who: usize) -> u8 {
+    1 << who
+}
+
+fn names(set: u8) -> impl Iterator<Item = usize> {
+    (0..MOST).filter(move |name| set & bit(*name) != 0)
+}
+
+/// All its subsets.
+fn subsets(set: u8) -> impl Iterator<Item = u8> {
+    (0..=set).filter(move |subset| subset & !set == 0)
+}
+
+impl Bidding {
+    fn steps_of(&self, from: &State, who: usize, go: Go) {
+        let own = bit(who);
+        let mut to = *from;
+        match from.claimants[who].at {
+            At::Away => {
+                if who != self.last() || (0..who).all(|other| from.is_over(other)) {
+                    self.list(to, step(who, "comes, and begins to list"), go);
+                }
+            }
+            At::Listing => self.steps_of_listing(from, who, go),
+            At::Reading => self.steps_of_reading(from, who, go),
+            At::Reaping(name) => {
+                let was_there = to.there & bit(name as usize) != 0;
+                to.vanishes(bit(name as usize));
+                let label = step(who, "deletes the bid of {}").on(name as usize);
+                match was_there || self.kinds[who] != Kind::Python {
+                    true => self.read_on(to, label, go),
+                    false => self.throw(to, label, go),
+                }
+            }
+            At::Publishing if from.there & own != 0 => {
+                // Only where names are used again: link(2) fails, and no bid of this one is left behind.
+                to.claimants[who] = Claimant { at: At::Refused, ..Claimant::default() };
+                go(step(who, "finds its name taken"), to);
+            }
+            At::Publishing => {
+                to.appears(own);
+                if self.kinds[who] == Kind::Python {
+                    to.half |= own;
+                    to.claimants[who].at = At::Writing;
+                    return go(step(who, "creates its bid, empty"), to);
+                }
+                self.has_bid(to, step(who, "bids"), go);
+            }
+            At::Writing => {
+                to.half &= !own; // it may have been deleted meanwhile; then this goes nowhere
+                self.has_bid(to, step(who, "writes its bid"), go);
+            }
+            At::Withdrawing | At::Holding => {
+                let (at, label) = match from.claimants[who].at {
+                    At::Holding => (At::Won, "unlocks"),
+                    _ => (At::Refused, "withdraws"),
+                };
+                to.vanishes(own);
+                self.over(to, at, step(who, label), go);
+            }
+            At::Crashed if !self.rules.fresh_names && from.claimants[who].tries == 0 => {
+                to.claimants[who] = Claimant { tries: 1, ..Claimant::default() };
+                self.list(to, step(who, "is started again, and begins to list"), go);
+            }
+            At::Crashed | At::Won | At::Refused => {}
+        }
+    }
+
+    fn over(&self, mut to: State, at: At, label: Step, go: Go) {
+        let tries = to.claimants[label.who].tries - 1;
+        let at = if tries > 0 { At::Away } else { at };
+        to.claimants[label.who] = Claimant { at, tries, ..Claimant::default() };
+        go(label, to);
+    }
+
+    fn list(&self, mut to: State, label: Step, go: Go) {
+        let c = &mut to.claimants[label.who];
+        (c.at, c.found, c.own_seen, c.may) = (At::Listing, 0, false, 0);
+        c.must = to.there;
+        if self.rules.disk == Disk::Local {
+            return go(label, to);
+        }
+        let mut stale = to;
+        let c = &mut stale.claimants[label.who];
+        c.must = c.cache;
+        go(Step { what: "begins to list, from its cache", ..label }, stale);
+        to.claimants[label.who].cache = to.there;
+        go(label, to);
+    }
+
+    fn has_bid(&self, mut to: State, label: Step, go: Go) {
+        let c = &mut to.claimants[label.who];
+        c.second = true;
+        if self.rules.disk == Disk::StaleButOwn {
+            c.cache |= bit(label.who);
+        }
+        if !self.rules.second_check {
+            c.at = At::Holding;
+            return go(label, to);
+        }
+        self.list(to, label, go);
+    }
+
+    fn steps_of_listing(&self, from: &State, who: usize, go: Go) {
+        let c = &from.claimants[who];
+        let stays = self.rules.disk != Disk::Local; // such a listing is what it is
+        for also in subsets(if stays { 0 } else { c.may }) {
+            let mut to = *from;
+            let seen = if stays { from.claimants[who].must } else { c.must | also };
+            let c = &mut to.claimants[who];
+            (c.must, c.may) = (0, 0);
+            // A Python peer skips its own name always; we do when we have bid.
+            let skip = if c.second || self.kinds[who] == Kind::Python { bit(who) } else { 0 };
+            (c.found, c.own_seen) = (seen & !skip, c.second && seen & bit(who) != 0);
+            self.read_on(to, step(who, if also == 0 { "ends its listing" } else { "ends its listing, late" }), go);
+        }
+    }
+
+    fn read_on(&self, mut to: State, label: Step, go: Go) {
+        let c = &mut to.claimants[label.who];
+        c.at = At::Reading;
+        if c.found == 0 {
+            self.no_rival(to, label, go);
+        } else {
+            go(label, to);
+        }
+    }
+
+    fn steps_of_reading(&self, from: &State, who: usize, go: Go) {
+        let is_python = self.kinds[who] == Kind::Python;
+        // We read by name, Python in the order of the directory, which may be any.
+        let next = names(from.claimants[who].found).take(if is_python { MOST } else { 1 });
+        for name in next {
+            let mut to = *from;
+            to.claimants[who].found &= !bit(name);
+            let is = |set: u8| set & bit(name) != 0;
+            let label = |what| step(who, what).on(name);
+            if !is(from.there) {
+                match is_python {
+                    true => self.throw(to, label("does not find the bid of {}"), go),
+                    false => self.read_on(to, label("finds the bid of {} gone"), go),
+                }
+            } else if is(from.half) && is_python {
+                self.throw(to, label("can't parse the bid of {}"), go);
+            } else if is(from.half) && self.rules.half == Half::Absent {
+                self.read_on(to, label("passes over the empty bid of {}"), go);
+            } else if is(from.dead) && (!is(from.half) || self.rules.grace)
+                || is(from.half) && self.rules.half == Half::Stale
+                || self.rules.reaps_the_living && !is_python
+            {
+                to.claimants[who].at = At::Reaping(name as u8);
+                go(label("reads the bid of {}: stale"), to);
+            } else {
+                self.rival(to, name, label("reads the bid of {}: live"), go);
+            }
+        }
+    }
+
+    /// Python: an exception. Before the bid that is a refusal; after it the bid stays until the caller deletes it.
+    fn throw(&self, mut to: State, label: Step, go: Go) {
+        let c = &mut to.claimants[label.who];
+        c.found = 0;
+        if !c.second {
+            return self.over(to, At::Refused, label, go);
+        }
+        c.at = At::Withdrawing;
+        go(label, to);
+    }
+
+    fn no_rival(&self, mut to: State, label: Step, go: Go) {
+        let c = &mut to.claimants[label.who];
+        if !c.second {
+            c.at = At::Publishing;
+        } else if c.own_seen || !self.rules.own_bid_in_listing || self.kinds[label.who] == Kind::Python {
+            (c.at, c.own_seen) = (At::Holding, false);
+        } else {
+            return self.list_again_or_withdraw(to, label, go);
+        }
+        go(label, to);
+    }
+
+    fn rival(&self, mut to: State, rival: usize, label: Step, go: Go) {
+        let who = label.who;
+        let c = &mut to.claimants[who];
+        (c.found, c.own_seen) = (0, false);
+        if !c.second {
+            return self.over(to, At::Refused, label, go);
+        }
+        let waits = match self.kinds[who] {
+            Kind::Ours => self.rules.tie_break && who < rival,
+            Kind::Reversed => rival < who,
+            Kind::Python => false,
+        };
+        if waits {
+            return self.list_again_or_withdraw(to, label, go);
+        }
+        c.at = At::Withdrawing;
+        go(label, to);
+    }
+
+    fn list_again_or_withdraw(&self, mut to: State, label: Step, go: Go) {
+        let enough = self.rules.patience == Patience::Enough;
+        if !enough || to.claimants.iter().any(|c| c.at == At::Holding) {
+            let mut to = to;
+            let c = &mut to.claimants[label.who];
+            (c.at, c.own_seen) = (At::Withdrawing, false);
+            go(Step { what: "has no more patience", ..label }, to);
+        }
+        to.claimants[label.who].own_seen = false;
+        self.list(to, label, go);
+    }
+}
