@@ -1,7 +1,7 @@
 //! The model of the line (`src/queue.rs`, `src/sys/events.rs`): tickets, beacons, and the folder that they are in.
 
 use super::explore::step;
-use super::waiting::{owner, At, Bytes, Go, State, Waiting, Why, FIFOS, MOST, NONE, TICKETS};
+use super::waiting::{owner, At, Bytes, Go, State, Waiting, Why, EACH, FIFOS, MOST, NONE, TICKETS};
 
 impl State {
     /// Whether somebody who opens this FIFO now can be told by it.
@@ -72,7 +72,9 @@ impl Waiting {
                 "is still in line"
             }
             At::Stand => {
-                me.at = At::ChooseBeacon;
+                // Somebody took its ticket: it goes to the end of the line.
+                (me.at, me.ticket, me.lit) = (At::ChooseBeacon, NONE, NONE);
+                self.close_beacon(&mut to, c.lit);
                 "is not in line"
             }
             At::OpenQueue(joining) if from.queue => {
@@ -105,8 +107,7 @@ impl Waiting {
             }
             At::ChooseBeacon => return self.choose_beacon(to, who, go),
             At::Light(fifo) => {
-                (me.old, me.lit) = (c.lit, fifo);
-                me.at = At::Link;
+                (me.at, me.lit) = (At::Link, fifo);
                 to.written |= 1 << fifo;
                 "lights its beacon"
             }
@@ -115,13 +116,9 @@ impl Waiting {
                 "can't link its ticket: the queue was removed"
             }
             At::Link => {
-                // Who lost its ticket takes it again, and only then lets go of the beacon that it had.
-                if c.ticket == NONE {
-                    me.ticket = c.round * MOST as u8 + who as u8;
-                }
-                (me.at, me.old) = (At::View, NONE);
+                me.ticket = c.came * MOST as u8 + who as u8;
+                (me.at, me.came) = (At::View, c.came + 1);
                 to.tickets[to.claimants[who].ticket as usize] = c.lit;
-                self.close_beacon(&mut to, c.old);
                 "links its ticket"
             }
             At::Stood => {
@@ -196,7 +193,7 @@ impl Waiting {
                 if from.bids != 0 {
                     (me.at, me.no_show) = (At::Asleep, NONE);
                     "sees a holder"
-                } else if c.no_show != NONE && c.no_show == c.first {
+                } else if c.no_show != NONE && c.no_show == c.first && self.may_come_again(from, c.first) {
                     (me.at, me.no_show) = (At::Discard(c.first), NONE);
                     "sees that the first in line does not come forward"
                 } else {
@@ -246,6 +243,11 @@ impl Waiting {
             _ => unreachable!("no place in line"),
         };
         go(step(who, what), to);
+    }
+
+    /// Not in the code: it bounds the model.
+    fn may_come_again(&self, state: &State, ticket: u8) -> bool {
+        state.claimants[owner(ticket) as usize].came < EACH
     }
 
     fn after_open(&self) -> At {

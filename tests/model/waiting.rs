@@ -12,8 +12,9 @@ pub const POLLS: &str = "somebody has to poll";
 
 /// Claimants.
 pub const MOST: usize = 3;
-/// Tickets: one for each claimant and round. By their numbers they sort.
-pub const TICKETS: usize = 2 * MOST;
+/// Tickets that each may have in all: names are never used twice. By their numbers they sort.
+pub const EACH: u8 = 4;
+pub const TICKETS: usize = EACH as usize * MOST;
 /// FIFOs of each claimant: two that have its beacons' names, and those that had and that somebody still has open.
 pub const FIFOS: u8 = 4;
 pub const NONE: u8 = u8::MAX;
@@ -92,8 +93,8 @@ pub struct Claimant {
     /// Our ticket, as far as we know, and its FIFO.
     pub ticket: u8,
     pub lit: u8,
-    /// The FIFO of a ticket that was taken out of the line, until we have another.
-    pub old: u8,
+    /// How many tickets it has had.
+    pub came: u8,
     /// The FIFOs that have our beacons' names.
     pub slots: [u8; 2],
     /// The view: the one before us, the first, and whether that is all.
@@ -121,7 +122,7 @@ const AWAY: Claimant = Claimant {
     queue_is_there: false,
     ticket: NONE,
     lit: NONE,
-    old: NONE,
+    came: 0,
     slots: [0, 1],
     predecessor: NONE,
     first: NONE,
