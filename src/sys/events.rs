@@ -220,3 +220,29 @@ impl Instance {
         while matches!(rustix::io::read(&self.fd, &mut buffer), Ok((read, _)) if read.len() > ALMOST_FULL) {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A look takes a byte from a beacon if it goes out between the look's two system calls. And a forked child of the owner keeps
+    /// it open, so that closing it tells nobody.
+    #[test]
+    fn a_look_at_the_wrong_moment_takes_the_news_from_nobody_else() {
+        let path = std::env::temp_dir().join(format!("lockfolder-beacon-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let dir = Dir::open(&path).unwrap();
+        let names = [c"beacon".to_owned()];
+        let (name, beacon) = dir.light_beacon(&names).unwrap();
+        let watches = [dir.watch_beacon(name).unwrap(), dir.watch_beacon(name).unwrap()];
+        std::fs::remove_dir_all(&path).unwrap(); // what is open stays
+        assert!(watches.iter().all(BeaconWatch::is_lit));
+
+        let childs = beacon.fd.try_clone().unwrap();
+        beacon.put_out();
+        assert_eq!(rustix::io::read(&watches[0].fd, &mut [0u8; 1]), Ok(1));
+        let told = watches.iter().all(|watch| !watch.is_lit());
+        drop(childs);
+        assert!(told);
+    }
+}
