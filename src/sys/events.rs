@@ -58,10 +58,14 @@ pub(crate) struct Beacon {
     fd: OwnedFd,
 }
 
+/// What is written to a beacon that goes out: enough that a few bytes may go astray (see [`BeaconWatch::is_lit`]). A pipe takes
+/// as much as this whole or not at all (PIPE_BUF).
+static NEWS: [u8; 4096] = [1; 4096];
+
 impl Beacon {
     /// Tells the watchers that it is over. So does closing it, but not while a forked child keeps it open.
     pub fn put_out(&self) {
-        let _ = rustix::io::write(&self.fd, &[1]);
+        let _ = rustix::io::write(&self.fd, &NEWS);
     }
 }
 
@@ -76,7 +80,8 @@ impl BeaconWatch {
     pub fn is_lit(&self) -> bool {
         let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // What is in it is not read, so that others see it too: the read only tells a writer (EAGAIN) from none (0).
+        // What is in it is not read, so that others see it too: the read only tells a writer (EAGAIN) from none (0). If it goes
+        // out between the two, the read takes one byte of many.
         poll(&mut fds, Some(&now)) == Ok(0) && rustix::io::read(&self.fd, &mut [0u8; 1]) == Err(Errno::AGAIN)
     }
 
