@@ -22,6 +22,9 @@ const QUEUE: &CStr = c"queue";
 /// From the lock folder.
 const QUEUE_PATH: &CStr = c".lockfolder/queue";
 
+/// The last in line, who leaves, removes the folder. Not many times in a row while we come.
+const REMOVED_MEANWHILE: usize = 100;
+
 /// Whether there is a line. The folder is made when a line forms and removed when it has gone, so this is one cheap look.
 pub(crate) fn is_formed(folder: &Dir) -> bool {
     folder.has(QUEUE_PATH)
@@ -81,7 +84,7 @@ pub(crate) struct Predecessor {
 impl Line {
     fn open(claim: &Claim) -> io::Result<Line> {
         let hidden = Arc::clone(claim.hidden());
-        let queue = claim::open_shared(&hidden, QUEUE)?;
+        let queue = open_queue(&hidden)?;
         Ok(Line { hidden, claim: claim.id(), queue, ticket: None, known: None, ghosts: Vec::new(), ours: true })
     }
 
@@ -98,17 +101,13 @@ impl Line {
         let name = ticket_name(sys::unix_nanos(), self.claim);
         let beacons = claim::beacons_of(&self.claim.file());
         let (file, beacon) = self.hidden.light_beacon(&beacons)?;
-        // The last in line, who leaves, removes the folder. Not many times in a row while we come.
-        for _ in 0..100 {
+        for _ in 0..REMOVED_MEANWHILE {
             match self.hidden.link(file, &self.queue, &name) {
                 Ok(()) => {
                     self.ticket = Some(Ticket { name, beacon });
                     return Ok(());
                 }
-                Err(e) if e.kind() == io::ErrorKind::NotFound => match claim::open_shared(&self.hidden, QUEUE) {
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                    queue => self.queue = queue?,
-                },
+                Err(e) if e.kind() == io::ErrorKind::NotFound => self.queue = open_queue(&self.hidden)?,
                 Err(e) => return Err(e),
             }
         }
@@ -171,6 +170,19 @@ impl Drop for Line {
             }
         }
     }
+}
+
+/// Opens the folder of the line, and makes it first if there is none.
+fn open_queue(hidden: &Dir) -> io::Result<Dir> {
+    let mut opened = claim::open_shared(hidden, QUEUE);
+    for _ in 0..REMOVED_MEANWHILE {
+        match opened {
+            // Removed between the making and the opening; or the sub-folder is gone too, and there's nothing to be made.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => opened = claim::open_shared(hidden, QUEUE),
+            done => return done,
+        }
+    }
+    opened
 }
 
 /// Few allocations, however long the line is.
@@ -313,6 +325,8 @@ impl Predecessor {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[test]
@@ -321,6 +335,26 @@ mod tests {
         assert!(early < late);
         assert_eq!(claim_of(&early), Some(ClaimId(u64::MAX)));
         assert_eq!(claim_of(&late), Some(ClaimId(0)));
+    }
+
+    #[test]
+    fn a_queue_that_is_removed_meanwhile_is_made_again() {
+        let path = std::env::temp_dir().join(format!("lockfolder-queue-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let hidden = Dir::open(&path).unwrap();
+        let is_over = AtomicBool::new(false);
+        let failed = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let _ = hidden.remove_dir(QUEUE);
+                }
+            });
+            let failed = (0..50_000).find_map(|_| open_queue(&hidden).err());
+            is_over.store(true, Ordering::Relaxed);
+            failed
+        });
+        std::fs::remove_dir_all(&path).unwrap();
+        assert!(failed.is_none(), "{failed:?}");
     }
 
     #[test]
