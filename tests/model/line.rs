@@ -68,7 +68,7 @@ impl Waiting {
                 "has no place in line yet"
             }
             At::Stand if c.ticket != NONE && c.queue_is_there && from.has_ticket(c.ticket) => {
-                me.at = At::Stood;
+                me.at = At::View;
                 "is still in line"
             }
             At::Stand => {
@@ -121,19 +121,6 @@ impl Waiting {
                 to.tickets[to.claimants[who].ticket as usize] = c.lit;
                 "links its ticket"
             }
-            At::Stood => {
-                me.at = At::View;
-                if c.is_second && !from.has_ticket(c.predecessor) {
-                    me.at = At::Reset;
-                    (me.predecessor, me.first, me.is_second) = (NONE, NONE, false);
-                    (me.ahead, me.fifo) = (NONE, NONE);
-                    to.tidy();
-                    "finds the one before it gone"
-                } else {
-                    "looks at the line"
-                }
-            }
-
             // ---- view, watch_predecessor ----
             At::View => return self.view(to, who, go),
             At::Lookup => match from.tickets[c.predecessor as usize] {
@@ -189,12 +176,12 @@ impl Waiting {
 
             // ---- forfeit_no_show ----
             At::Look => {
-                me.due = false;
+                me.due = false; // but where it takes a ticket out
                 if from.bids != 0 {
                     (me.at, me.no_show) = (At::Asleep, NONE);
                     "sees a holder"
                 } else if c.no_show != NONE && c.no_show == c.first && self.may_come_again(from, c.first) {
-                    (me.at, me.no_show) = (At::Discard(c.first), NONE);
+                    (me.at, me.no_show, me.due) = (At::Discard(c.first), NONE, true);
                     "sees that the first in line does not come forward"
                 } else {
                     (me.at, me.no_show) = (At::Asleep, c.first);
@@ -281,8 +268,7 @@ impl Waiting {
         c.is_second = before.len() == 1;
         let known = c.ahead;
         let Some(predecessor) = before.last().copied() else {
-            (c.at, c.ahead, c.fifo) = (At::Reset, NONE, NONE);
-            to.tidy();
+            c.at = At::First;
             return go(step(who, "reads the line: nobody is before it"), to);
         };
         let label = step(who, "reads the line: {} is before it").on(owner(predecessor) as usize);

@@ -28,6 +28,7 @@ pub struct Waiting {
 pub enum At {
     Away,
     // lock_as_first, lock_if_free, lock_unless_line: check, bid, check
+    First,
     Reset,
     Check(Why),
     Publish(Why),
@@ -43,7 +44,6 @@ pub enum At {
     ChooseBeacon,
     Light(u8),
     Link,
-    Stood,
     // view, watch_predecessor
     View,
     Lookup,
@@ -257,10 +257,16 @@ impl Waiting {
                 to.bid_vanishes(who);
                 self.busy(to, step(who, "withdraws"), why, go);
             }
+            At::First => {
+                let c = &mut to.claimants[who];
+                (c.predecessor, c.first, c.is_second, c.ahead, c.fifo) = (NONE, NONE, false, NONE, NONE);
+                (c.at, c.due) = (At::Check(Why::First), false);
+                to.tidy();
+                go(step(who, "is the first in line"), to);
+            }
             At::Reset => {
-                to.claimants[who].news = false;
-                to.claimants[who].at = At::Check(Why::First);
-                go(step(who, "is the first in line, and forgets old news"), to);
+                (to.claimants[who].at, to.claimants[who].news) = (At::Check(Why::Again), false);
+                go(step(who, "forgets old news"), to);
             }
             At::DrainLate => {
                 (to.claimants[who].at, to.claimants[who].news) = (At::Asleep, false);
@@ -341,8 +347,10 @@ impl Waiting {
             Why::Once => At::Done,
             Why::Fast => At::Stand,
             Why::First if !c.folder => At::WatchFolder,
-            Why::First if !self.rules.drain_before_check => At::DrainLate,
-            Why::First | Why::Again | Why::Nowhere => At::Asleep,
+            Why::First if self.rules.drain_before_check => At::Reset,
+            Why::First => At::Check(Why::Again),
+            Why::Again if !self.rules.drain_before_check => At::DrainLate,
+            Why::Again | Why::Nowhere => At::Asleep,
         };
         if matches!(why, Why::Once | Why::Fast | Why::Nowhere) {
             c.rival = NONE;
@@ -352,33 +360,39 @@ impl Waiting {
 
     fn steps_of_sleep(&self, from: &State, who: usize, go: Go) {
         let c = &from.claimants[who];
-        let mut wake = |what: &'static str, due: bool| {
+        // Nobody is before it: there was nobody, or only one, who let go. So it need not read the line again.
+        let is_first = |told: bool| match c.ahead {
+            NONE => c.ticket != NONE,
+            _ => c.is_second && told,
+        };
+        let mut wake = |what: &'static str, due: bool, told: bool| {
             let mut to = *from;
-            to.claimants[who].at = At::Stand;
+            to.claimants[who].at = if !due && is_first(told) { At::First } else { At::Stand };
             to.claimants[who].due = due;
             go(step(who, what), to);
         };
         let dead = |who: u8| self.rules.pidfd && who != NONE && from.is_dead(who as usize);
         if c.ahead != NONE {
             if c.fifo != NONE && !from.is_lit(c.fifo) {
-                wake("is woken: the beacon went out", false);
+                // Bytes say who let go; without any it was closed, and may be that of a dead one.
+                wake("is woken: the beacon went out", false, from.bytes & (1 << c.fifo) != 0);
             }
             if dead(owner(c.ahead)) {
-                wake("is woken: the one before it died", false);
+                wake("is woken: the one before it died", false, false);
             }
         } else {
             if c.news {
-                wake("is woken: a bid was deleted", false);
+                wake("is woken: a bid was deleted", false, false);
             }
             if dead(c.rival) {
-                wake("is woken: the holder died", false);
+                wake("is woken: the holder died", false, false);
             }
         }
         if !self.is_told(c) {
-            wake("polls", false);
+            wake("polls", false, false);
         }
         if self.rules.looks {
-            wake("wakes up for a look", true);
+            wake("wakes up for a look", true, false);
         }
         if self.rules.timeouts {
             let mut to = *from;
