@@ -110,7 +110,7 @@ impl Dir {
     }
 
     fn open_beacon<'a>(&self, name: &'a CStr) -> io::Result<(&'a CStr, Beacon)> {
-        // For reading too: so the open doesn't wait for a reader, and a write finds one (no SIGPIPE).
+        // For reading too: so the open doesn't wait for a reader, and a write finds one, whoever dies meanwhile (no SIGPIPE).
         Ok((name, Beacon { fd: self.open_fifo(name, OFlags::RDWR)? }))
     }
 
@@ -129,10 +129,10 @@ impl Dir {
 
     /// Removes somebody else's beacon, and puts it out if we may.
     pub fn discard_beacon(&self, name: &CStr) {
-        let fd = self.open_fifo(name, OFlags::WRONLY);
+        let beacon = self.open_beacon(name);
         let _ = self.unlink(name); // first, so whoever is woken doesn't find it
-        if let Ok(fd) = fd {
-            Beacon { fd }.put_out();
+        if let Ok((_, beacon)) = beacon {
+            beacon.put_out();
         }
     }
 
