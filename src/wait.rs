@@ -104,7 +104,8 @@ fn wait_in_line(folder: &LockFolder, bell: &Bell, timeout: Option<Duration>) -> 
     }
     let mut watch = Watch::new(folder.claimant().chance());
     loop {
-        if folder.claimant().advance(&mut watch)? {
+        let round = folder.claimant().advance(&mut watch)?;
+        if round == Round::Locked {
             return Ok(());
         }
         let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
@@ -114,8 +115,31 @@ fn wait_in_line(folder: &LockFolder, bell: &Bell, timeout: Option<Duration>) -> 
         if left.is_zero() {
             return Err(folder.claimant().why_not_yet().into_kind(ErrorKind::Timeout));
         }
-        let pause = watch.pause(folder.claimant().chance());
-        watch.is_told_so = bell.sleep(watch.sources(), pause.min(left));
+        watch.is_told_so = false;
+        if round == Round::Sleep {
+            let pause = watch.pause(folder.claimant().chance());
+            watch.is_told_so = bell.sleep(watch.sources(), pause.min(left));
+        }
+    }
+}
+
+/// What a round of waiting came to.
+#[derive(PartialEq, Eq)]
+enum Round {
+    /// We hold the lock.
+    Locked,
+    /// There is more to do at once. (A line of many dead takes many rounds, and the time or the wait may be over before.)
+    Again,
+    /// The watch is set up for whatever comes next.
+    Sleep,
+}
+
+impl Round {
+    fn of(locked: bool) -> Round {
+        match locked {
+            true => Round::Locked,
+            false => Round::Sleep,
+        }
     }
 }
 
@@ -221,39 +245,35 @@ impl Claimant {
         }
     }
 
-    /// One round of waiting. True: we hold the lock. False: `watch` is set up for whatever comes next.
-    fn advance(&mut self, watch: &mut Watch) -> Result<bool> {
+    /// One round of waiting.
+    fn advance(&mut self, watch: &mut Watch) -> Result<Round> {
         let is_due = watch.look_is_due(self.chance());
         if !is_due && watch.is_first() {
             // The common hand-over. No need to read the line again.
             if self.lock_as_first(watch)? {
-                return Ok(true);
+                return Ok(Round::Locked);
             }
             if self.has_ticket() {
-                return Ok(false);
+                return Ok(Round::Sleep);
             } // else the folder is another one now, and so is the line
         }
         self.find_folder()?;
-        loop {
-            match self.stand_in_line()? {
-                Standing::Nowhere => {
-                    (watch.ahead, watch.holder, watch.folder) = (None, None, None);
-                    watch.view = View::default();
-                    return self.lock_if_free(); // without a line it's anybody's
-                }
-                Standing::Stood | Standing::Joined => watch.view = self.view()?,
+        match self.stand_in_line()? {
+            Standing::Nowhere => {
+                (watch.ahead, watch.holder, watch.folder) = (None, None, None);
+                watch.view = View::default();
+                return self.lock_if_free().map(Round::of); // without a line it's anybody's
             }
-            let Some(predecessor) = &watch.view.predecessor else {
-                return self.lock_as_first(watch);
-            };
-            watch.ahead = self.watch_predecessor(predecessor, watch.ahead.take())?;
-            if watch.ahead.is_none() {
-                continue; // it is gone: who is before us now?
-            }
-            if !is_due || !self.forfeit_no_show(watch)? {
-                return Ok(false);
-            }
+            Standing::Stood | Standing::Joined => watch.view = self.view()?,
         }
+        let Some(predecessor) = &watch.view.predecessor else {
+            return self.lock_as_first(watch).map(Round::of);
+        };
+        watch.ahead = self.watch_predecessor(predecessor, watch.ahead.take())?;
+        if watch.ahead.is_none() || is_due && self.forfeit_no_show(watch)? {
+            return Ok(Round::Again); // it is gone: who is before us now?
+        }
+        Ok(Round::Sleep)
     }
 
     /// Bids by the ordinary protocol. False: there is a holder, and we are about to be told of what it does.

@@ -14,6 +14,7 @@ both!(
     whoever_dies_in_line_is_passed_over_and_leaves_nothing,
     whoever_leaves_the_line_is_passed_over_and_leaves_nothing,
     the_death_of_a_holder_with_a_ticket_serves_the_next,
+    however_many_died_in_line_a_wait_ends_in_time,
     a_stopped_first_in_line_holds_nobody_up_for_ever_and_goes_to_the_end,
     a_holder_whose_ticket_is_deleted_still_hands_over,
     a_deleted_folder_ends_all_waits,
@@ -126,6 +127,21 @@ fn the_death_of_a_holder_with_a_ticket_serves_the_next(kind: Kind) {
         waiters.remove(0);
     }
     are_served_in_order(&mut waiters, &folder);
+}
+
+/// To see that 2,000 are dead takes far more than a millisecond: so if the wait ended in time, it has not looked at them all.
+fn however_many_died_in_line_a_wait_ends_in_time(kind: Kind) {
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let (mut holder, mut waiter) = (Puppet::at(kind, &folder), Puppet::at(kind, &folder));
+    holder.must("lock 0");
+    let queue = folder.join(".lockfolder/queue");
+    fs::create_dir(&queue).unwrap();
+    for dead in 0..2_000 {
+        fs::write(queue.join(format!("{dead:032x}")), "").unwrap();
+    }
+    assert_eq!(waiter.ask("wait 0 1"), "LF_TIMEOUT");
+    assert_ne!(line(&folder).len(), 0);
 }
 
 fn a_stopped_first_in_line_holds_nobody_up_for_ever_and_goes_to_the_end(kind: Kind) {
