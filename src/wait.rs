@@ -201,14 +201,14 @@ impl Watch {
 
     /// How long to sleep at most. `chance` is from 0 to 1.
     fn pause(&mut self, chance: f64) -> Duration {
-        let until_look = self.next_look.saturating_duration_since(Instant::now());
         if self.is_told() {
             self.polled = SHORTEST_PAUSE;
-            return until_look;
+            return self.next_look.saturating_duration_since(Instant::now());
         }
         let pause = self.polled;
         self.polled = (pause * 2).min(LONGEST_PAUSE);
-        pause.mul_f64(0.5 + 0.5 * chance).min(until_look)
+        // Not cut short by a look that is due: where there is no line nobody looks, and the pause would be none at all.
+        pause.mul_f64(0.5 + 0.5 * chance)
     }
 
     /// True, once, when it is time for a look at what no event tells.
@@ -309,5 +309,20 @@ impl Claimant {
         watch.no_show.clone_from(&watch.view.first);
         watch.next_look = Instant::now() + SECOND_LOOK;
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_polls_sleeps_also_when_a_look_is_overdue() {
+        let mut watch = Watch::new(0.0);
+        watch.next_look = Instant::now();
+        for _ in 0..10 {
+            assert!(watch.pause(0.0) >= SHORTEST_PAUSE / 2);
+        }
+        assert!(watch.pause(1.0) <= LONGEST_PAUSE);
     }
 }
