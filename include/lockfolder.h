@@ -12,7 +12,8 @@
  * What holds for every function:
  *
  * - Status. Functions that can fail return an lf_status: zero is done, above zero an outcome to expect, below zero an
- *   error. After anything but LF_OK, lf_error_message says why. Results are written on LF_OK only.
+ *   error. After anything but LF_OK, lf_error_message on the same handle says why. Results are written on LF_OK only, but for
+ *   the pointers that lf_open and lf_bids give, which are NULL after a failure.
  * - Pointers. NULL is checked for (LF_ERR_INVALID); any other pointer must be valid. What the library gives is freed by the
  *   library: a handle by lf_close, a list by lf_bid_list_free. Static strings are never freed.
  * - Threads. Any thread may call any function on one handle at any time; lf_close comes last. Two handles exclude each
@@ -297,7 +298,8 @@ lf_status lf_lock_wait(struct lf_folder *folder,
 lf_status lf_cancel(struct lf_folder *folder);
 
 /**
- * Gives the lock back: deletes the bid.
+ * Gives the lock back: deletes the bid. It looks at the bid alone: whether another folder took the place of ours while we held,
+ * `lf_holds` says, so ask it first where that can happen.
  *
  * Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`: somebody had deleted the bid, others may have been in, and the handle no
  * longer holds; `LF_ERR_IO`: the bid could not be deleted, the handle still holds, and you can try again;

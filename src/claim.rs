@@ -3,11 +3,12 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::bid::{self, Bid, Guid, MAX_BYTES};
 use crate::error::{Error, ErrorKind, Result};
+use crate::place::join;
 use crate::sys::{Claimed, Dir, FileId, Filesystem, Identity};
 
 /// The one sub-folder that holds whatever is not a bid.
@@ -153,26 +154,4 @@ fn content(me: &Identity) -> String {
     let content = bid.to_json();
     debug_assert!(content.len() <= MAX_BYTES);
     content
-}
-
-/// Opens a sub-folder, and makes it first if it is missing: with the mode, group and (if root makes it) owner of the folder that
-/// it is in, so that whoever may lock may also use it.
-pub(crate) fn open_shared(parent: &Dir, name: &CStr) -> io::Result<Dir> {
-    let made = match parent.open_dir(name) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            parent.make_dir(name, 0o777)?;
-            parent.open_dir(name)?
-        }
-        other => other?,
-    };
-    let (model, now) = (parent.stat()?, made.stat()?);
-    // Also when a claimant died between the two steps. Only its owner can; filesystems without modes refuse.
-    if (model.mode, model.group) != (now.mode, now.group) || now.is_ours() && model.owner != now.owner {
-        let _ = made.adopt(&model);
-    }
-    Ok(made)
-}
-
-pub(crate) fn join(path: &Path, name: &CStr) -> PathBuf {
-    path.join(name.to_string_lossy().as_ref())
 }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use crate::bid::Guid;
 use crate::bids::{BidInfo, BidState};
-use crate::claim::{self, join, Claim, ClaimId};
+use crate::claim::{self, Claim, ClaimId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::Options;
 use crate::liveness::Verdict;
-use crate::place::Place;
+use crate::place::{join, open_shared, Place};
 use crate::queue::{self, Line};
 use crate::survey::{Check, Eyes, Memory, Rival};
 use crate::sys::{self, Dir, FileId, Identity};
@@ -299,7 +299,7 @@ impl Claimant {
     }
 
     fn held_bid(&self) -> Result<&Guid> {
-        let not_held = || Error::fixed(ErrorKind::NotHeld, "the lock is not held by this handle");
+        let not_held = || Error::misuse(ErrorKind::NotHeld, &self.path, "does not hold the lock");
         self.held.as_ref().ok_or_else(not_held)
     }
 
@@ -325,7 +325,7 @@ impl Claimant {
         self.claim = None;
         let path = self.hidden_path();
         self.me = identity()?;
-        let hidden = claim::open_shared(&self.place.dir, claim::HIDDEN);
+        let hidden = open_shared(&self.place.dir, claim::HIDDEN);
         let hidden = hidden.map_err(|e| Error::io("open or make the sub-folder", &path, e))?;
         let random = || self.random.number();
         let claim = Claim::prepare(hidden, &path, Arc::clone(&self.me), self.place.on, random)?;

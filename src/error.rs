@@ -60,6 +60,10 @@ enum Reason {
         folder: Arc<Path>,
         rival: Arc<Rival>,
     },
+    Handle {
+        folder: Arc<Path>,
+        what: &'static str,
+    },
 }
 
 /// The result of everything in this crate that can fail.
@@ -72,6 +76,11 @@ impl Error {
 
     pub(crate) fn fixed(kind: ErrorKind, text: &'static str) -> Self {
         Self::from_reason(kind, Reason::Fixed(text))
+    }
+
+    /// The handle on this folder `what`. Composed when it is read, so that even a forked child may make it.
+    pub(crate) fn misuse(kind: ErrorKind, folder: &Arc<Path>, what: &'static str) -> Self {
+        Self::from_reason(kind, Reason::Handle { folder: Arc::clone(folder), what })
     }
 
     pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
@@ -123,6 +132,7 @@ impl fmt::Display for Error {
             Reason::Text(text) => f.write_str(text)?,
             Reason::Fixed(text) => f.write_str(text)?,
             Reason::System { doing, path, source } => write!(f, "cannot {doing} {}: {source}", path.display())?,
+            Reason::Handle { folder, what } => write!(f, "this handle on the lock folder {} {what}", folder.display())?,
             Reason::Rival { folder, rival } => {
                 write!(f, "the lock folder {} is busy: {rival}", folder.display())?;
             }

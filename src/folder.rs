@@ -29,6 +29,7 @@ pub struct Options {
 /// exclude each other open a handle each. In a forked child every method fails with [`ErrorKind::Forked`], and dropping the
 /// handle leaves the folder alone.
 pub struct LockFolder {
+    path: Arc<Path>,
     owner: ProcessMark,
     claimant: Arc<Mutex<Claimant>>,
     /// A lock call is under way.
@@ -39,9 +40,11 @@ pub struct LockFolder {
 impl LockFolder {
     /// Opens a lock folder, and makes it if it is missing (one level). A relative path is resolved here and now.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<LockFolder> {
+        let claimant = Claimant::open(path.as_ref(), options)?;
         Ok(LockFolder {
+            path: Arc::clone(claimant.path()),
             owner: process_mark(),
-            claimant: Arc::new(Mutex::new(Claimant::open(path.as_ref(), options)?)),
+            claimant: Arc::new(Mutex::new(claimant)),
             locking: AtomicBool::new(false),
             waiter: Waiter::default(),
         })
@@ -120,8 +123,7 @@ impl LockFolder {
         if process_mark() == self.owner {
             return Ok(());
         }
-        let text = "this handle belongs to the parent process: open one after the fork";
-        Err(Error::fixed(ErrorKind::Forked, text))
+        Err(self.misused(ErrorKind::Forked, "belongs to the parent process: open one after the fork"))
     }
 
     fn enter(&self) -> Result<MutexGuard<'_, Claimant>> {
@@ -138,15 +140,18 @@ impl LockFolder {
     fn turn(&self) -> Result<Turn<'_>> {
         self.check_owner()?;
         if self.locking.swap(true, Ordering::Acquire) {
-            let text =
-                "another thread is locking this handle; threads that should exclude each other open a handle each";
-            return Err(Error::fixed(ErrorKind::Busy, text));
+            let what = "is being locked by another thread; threads that should exclude each other open a handle each";
+            return Err(self.misused(ErrorKind::Busy, what));
         }
         let turn = Turn(&self.locking);
         if self.claimant().is_held() {
-            return Err(Error::fixed(ErrorKind::AlreadyHeld, "this handle holds the lock already"));
+            return Err(self.misused(ErrorKind::AlreadyHeld, "holds the lock already"));
         }
         Ok(turn)
+    }
+
+    fn misused(&self, kind: ErrorKind, what: &'static str) -> Error {
+        Error::misuse(kind, &self.path, what)
     }
 }
 

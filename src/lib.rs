@@ -22,7 +22,8 @@
 //! - [`LockFolder`] (`folder`) is the handle: threads, fork, and one method per function of the C interface.
 //! - `lock` is the protocol, whole, on one page. `claimant` has its steps, `survey` its check, `claim` its bid, `place` the
 //!   folder.
-//! - `liveness` gives the verdicts: who is alive. `bid` is the file, `fence` the fencing tokens.
+//! - `liveness` gives the verdicts: who is alive. `sweep` deletes what the dead left. `bid` is the file, `bids` the snapshot for
+//!   users, `fence` the fencing tokens, `error` every message.
 //! - `wait` is the waiting, and `queue` the line of those who do.
 //! - `sys` makes every system call, and is all that differs by platform.
 //! - `ffi` is the C interface. It converts and nothing else.

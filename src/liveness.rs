@@ -53,7 +53,12 @@ pub(crate) fn judge(bid: &Bid, file: Small, me: &Identity, on: Filesystem) -> (V
     let this_boot = bid.boot.is_none() || bid.boot == me.boot;
     let this_namespace = bid.pidns.is_none() || bid.pidns == me.pidns;
     if this_boot && this_namespace {
-        return judge_by_pid(bid, me, on);
+        let (verdict, pulse) = judge_by_pid(bid, me, on);
+        // One of ours that doesn't say its namespace is from where that can't be seen, so its PID may not count here.
+        let is_sure = verdict != Verdict::Stale || bid.boot.is_none() || bid.pidns.is_some();
+        if is_sure {
+            return (verdict, pulse);
+        }
     }
     match file.is_locked() {
         Ok(true) => (Verdict::Live, Pulse::Lock(file)),

@@ -1,7 +1,8 @@
 //! The folder at the path: which one it is now, whether it is private, and what its filesystem is good for.
 
+use std::ffi::CStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::Options;
@@ -55,4 +56,37 @@ impl Place {
             Some(Err(e)) => Err(e),
         }
     }
+}
+
+/// How often a step is tried again when somebody else undoes it at that moment.
+const TRIES: usize = 100;
+
+/// Opens a sub-folder, and makes it first if it is missing: with the mode, group and (if root makes it) owner of the folder that
+/// it is in, so that whoever may lock may also use it.
+pub(crate) fn open_shared(parent: &Dir, name: &CStr) -> io::Result<Dir> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for _ in 0..TRIES {
+        match parent.open_dir(name) {
+            Ok(made) => {
+                let (model, now) = (parent.stat()?, made.stat()?);
+                // Also when a claimant died before it did. Only its owner can; filesystems without modes refuse.
+                if (model.mode, model.group) != (now.mode, now.group) || now.is_ours() && model.owner != now.owner {
+                    let _ = made.adopt(&model);
+                }
+                return Ok(made);
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                parent.make_dir(name, 0o777)?;
+                last = e; // whoever leaves removes an empty folder, see `queue`
+            }
+            // It may be another's, who had a strict umask and died, or is just about to change the mode. Then it is empty.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && parent.remove_dir(name).is_ok() => last = e,
+            Err(e) => return Err(e),
+        }
+    }
+    Err(last)
+}
+
+pub(crate) fn join(path: &Path, name: &CStr) -> PathBuf {
+    path.join(name.to_string_lossy().as_ref())
 }

@@ -15,8 +15,9 @@ use crate::claim::{self, Claim, ClaimId};
 use crate::claimant::Claimant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::liveness::Verdict;
+use crate::place::open_shared;
 use crate::survey::Rival;
-use crate::sys::{self, Beacon, BeaconWatch, Dir, Source};
+use crate::sys::{self, Beacon, BeaconWatch, Dir, Light, Source};
 
 const QUEUE: &CStr = c"queue";
 /// From the lock folder.
@@ -55,6 +56,8 @@ pub(crate) enum Standing {
     Stood,
     /// We have one now.
     Joined,
+    /// We had one, and somebody took it.
+    Lost,
     /// There is none to be had here (other hosts could not be told of it, the filesystem has no FIFOs or links, the disk is
     /// full), so we try without.
     Nowhere,
@@ -84,7 +87,7 @@ pub(crate) struct Predecessor {
 impl Line {
     fn open(claim: &Claim) -> io::Result<Line> {
         let hidden = Arc::clone(claim.hidden());
-        let queue = open_queue(&hidden)?;
+        let queue = open_shared(&hidden, QUEUE)?;
         Ok(Line { hidden, claim: claim.id(), queue, ticket: None, known: None, ghosts: Vec::new(), ours: true })
     }
 
@@ -107,7 +110,7 @@ impl Line {
                     self.ticket = Some(Ticket { name, beacon });
                     return Ok(());
                 }
-                Err(e) if e.kind() == io::ErrorKind::NotFound => self.queue = open_queue(&self.hidden)?,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => self.queue = open_shared(&self.hidden, QUEUE)?,
                 Err(e) => return Err(e),
             }
         }
@@ -172,19 +175,6 @@ impl Drop for Line {
     }
 }
 
-/// Opens the folder of the line, and makes it first if there is none.
-fn open_queue(hidden: &Dir) -> io::Result<Dir> {
-    let mut opened = claim::open_shared(hidden, QUEUE);
-    for _ in 0..REMOVED_MEANWHILE {
-        match opened {
-            // Removed between the making and the opening; or the sub-folder is gone too, and there's nothing to be made.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => opened = claim::open_shared(hidden, QUEUE),
-            done => return done,
-        }
-    }
-    opened
-}
-
 /// Few allocations, however long the line is.
 fn keep_if(kept: &mut Option<CString>, name: &CStr, better: impl Fn(&CStr) -> bool) {
     if kept.as_deref().is_none_or(better) {
@@ -231,7 +221,9 @@ impl Claimant {
         if line.is_in_line() {
             return Ok(Standing::Stood);
         }
-        line.ticket = None; // somebody took it: we go to the end of the line
+        if line.ticket.take().is_some() {
+            return Ok(Standing::Lost);
+        }
         Ok(line.join().map_or(Standing::Nowhere, |()| Standing::Joined))
     }
 
@@ -257,7 +249,13 @@ impl Claimant {
         if let Some(known) = known.filter(|known| *known.ticket == *ticket && known.is_there()) {
             return Ok(Some(known));
         }
-        let beacon = line.queue.watch_beacon(ticket).ok().filter(BeaconWatch::is_lit);
+        let beacon = line.queue.watch_beacon(ticket).ok();
+        let light = beacon.as_ref().map(BeaconWatch::light);
+        if light == Some(Light::Out) {
+            line.discard(ticket); // its owner left the line, and is about to do so itself
+            return Ok(None);
+        }
+        let beacon = beacon.filter(|_| light == Some(Light::Lit));
         // While the ticket is there, the light that we saw is this ticket's, and still to go out. Without this look, it could
         // have gone out, and be lit for another ticket, while we were opening it.
         if !line.queue.has(ticket) {
@@ -349,7 +347,7 @@ mod tests {
                     let _ = hidden.remove_dir(QUEUE);
                 }
             });
-            let failed = (0..50_000).find_map(|_| open_queue(&hidden).err());
+            let failed = (0..50_000).find_map(|_| open_shared(&hidden, QUEUE).err());
             is_over.store(true, Ordering::Relaxed);
             failed
         });

@@ -264,6 +264,12 @@ impl Claimant {
                 watch.view = View::default();
                 return self.lock_if_free().map(Round::of); // without a line it's anybody's
             }
+            // We didn't come forward, or somebody is deleting the whole folder, and shall get to its end. Then we join anew.
+            Standing::Lost => {
+                (watch.ahead, watch.holder, watch.folder) = (None, None, None);
+                (watch.view, watch.polled) = (View::default(), LONGEST_PAUSE);
+                return Ok(Round::Sleep);
+            }
             Standing::Stood | Standing::Joined => watch.view = self.view()?,
         }
         let Some(predecessor) = &watch.view.predecessor else {

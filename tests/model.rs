@@ -249,21 +249,22 @@ mod waiting {
         finds(ASLEEP, "no second look", &line(Rules { verify_after_open: false, ..overtaken(2, 1) }));
     }
 
-    /// With the byte, who still has the beacon open is told all the same, and the next in line polls. Without it, it's lost.
+    /// With the bytes, who still has the beacon open is told all the same (and they cost the next ticket its place). Without them
+    /// it's lost.
     #[test]
     fn a_beacon_must_not_be_lit_while_somebody_watches_it() {
         let reused = Rules { reuse_check: false, beacons: 1, ..overtaken(2, 2) };
         holds("lit while watched", &line(reused));
-        finds(POLLS, "lit while watched", &line(Rules { never_polls: true, ..reused }));
         finds(ASLEEP, "lit while watched, no byte", &line(Rules { bytes: Bytes::None, ..reused }));
     }
 
-    /// A ticket that outlives its beacon costs a poll, no more: who opens a beacon that is out does not rely on it.
+    /// The ticket of one who left outlives its beacon by a moment. Who comes in that moment must not wait for it.
     #[test]
-    fn a_ticket_that_goes_after_its_beacon_makes_others_poll() {
-        let late = Rules { ticket_before_beacon: false, ..overtaken(1, 1) };
-        holds("ticket after beacon", &line(late));
-        finds(POLLS, "ticket after beacon", &line(Rules { never_polls: true, ..late }));
+    fn a_ticket_whose_beacon_was_put_out_is_taken_away() {
+        let left = Rules { takes_what_is_out: false, ..overtaken(1, 1) };
+        holds("ticket after beacon", &line(left));
+        finds(POLLS, "ticket after beacon", &line(Rules { never_polls: true, ..left }));
+        holds("ticket before beacon", &line(Rules { ticket_before_beacon: true, never_polls: true, ..left }));
     }
 
     #[test]

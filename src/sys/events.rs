@@ -58,7 +58,7 @@ pub(crate) struct Beacon {
     fd: OwnedFd,
 }
 
-/// What is written to a beacon that goes out: enough that a few bytes may go astray (see [`BeaconWatch::is_lit`]). A pipe takes
+/// What is written to a beacon that goes out: enough that a few bytes may go astray (see [`BeaconWatch::light`]). A pipe takes
 /// as much as this whole or not at all (PIPE_BUF).
 static NEWS: [u8; 4096] = [1; 4096];
 
@@ -74,15 +74,34 @@ pub(crate) struct BeaconWatch {
     fd: OwnedFd,
 }
 
+/// What is seen of a beacon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Light {
+    /// Its owner holds it. When it goes out, whoever watches it is woken.
+    Lit,
+    /// It was put out. It wakes everybody who sleeps by it, at once.
+    Out,
+    /// Nobody holds it: its owner died, or has not lit it yet. If it was so from the beginning, it wakes nobody.
+    Dark,
+}
+
 impl BeaconWatch {
-    /// False: it went out, or nobody held it when the watch began. Once it is out it wakes everybody who sleeps by it, at
-    /// once; but one that was dark from the beginning never does.
-    pub fn is_lit(&self) -> bool {
+    pub fn light(&self) -> Light {
         let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // What is in it is not read, so that others see it too: the read only tells a writer (EAGAIN) from none (0). If it goes
-        // out between the two, the read takes one byte of many.
-        poll(&mut fds, Some(&now)) == Ok(0) && rustix::io::read(&self.fd, &mut [0u8; 1]) == Err(Errno::AGAIN)
+        match poll(&mut fds, Some(&now)) {
+            Ok(0) => match rustix::io::read(&self.fd, &mut [0u8; 1]) {
+                Err(Errno::AGAIN) => Light::Lit,
+                Ok(n) if n > 0 => Light::Out, // just now; there is more to read for others
+                _ => Light::Dark,
+            },
+            Ok(_) if fds[0].revents().contains(PollFlags::IN) => Light::Out,
+            _ => Light::Dark,
+        }
+    }
+
+    pub fn is_lit(&self) -> bool {
+        self.light() == Light::Lit
     }
 
     pub fn source(&self) -> Source<'_> {
@@ -174,8 +193,13 @@ impl FolderWatch {
         let path = format!("/proc/self/fd/{}", dir.fd().as_raw_fd());
         let leaving = WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
         let instance = Instance::take()?;
-        let watch = inotify::add_watch(&instance.fd, path, leaving)?;
-        Ok(FolderWatch { instance: Some(instance), watch })
+        match inotify::add_watch(&instance.fd, path, leaving) {
+            Ok(watch) => Ok(FolderWatch { instance: Some(instance), watch }),
+            Err(e) => {
+                instance.keep();
+                Err(e.into())
+            }
+        }
     }
 
     /// Forgets what happened so far: from now on only news wakes.
@@ -190,13 +214,11 @@ impl FolderWatch {
 
 impl Drop for FolderWatch {
     fn drop(&mut self) {
-        let Some(instance) = self.instance.take() else { return };
-        let Ok(mut spare) = SPARE.try_lock() else { return };
-        if spare.len() < SPARES && instance.is_ours() {
+        if let Some(instance) = self.instance.take().filter(Instance::is_ours) {
             // It fails if the folder is gone, and its watch with it.
             let _ = inotify::remove_watch(&instance.fd, self.watch);
             instance.drain();
-            spare.push(instance);
+            instance.keep();
         }
     }
 }
@@ -213,6 +235,15 @@ impl Instance {
         }
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         Ok(Instance { fd, of: process_mark() })
+    }
+
+    /// Keeps it for the next wait, if there are not enough.
+    fn keep(self) {
+        if let Ok(mut spare) = SPARE.try_lock() {
+            if spare.len() < SPARES {
+                spare.push(self);
+            }
+        }
     }
 
     fn is_ours(&self) -> bool {

@@ -1,7 +1,8 @@
-//! All that differs by platform, and every system call, behind one small interface. Nothing here knows the protocol.
+//! All that differs by platform, and every system call, behind one small interface. Nothing here decides anything of the
+//! protocol; comments say what it relies on.
 //!
-//! `unix` holds what POSIX gives: folders, links, locks on files. `linux` holds what only Linux has: the identity of
-//! processes (`/proc`), pidfds, filesystem types. `events` is how a thread sleeps until something happens.
+//! `unix` holds folders and files, by POSIX where that is enough, and by what Linux adds to it. `linux` holds the identity of
+//! processes (`/proc`), pidfds and filesystem types. `events` is how a thread sleeps until something happens.
 
 mod unix;
 pub(crate) use unix::{fill_random, Claimed, Dir, FileId, Opened, Small};
@@ -9,7 +10,7 @@ pub(crate) use unix::{fill_random, Claimed, Dir, FileId, Opened, Small};
 #[cfg(target_os = "linux")]
 mod events;
 #[cfg(target_os = "linux")]
-pub(crate) use events::{Beacon, BeaconWatch, Bell, FolderWatch, Source};
+pub(crate) use events::{Beacon, BeaconWatch, Bell, FolderWatch, Light, Source};
 
 #[cfg(target_os = "linux")]
 mod linux;

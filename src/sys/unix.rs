@@ -1,4 +1,4 @@
-//! Folders, files and descriptors, by POSIX. Every name is looked up relative to an open folder and never through a link.
+//! Folders, files and descriptors. Every name is looked up relative to an open folder and never through a link.
 
 use std::ffi::CStr;
 use std::io;

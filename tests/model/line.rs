@@ -145,6 +145,19 @@ impl Waiting {
                 me.at = self.after_open();
                 "sees that it is lit"
             }
+            At::IsLit | At::IsWritten if self.rules.takes_what_is_out && from.bytes & (1 << c.fifo) != 0 => {
+                (me.at, me.fifo) = (At::TakeLeft(c.predecessor), NONE);
+                if c.at == At::IsWritten && self.rules.bytes == Bytes::One {
+                    to.bytes &= !(1 << c.fifo);
+                }
+                to.tidy();
+                "sees that it was put out"
+            }
+            At::TakeLeft(ticket) => {
+                to.tickets[ticket as usize] = NONE;
+                me.at = At::Stand;
+                "takes the ticket of one who leaves out of the line"
+            }
             At::IsLit | At::IsWritten => {
                 (me.at, me.fifo) = (self.after_open(), NONE);
                 if c.at == At::IsWritten && self.rules.bytes == Bytes::One {
@@ -203,14 +216,14 @@ impl Waiting {
             // ---- leave_line ----
             At::Unticket => {
                 me.ticket = NONE;
-                me.at = if self.rules.ticket_before_beacon { At::PutOut } else { At::RemoveQueue };
+                me.at = if self.rules.ticket_before_beacon { At::PutOut } else { At::CloseBeacon };
                 if c.queue_is_there {
                     to.tickets[c.ticket as usize] = NONE;
                 }
                 "deletes its ticket"
             }
             At::PutOut => {
-                me.at = At::CloseBeacon;
+                me.at = if self.rules.ticket_before_beacon { At::CloseBeacon } else { At::Unticket };
                 if self.rules.bytes != Bytes::None {
                     to.put_out(c.lit);
                 }
@@ -218,7 +231,7 @@ impl Waiting {
             }
             At::CloseBeacon => {
                 me.lit = NONE;
-                me.at = if self.rules.ticket_before_beacon { At::RemoveQueue } else { At::Unticket };
+                me.at = At::RemoveQueue;
                 self.close_beacon(&mut to, c.lit);
                 "closes its beacon"
             }

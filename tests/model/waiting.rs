@@ -56,6 +56,7 @@ pub enum At {
     Look,
     Discard(u8),
     PutOutFor(u8),
+    TakeLeft(u8),
     Asleep,
     Holding,
     // leave_line

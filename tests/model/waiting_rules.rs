@@ -27,7 +27,10 @@ pub struct Rules {
     pub pidfd: bool,
     /// Whoever sleeps may run out of time.
     pub timeouts: bool,
+    /// Who leaves deletes its ticket first, and then puts its beacon out.
     pub ticket_before_beacon: bool,
+    /// Whoever finds a beacon that was put out takes its ticket away, for its owner is about to do so.
+    pub takes_what_is_out: bool,
     pub watch_before_check: bool,
     /// Drains the news before the check, not after it.
     pub drain_before_check: bool,
@@ -60,7 +63,8 @@ pub const RULES: Rules = Rules {
     children: false,
     pidfd: true,
     timeouts: false,
-    ticket_before_beacon: true,
+    ticket_before_beacon: false,
+    takes_what_is_out: true,
     watch_before_check: true,
     drain_before_check: true,
     keeps_opening: true,
