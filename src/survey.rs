@@ -159,7 +159,18 @@ impl Eyes<'_> {
     }
 
     /// Reads and judges one bid. `None`: it vanished, so it is gone.
-    pub fn judge(&self, (name, number): &Entry) -> io::Result<Option<Rival>> {
+    pub fn judge(&self, entry: &Entry) -> io::Result<Option<Rival>> {
+        // Not for ever: the folder itself may be the one that is gone.
+        for _ in 0..10 {
+            match self.judge_once(entry) {
+                Err(e) if Dir::has_vanished(&e) => {} // its name leads to another by now, or to nothing
+                judged => return judged,
+            }
+        }
+        self.judge_once(entry)
+    }
+
+    fn judge_once(&self, (name, number): &Entry) -> io::Result<Option<Rival>> {
         let rival = |bid, verdict, modified, pulse| Rival {
             name: name.clone(),
             number: *number,

@@ -288,6 +288,12 @@ impl Dir {
         retry_until(Errno::EXIST, || fs::linkat(&self.fd, from, &to.fd, name, AtFlags::empty()))
     }
 
+    /// Whether a file was gone when it was read, although its name had led to it a moment before: servers keep no file that is
+    /// open, if another client deletes it.
+    pub fn has_vanished(error: &io::Error) -> bool {
+        matches!(Errno::from_io_error(error), Some(Errno::STALE | Errno::NOENT))
+    }
+
     /// Whether this error of [`Dir::link`] means that the filesystem has no hard links.
     pub fn has_no_links(error: &io::Error) -> bool {
         matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK))
