@@ -268,7 +268,7 @@ impl Dir {
         }
         // Whatever the umask, anybody who reaches the folder may read. Filesystems without modes refuse, and need none.
         match rustix::io::retry_on_intr(|| fs::fchmod(fd, Mode::from_raw_mode(0o644))) {
-            Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP) => {}
+            Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => {}
             Err(e) => return Err(e.into()),
         }
         let mut rest = content;
