@@ -1,0 +1,339 @@
+//! The promises, in small, on one filesystem after the other; and the table of docs/filesystems.md.
+
+mod c;
+#[path = "filesystems/sites.rs"]
+mod sites;
+#[path = "filesystems/stage.rs"]
+mod stage;
+mod support;
+#[path = "filesystems/table.rs"]
+mod table;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{fallocate, FallocateFlags};
+use rustix::io::Errno;
+use sites::Site;
+use support::{Answer, Kind, Puppet};
+use table::Row;
+
+const TRUST: u32 = 4;
+
+/// Each is a column of the table: what it is called, and the test that gives the cell.
+type Column = (&'static str, fn(&Site) -> &'static str);
+const COLUMNS: &[Column] = &[
+    ("`lf_open`", is_opened_or_refused_with_the_reason),
+    ("a bid is", a_bid_is_published_in_one_step),
+    ("exclusion under kills", no_two_are_inside_under_kills),
+    ("a dead holder", a_dead_holder_is_stale),
+    ("one in another container", a_holder_in_another_container_is_respected_until_it_dies),
+    ("waiters", a_waiter_gets_the_lock_when_the_holder_unlocks_or_dies),
+    ("a half-written bid", a_half_written_bid_counts_as_live),
+    ("fencing tokens", fencing_tokens_grow),
+    ("full", when_it_is_full_no_bid_is_left),
+    ("read-only", when_it_is_read_only_only_the_lock_fails),
+];
+
+#[test]
+fn each_filesystem_keeps_the_promises_that_the_table_says() {
+    if !support::root_or_skip("the filesystems") {
+        return;
+    }
+    let only = std::env::var("LOCKFOLDER_FILESYSTEM").unwrap_or_default(); // for a look at one of them
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
+    for &(filesystem, mount) in sites::ALL.iter().filter(|(name, _)| name.contains(&only)) {
+        let site = match catch_unwind(mount) {
+            Ok(Ok(site)) => site,
+            Ok(Err(why)) => {
+                eprintln!("{filesystem}: not run: {why}");
+                rows.push(Row { filesystem, cells: Err(why) });
+                continue;
+            }
+            Err(_) => {
+                failed.push(format!("{filesystem}: could not be mounted"));
+                continue;
+            }
+        };
+        let mut cells = Vec::new();
+        for (column, test) in COLUMNS {
+            match catch_unwind(AssertUnwindSafe(|| test(&site))) {
+                Ok(cell) => cells.push(cell.to_owned()),
+                Err(_) => failed.push(format!("{filesystem}: {column}")),
+            }
+        }
+        eprintln!("{filesystem}: {cells:?}");
+        rows.push(Row { filesystem, cells: Ok(cells) });
+    }
+    assert!(failed.is_empty(), "the panics above say why: {failed:#?}");
+    let columns: Vec<_> = COLUMNS.iter().map(|(name, _)| *name).collect();
+    table::compare(&columns, &rows).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// A lock folder of that name, on the mount of that number (or the only one), as it is called inside.
+fn folder(site: &Site, name: &str, mount: usize) -> PathBuf {
+    site.mounts[mount % site.mounts.len()].join(name)
+}
+
+fn open(site: &Site, mut puppet: Puppet, folder: &Path) -> Puppet {
+    let flags = if site.refused { TRUST } else { 0 };
+    let answer = puppet.try_open(0, flags, folder);
+    assert_eq!(answer, "LF_OK", "{}", puppet.why_not_opened());
+    puppet
+}
+
+/// Two processes; on two mounts if there are two.
+fn two(site: &Site, name: &str) -> (Puppet, Puppet) {
+    let a = open(site, site.stage.puppet(Kind::C), &folder(site, name, 0));
+    (a, open(site, site.stage.puppet(Kind::Rust), &folder(site, name, 1)))
+}
+
+/// The names in a folder inside that end so.
+fn entries(site: &Site, path: &Path, end: &str) -> Vec<String> {
+    let names = fs::read_dir(site.stage.seen(path)).into_iter().flatten();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(end)).collect()
+}
+
+fn is_opened_or_refused_with_the_reason(site: &Site) -> &'static str {
+    let mut puppet = site.stage.puppet(Kind::C);
+    for mount in &site.mounts {
+        let answer = puppet.try_open(0, 0, &mount.join("opened"));
+        if !site.refused {
+            assert_eq!(answer, "LF_OK", "{}", puppet.why_not_opened());
+            continue;
+        }
+        assert_eq!(answer, "LF_ERR_UNSUPPORTED");
+        let why = puppet.why_not_opened();
+        let parts = [mount.to_str().unwrap(), "(fuse.", "listing", "LF_OPEN_TRUST_FILESYSTEM"];
+        parts.iter().for_each(|part| assert!(why.contains(part), "{part:?} is not in {why:?}"));
+    }
+    if site.refused {
+        "refuses; the rest with `LF_OPEN_TRUST_FILESYSTEM`"
+    } else {
+        "opens"
+    }
+}
+
+fn a_bid_is_published_in_one_step(site: &Site) -> &'static str {
+    let (mut a, mut b) = two(site, "published");
+    a.must("lock 0");
+    a.must("holds 0");
+    assert_eq!(b.ask("lock 0"), "LF_BUSY");
+    assert_eq!(b.bids(0).len(), 1);
+    assert_eq!(b.bids(0)[0].state, "LIVE");
+    let claims = entries(site, &folder(site, "published", 0).join(".lockfolder"), ".json").len();
+    assert_eq!(entries(site, &folder(site, "published", 1), ".json").len(), 1);
+    a.must("unlock 0");
+    assert_eq!(entries(site, &folder(site, "published", 1), ".json"), Vec::<String>::new());
+    b.must("lock 0");
+    assert_eq!(a.ask("lock 0"), "LF_BUSY");
+    match claims {
+        1 => "a link",
+        0 => "the claim, moved",
+        _ => panic!("{claims} claims, and one has bid"),
+    }
+}
+
+fn no_two_are_inside_under_kills(site: &Site) -> &'static str {
+    let witness = support::Scratch::shm();
+    File::create(witness.join("witness")).unwrap();
+    let flags = if site.refused { TRUST } else { 0 };
+    let compiler = ["gcc", "-std=gnu11", "-O2"];
+    let rivals = c::Program(c::compile("../filesystems/rivals.c", &compiler, c::Link::Shared));
+    let mut race = site.stage.command(&rivals.0);
+    race.arg(flags.to_string()).arg(witness.join("witness")).arg("3");
+    race.args((0..site.mounts.len()).map(|mount| folder(site, "raced", mount)));
+    let output = c::run(&mut race);
+    assert!(output.status.success(), "{}: {}", output.status, c::said(&output));
+    eprint!("{}", c::said(&output));
+    // Afterwards it is to be had, and nothing is left that is not explained.
+    let (mut a, mut b) = two(site, "raced");
+    a.must("wait 0 60000");
+    a.must("unlock 0");
+    a.must("reap 0");
+    a.must("close 0");
+    assert_eq!(b.must("in_use 0").number(), 0);
+    let raced = folder(site, "raced", 0);
+    // What libfuse calls a file that was deleted while it was open, and may leave so; no bid, and not ours.
+    let hidden_by_fuse = |path: &Path| {
+        let names = entries(site, path, "");
+        let names = names.iter().filter(|name| name.starts_with(".fuse_hidden"));
+        names.map(|name| fs::remove_file(site.stage.seen(path).join(name))).count()
+    };
+    if site.refused {
+        hidden_by_fuse(&raced);
+        hidden_by_fuse(&raced.join(".lockfolder"));
+    }
+    assert_eq!(c::unexplained(&site.stage.seen(&raced)), None);
+    "kept"
+}
+
+fn a_dead_holder_is_stale(site: &Site) -> &'static str {
+    for _ in 0..3 {
+        let (mut a, mut b) = two(site, "dead");
+        a.must("lock 0");
+        assert_eq!(b.ask("lock 0"), "LF_BUSY");
+        assert_eq!(b.must("reap 0").number(), 0);
+        a.kill();
+        assert_eq!(b.bids(0)[0].state, "STALE");
+        b.must("lock 0");
+        b.kill_and_reap();
+        let (mut c, _) = two(site, "dead");
+        assert_eq!(c.must("reap 0").number(), 1);
+    }
+    "is stale at once"
+}
+
+/// It is PID 1, as is the other in its own container: no PID says anything here.
+fn a_holder_in_another_container_is_respected_until_it_dies(site: &Site) -> &'static str {
+    let mut holder = open(site, site.stage.contained(Kind::C), &folder(site, "container", 0));
+    let mut reader = open(site, site.stage.contained(Kind::Rust), &folder(site, "container", 1));
+    assert_eq!((holder.must("pid").number(), reader.must("pid").number()), (1, 1));
+    holder.must("lock 0");
+    for _ in 0..3 {
+        assert_eq!(reader.ask("lock 0"), "LF_BUSY");
+        assert_eq!(reader.must("reap 0").number(), 0);
+        holder.must("holds 0");
+    }
+    let live = reader.bids(0)[0].state;
+    holder.kill();
+    match live {
+        "LIVE" => {
+            // A network may need a moment to be told; this kernel does not.
+            support::wait_until(|| reader.bids(0)[0].state == "STALE");
+            reader.must("lock 0");
+            "live while it lives, then stale"
+        }
+        "UNKNOWN" => {
+            assert_eq!(reader.ask("lock 0"), "LF_BUSY");
+            assert_eq!(reader.must("reap 0").number(), 0);
+            "unknown, so live for ever"
+        }
+        other => panic!("{other}"),
+    }
+}
+
+fn a_waiter_gets_the_lock_when_the_holder_unlocks_or_dies(site: &Site) -> &'static str {
+    let (mut a, mut b) = two(site, "waited");
+    a.must("lock 0");
+    b.start_to_wait(0, -1);
+    // Whether it stands in line, when it has had the time for it: the second look of who polls.
+    let queue = site.stage.seen(&folder(site, "waited", 0).join(".lockfolder/queue"));
+    let tickets = || fs::read_dir(&queue).map_or(0, Iterator::count);
+    let stood = (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        tickets() > 0
+    });
+    assert!(!b.has_answered());
+    a.must("unlock 0");
+    assert_eq!(b.ask("join 1"), "LF_OK");
+    assert_eq!(a.ask("wait 0 30"), "LF_TIMEOUT");
+    a.start_to_wait(0, -1);
+    b.kill();
+    assert_eq!(a.ask("join 1"), "LF_OK");
+    if stood {
+        "in line"
+    } else {
+        "look again and again"
+    }
+}
+
+fn a_half_written_bid_counts_as_live(site: &Site) -> &'static str {
+    let (mut a, mut b) = two(site, "half");
+    let path = site.stage.seen(&folder(site, "half", 0)).join("00000000-0000-4000-8000-000000000000.json");
+    fs::write(&path, "{\"PID\": ").unwrap();
+    for puppet in [&mut a, &mut b] {
+        assert_eq!(puppet.ask("lock 0"), "LF_BUSY");
+        assert_eq!(puppet.must("reap 0").number(), 0);
+        assert_eq!(puppet.bids(0)[0].state, "MALFORMED");
+    }
+    fs::remove_file(&path).unwrap();
+    b.must("lock 0");
+    "counts as live"
+}
+
+fn fencing_tokens_grow(site: &Site) -> &'static str {
+    let (mut a, mut b) = two(site, "fenced");
+    for round in 0..3 {
+        a.must("lock 0");
+        assert_eq!(a.must("fence 0").number(), 2 * round + 1);
+        a.must("unlock 0");
+        b.must("lock 0");
+        assert_eq!(b.must("fence 0").number(), 2 * round + 2);
+        b.must("unlock 0");
+    }
+    "grow"
+}
+
+/// What was tried is in the middle of something no more, and says what the system said.
+fn is_refused_by(puppet: &mut Puppet, answer: &Answer, errno: Errno, at: &Path) {
+    assert_eq!(answer.status(), "LF_ERR_IO", "{}", puppet.why(0));
+    assert_eq!(puppet.code(0), errno.raw_os_error());
+    assert!(puppet.why(0).contains(at.to_str().unwrap()), "{}", puppet.why(0));
+}
+
+/// Takes all the room there is, in large pieces and then in small ones.
+fn fill(path: &Path) {
+    let file = File::create(path).unwrap();
+    let (mut at, mut size) = (0, 64 << 20);
+    while size >= 4096 {
+        match fallocate(&file, FallocateFlags::empty(), at, size) {
+            Ok(()) => at += size,
+            Err(_) => size /= 2,
+        }
+    }
+    for number in 0.. {
+        let made =
+            File::create(path.with_extension(number.to_string())).and_then(|mut file| file.write_all(&[1; 4096]));
+        if made.is_err() || number > 1000 {
+            break;
+        }
+    }
+}
+
+fn when_it_is_full_no_bid_is_left(site: &Site) -> &'static str {
+    if !site.small {
+        return "not tried";
+    }
+    let at = folder(site, "full", 0);
+    let (mut a, mut b) = two(site, "full");
+    a.must("lock 0");
+    a.must("unlock 0"); // it has its claim
+    let filler = site.stage.seen(&site.mounts[0].join("filler"));
+    fs::create_dir(&filler).unwrap();
+    fill(&filler.join("fill"));
+    let answer = b.ask("lock 0");
+    is_refused_by(&mut b, &answer, Errno::NOSPC, &at);
+    assert_eq!(entries(site, &at, ".json"), Vec::<String>::new());
+    // Who has had the lock needs no more room; or is refused too.
+    let answer = a.ask("lock 0");
+    match answer.status() {
+        "LF_OK" => drop(a.must("unlock 0")),
+        _ => is_refused_by(&mut a, &answer, Errno::NOSPC, &at),
+    }
+    assert_eq!(entries(site, &at, ".json"), Vec::<String>::new());
+    fs::remove_dir_all(&filler).unwrap();
+    b.must("lock 0");
+    assert_eq!(a.ask("lock 0"), "LF_BUSY");
+    "`LF_ERR_IO`, no bid left"
+}
+
+fn when_it_is_read_only_only_the_lock_fails(site: &Site) -> &'static str {
+    if !site.small {
+        return "not tried";
+    }
+    let at = folder(site, "read-only", 0);
+    drop(two(site, "read-only"));
+    site.stage.run("mount -o remount,ro $T/at");
+    let mut puppet = open(site, site.stage.puppet(Kind::C), &at);
+    assert_eq!(puppet.must("in_use 0").number(), 0);
+    let answer = puppet.ask("lock 0");
+    is_refused_by(&mut puppet, &answer, Errno::ROFS, &at);
+    site.stage.run("mount -o remount,rw $T/at");
+    puppet.must("lock 0");
+    puppet.must("unlock 0");
+    "`LF_ERR_IO`, no bid left"
+}
