@@ -158,14 +158,9 @@ fn no_two_are_inside_under_kills(site: &Site) -> &'static str {
     assert_eq!(b.must("in_use 0").number(), 0);
     let raced = folder(site, "raced", 0);
     // What libfuse calls a file that was deleted while it was open, and may leave so; no bid, and not ours.
-    let hidden_by_fuse = |path: &Path| {
-        let names = entries(site, path, "");
-        let names = names.iter().filter(|name| name.starts_with(".fuse_hidden"));
-        names.map(|name| fs::remove_file(site.stage.seen(path).join(name))).count()
-    };
-    if site.refused {
-        hidden_by_fuse(&raced);
-        hidden_by_fuse(&raced.join(".lockfolder"));
+    for path in [raced.clone(), raced.join(".lockfolder")].iter().filter(|_| site.refused) {
+        let names = entries(site, path, "").into_iter().filter(|name| name.starts_with(".fuse_hidden"));
+        names.for_each(|name| drop(fs::remove_file(site.stage.seen(path).join(name))));
     }
     assert_eq!(c::unexplained(&site.stage.seen(&raced)), None);
     "kept"
