@@ -160,7 +160,7 @@ fn a_queue_that_is_no_folder_leads_nowhere(kind: Kind) {
 fn forge_line(folder: &Path, outside: &Outside, live_claim: &str) {
     let (hidden, queue) = (folder.join(".lockfolder"), folder.join(".lockfolder/queue"));
     fs::create_dir_all(&queue).unwrap();
-    for number in 0..3000_u64 {
+    for number in 0..1000_u64 {
         let (ticket, beacon) =
             (queue.join(format!("{number:016x}{number:016x}")), hidden.join(format!("{number:016x}.beacon-1")));
         for (n, path) in [ticket, beacon].into_iter().enumerate() {
@@ -170,7 +170,7 @@ fn forge_line(folder: &Path, outside: &Outside, live_claim: &str) {
                 6 => symlink(outside.join("fifo"), path).unwrap(),
                 7 => symlink(outside.join("inner"), path).unwrap(),
                 8 => mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap(),
-                _ if number < 500 => fs::create_dir(path).unwrap(),
+                _ if number < 300 => fs::create_dir(path).unwrap(),
                 _ => fs::write(path, "precious").unwrap(),
             }
         }
