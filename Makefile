@@ -13,7 +13,7 @@ BUILT  := target/release
 # A program for each file, but race has several.
 EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(filter-out examples-c/race_%,$(wildcard examples-c/*.c)))
 
-.PHONY: all lib examples demo test bench header help clean
+.PHONY: all lib examples demo test soak bench header help clean
 
 all: lib examples staged
 
@@ -30,7 +30,7 @@ $(OUT)/%: examples-c/%.c include/lockfolder.h $(BUILT)/liblockfolder.so
 	@ln -sf liblockfolder.so $(BUILT)/liblockfolder.so.0
 	$(CC) $(STRICT) $(CFLAGS) -Iinclude -o $@ $(filter %.c,$^) -L$(BUILT) -llockfolder -Wl,-rpath,'$$ORIGIN/../release' -pthread
 
-$(OUT)/race: examples-c/race_worker.c examples-c/race_svg.c examples-c/race.h
+$(OUT)/race: examples-c/race_supervise.c examples-c/race_worker.c examples-c/race_svg.c examples-c/race.h
 
 $(BUILT)/liblockfolder.so: | lib
 
@@ -39,6 +39,10 @@ demo: examples ## 8 processes compete for a folder, and one in ten holders is ki
 
 test: ## everything
 	scripts/test
+
+SECONDS := 600
+soak: ## all kinds of claimants under random kills and stops, for SECONDS=600
+	scripts/soak $(SECONDS)
 
 bench: ## measures it beside other locks, and writes the figures into docs/benchmarks.md
 	scripts/bench

@@ -15,9 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 static const char HELP[] =
@@ -29,11 +26,17 @@ static const char HELP[] =
     "  -s, --seconds S             how long (default 8)\n"
     "  -k, --kills N               kill N processes a second by SIGKILL, whatever they do\n"
     "  -K, --kill-holders PERCENT  kill so many of the holders, in the midst of their work\n"
+    "  -S, --stops N               stop N processes a second by SIGSTOP, for half a second at most\n"
+    "  -c, --containers N          N of the processes are each PID 1 of a container (as root)\n"
+    "  -g, --guest COMMAND         one of the processes is COMMAND, which enters in its own way\n"
+    "                              (tests/soak has some); can be given several times\n"
     "      --wait                  wait for the lock with lf_lock_wait (default)\n"
     "      --try                   call lf_lock again and again instead\n"
+    "      --mix                   now the one, now the other\n"
     "      --work MS               holders work for up to MS milliseconds (default 1)\n"
     "      --pause MS              and then stay away for up to MS milliseconds (default 0)\n"
     "      --fence N               take a fencing token every N updates (default 50; 0: never)\n"
+    "      --grace MS              bids that can't be read are stale after MS milliseconds\n"
     "      --svg FILE              draw a picture of a moment of the race\n"
     "      --sabotage              skip the lock, to see that it is noticed\n"
     "  -q, --quiet                 print the verdict only\n"
@@ -42,29 +45,21 @@ static const char HELP[] =
     "\n"
     "Exit status: 0 the lock kept its promise, 1 it did not, 2 the race could not be run.\n";
 
-enum { GOOD = 0, BAD = 1, TROUBLE = 2, GRACE_S = 60 };
-
-typedef struct {
-    race *race;
-    const race_options *options;
-    pid_t pids[MAX_PROCESSES];
-    unsigned long long killed;
-    char scratch[4096], ledger_path[4200];
-    int ledger;
-    sigset_t inherited_mask, awaited;
-} supervisor;
-
-static void die(const char *what)
+void die(const char *what)
 {
     fprintf(stderr, "race: %s: %s\n", what, strerror(errno));
     exit(TROUBLE);
 }
 
-static race *share(void)
+static race *share(const race_options *options, int *memory)
 {
-    race *race = mmap(NULL, sizeof *race, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    *memory = memfd_create("race", MFD_CLOEXEC); /* a file, so that guests find it too */
+    race *race = MAP_FAILED;
+    if (*memory >= 0 && ftruncate(*memory, sizeof *race) == 0)
+        race = mmap(NULL, sizeof *race, PROT_READ | PROT_WRITE, MAP_SHARED, *memory, 0);
     if (race == MAP_FAILED)
         die("no shared memory");
+    race->options = *options;
     pthread_mutexattr_t robust;
     pthread_mutexattr_init(&robust);
     pthread_mutexattr_setpshared(&robust, PTHREAD_PROCESS_SHARED);
@@ -90,129 +85,6 @@ static void make_ledger(supervisor *s)
     if (s->ledger < 0 || !write_line(s->ledger, DONE_LINE, (ledger_line){.word = "done"}) ||
         !write_line(s->ledger, MARK_LINE, (ledger_line){.word = "out"}))
         die(s->ledger_path);
-}
-
-static void start(supervisor *s, int index)
-{
-    pid_t parent = getpid(), pid = fork();
-    if (pid < 0)
-        die("fork");
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody races on when the supervisor is gone */
-        if (getppid() != parent)
-            _exit(TROUBLE);
-        sigprocmask(SIG_SETMASK, &s->inherited_mask, NULL);
-        _exit(compete(s->race, s->options, index, s->ledger));
-    }
-    s->pids[index] = pid;
-}
-
-/* Buries the dead, and sends others in their place while the race goes on. Returns how many are left. */
-static int reap(supervisor *s)
-{
-    int status, left = 0;
-    pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        for (int i = 0; i < s->options->processes; i++) {
-            if (s->pids[i] != pid)
-                continue;
-            s->pids[i] = 0;
-            if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
-                s->killed++;
-                add_event(s->race, &s->race->places[i], DIED);
-                if (!atomic_load(&s->race->stop))
-                    start(s, i);
-            } else if (status != 0) {
-                report(s->race, &s->race->errors, "PID %d ended by itself with status %#x", (int)pid, (unsigned)status);
-            }
-        }
-    }
-    for (int i = 0; i < s->options->processes; i++)
-        left += s->pids[i] != 0;
-    return left;
-}
-
-static unsigned long long count_locks(race *race)
-{
-    unsigned long long sum = 0;
-    for (int i = 0; i < MAX_PROCESSES; i++)
-        sum += atomic_load(&race->places[i].locks);
-    return sum;
-}
-
-static unsigned long long count_violations(race *race)
-{
-    return atomic_load(&race->seen_by_referee) + atomic_load(&race->seen_in_ledger);
-}
-
-static void show_progress(supervisor *s, double elapsed, double rate, bool on_terminal)
-{
-    int holder = atomic_load(&s->race->holder);
-    char who[32] = "nobody";
-    if (holder != 0)
-        snprintf(who, sizeof who, "PID %d", holder);
-    /* One line of a terminal. Whoever enters after somebody died inside has reaped that one's bid, or found it reaped. */
-    fprintf(stderr, "%s%5.1f s %6.0f locks/s  %-11s holds  %llu killed, %llu stale bids reaped%s%s", on_terminal ? "\r" : "",
-            elapsed, rate, who, s->killed, atomic_load(&s->race->taken_over),
-            count_violations(s->race) > 0 ? "  VIOLATED" : "", on_terminal ? "\033[K" : "\n");
-}
-
-static double wait_a_moment(supervisor *s, double seconds)
-{
-    if (seconds > 0) {
-        struct timespec time = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
-        int number = sigtimedwait(&s->awaited, NULL, &time);
-        if (number == SIGINT || number == SIGTERM)
-            atomic_store(&s->race->stop, true);
-    }
-    return (double)(now_ns() - s->race->began) / 1e9;
-}
-
-/* Runs the race and returns how long it took. */
-static double supervise(supervisor *s)
-{
-    const race_options *options = s->options;
-    bool on_terminal = isatty(STDERR_FILENO);
-    double interval = on_terminal ? 0.2 : 1, elapsed = 0, shown = 0, next_kill = 0;
-    unsigned long long shown_locks = 0;
-    srandom((unsigned)getpid());
-    for (int i = 0; i < options->processes; i++)
-        start(s, i);
-    while (elapsed < options->seconds && !atomic_load(&s->race->stop)) {
-        double wake = shown + interval < options->seconds ? shown + interval : options->seconds;
-        if (options->kills_per_second > 0) {
-            if (elapsed >= next_kill) {
-                pid_t victim = s->pids[random() % options->processes];
-                if (victim > 0)
-                    kill(victim, SIGKILL); /* it can't be another's PID: nobody else reaps our children */
-                next_kill += 1 / options->kills_per_second;
-            }
-            wake = next_kill < wake ? next_kill : wake;
-        }
-        elapsed = wait_a_moment(s, wake - elapsed);
-        reap(s);
-        if (elapsed >= shown + interval) {
-            unsigned long long locks = count_locks(s->race);
-            if (!options->quiet)
-                show_progress(s, elapsed, (double)(locks - shown_locks) / (elapsed - shown), on_terminal);
-            shown = elapsed;
-            shown_locks = locks;
-        }
-    }
-    atomic_store(&s->race->stop, true);
-    if (on_terminal && !options->quiet)
-        fputc('\n', stderr);
-    double last = elapsed + GRACE_S;
-    for (double now = elapsed; reap(s) > 0 && now < last;)
-        now = wait_a_moment(s, 0.1);
-    for (int i = 0; i < options->processes; i++) {
-        if (s->pids[i] == 0)
-            continue;
-        report(s->race, &s->race->errors, "PID %d was still waiting %d s after the race", (int)s->pids[i], GRACE_S);
-        kill(s->pids[i], SIGKILL);
-        waitpid(s->pids[i], NULL, 0);
-    }
-    return elapsed;
 }
 
 /* Reports every entry of a folder but those whose name begins with `expected`, of which one may be there. */
@@ -261,6 +133,19 @@ static void check_folder(supervisor *s, ledger_line last)
     check_entries(race, hidden, "fence-");
 }
 
+/* Who got how many. */
+static void print_shares(supervisor *s)
+{
+    unsigned long long ours = 0, contained = 0;
+    for (int i = 0; i < s->options->processes - s->options->guests; i++)
+        *(is_contained(s->options, i) ? &contained : &ours) += atomic_load(&s->race->places[i].locks);
+    printf("            %llu by ours, %llu by ours in containers\n", ours, contained);
+    for (int i = 0; i < s->options->guests; i++)
+        printf("            %llu by %s\n",
+               (unsigned long long)atomic_load(&s->race->places[s->options->processes - s->options->guests + i].locks),
+               s->options->guest[i]);
+}
+
 static race_result judge(supervisor *s, double seconds)
 {
     race *race = s->race;
@@ -286,7 +171,12 @@ static race_result judge(supervisor *s, double seconds)
     if (!s->options->quiet) {
         printf("locks       %llu in %.1f s by %d processes (%llu to %llu each)\n", result.locks, seconds,
                s->options->processes, least, most);
+        if (s->options->containers + s->options->guests > 0)
+            print_shares(s);
         printf("killed      %llu, %llu of them inside\n", s->killed, atomic_load(&race->taken_over));
+        if (s->options->stops_per_second > 0)
+            printf("stopped     %llu, and went on after half a second at most\n", s->stopped);
+        printf("wedges      %llu times nobody got the lock for %d s\n", s->wedges, WEDGE_S);
         printf("updates     %llu in the ledger, %llu reported, of them %llu by the next after a death\n", last.number,
                updates, adopted);
         printf("violations  %llu seen by the referee, %llu in the ledger\n", atomic_load(&race->seen_by_referee),
@@ -314,25 +204,36 @@ static double number(const char *text, double least, double most)
 
 static race_options parse(int argc, char **argv)
 {
-    enum { WAIT = 256, TRY, WORK, PAUSE, FENCE, SVG, SABOTAGE };
+    enum { WAIT = 256, TRY, MIX, WORK, PAUSE, FENCE, GRACE, SVG, SABOTAGE };
     static const struct option OPTIONS[] = {
         {"processes", required_argument, NULL, 'p'}, {"seconds", required_argument, NULL, 's'},
         {"kills", required_argument, NULL, 'k'}, {"kill-holders", required_argument, NULL, 'K'},
-        {"wait", no_argument, NULL, WAIT}, {"try", no_argument, NULL, TRY}, {"work", required_argument, NULL, WORK},
+        {"stops", required_argument, NULL, 'S'}, {"containers", required_argument, NULL, 'c'},
+        {"guest", required_argument, NULL, 'g'}, {"grace", required_argument, NULL, GRACE},
+        {"wait", no_argument, NULL, WAIT}, {"try", no_argument, NULL, TRY}, {"mix", no_argument, NULL, MIX}, {"work", required_argument, NULL, WORK},
         {"pause", required_argument, NULL, PAUSE}, {"fence", required_argument, NULL, FENCE},
         {"svg", required_argument, NULL, SVG}, {"sabotage", no_argument, NULL, SABOTAGE},
         {"quiet", no_argument, NULL, 'q'}, {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {0},
     };
     race_options options = {.processes = 8, .seconds = 8, .work_ms = 1, .fence_every = 50};
     int option;
-    while ((option = getopt_long(argc, argv, "p:s:k:K:qhV", OPTIONS, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "p:s:k:K:S:c:g:qhV", OPTIONS, NULL)) != -1) {
         switch (option) {
         case 'p': options.processes = (int)number(optarg, 1, MAX_PROCESSES); break;
         case 's': options.seconds = number(optarg, 0.1, 86400); break;
         case 'k': options.kills_per_second = number(optarg, 0, 1000); break;
-        case 'K': options.kill_holders = (int)number(optarg, 0, 100); break;
-        case WAIT: options.try_lock = false; break;
-        case TRY: options.try_lock = true; break;
+        case 'K': options.kill_holders = number(optarg, 0, 100); break;
+        case 'S': options.stops_per_second = number(optarg, 0, 1000); break;
+        case 'c': options.containers = (int)number(optarg, 0, MAX_PROCESSES); break;
+        case 'g':
+            if (options.guests == MAX_PROCESSES)
+                die("too many guests");
+            options.guest[options.guests++] = optarg;
+            break;
+        case GRACE: options.grace_ms = (uint32_t)number(optarg, 0, UINT32_MAX); break;
+        case WAIT: options.way = BY_WAIT; break;
+        case TRY: options.way = BY_TRY; break;
+        case MIX: options.way = BY_BOTH; break;
         case WORK: options.work_ms = (int)number(optarg, 0, 60000); break;
         case PAUSE: options.pause_ms = (int)number(optarg, 0, 60000); break;
         case FENCE: options.fence_every = (int)number(optarg, 0, 1e9); break;
@@ -346,6 +247,10 @@ static race_options parse(int argc, char **argv)
     }
     if (argc - optind != 1) {
         fputs("race: one folder, please. Try 'race --help'.\n", stderr);
+        exit(TROUBLE);
+    }
+    if (options.containers + options.guests > options.processes) {
+        fputs("race: more containers and guests than processes\n", stderr);
         exit(TROUBLE);
     }
     options.folder = argv[optind];
@@ -365,7 +270,8 @@ int main(int argc, char **argv)
     }
     lf_close(folder);
 
-    supervisor s = {.race = share(), .options = &options};
+    supervisor s = {.options = &options};
+    s.race = share(&options, &s.memory);
     make_ledger(&s);
     sigemptyset(&s.awaited);
     sigaddset(&s.awaited, SIGCHLD);
@@ -379,6 +285,7 @@ int main(int argc, char **argv)
     if (options.svg != NULL && !draw(s.race, &options, &result))
         die(options.svg);
     close(s.ledger);
+    close(s.memory);
     munmap(s.race, sizeof *s.race);
     return result.good ? GOOD : BAD;
 }

@@ -1,20 +1,28 @@
-/* What the parts of race share: race.c supervises, race_worker.c competes, race_svg.c draws. */
+/* What the parts of race share: race.c judges, race_supervise.c starts, kills and stops the
+ * competitors, race_worker.c competes, race_svg.c draws. */
 #ifndef RACE_H
 #define RACE_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 typedef struct {
     const char *folder;
     int processes;
     double seconds;
     double kills_per_second; /* of anybody, by the supervisor */
-    int kill_holders;        /* per cent of holders that are killed in the middle of their work */
-    bool try_lock;           /* lf_lock again and again, instead of lf_lock_wait */
+    double kill_holders;     /* per cent of holders that are killed in the middle of their work */
+    enum { BY_WAIT, BY_TRY, BY_BOTH } way; /* lf_lock_wait, lf_lock again and again, now this and now that */
+    double stops_per_second; /* of anybody, by the supervisor */
+    int containers;          /* so many of the processes, the first, are each in a PID namespace of its own */
+    int guests;              /* so many, the last, are commands that use what is below for guests */
+    const char *guest[64];   /* MAX_PROCESSES */
+    uint32_t grace_ms;       /* lf_set_malformed_grace */
     int work_ms;             /* a holder works so long at most */
     int pause_ms;            /* and stays away so long at most */
     int fence_every;         /* so many updates; 0: never */
@@ -44,6 +52,7 @@ typedef struct {
 typedef struct {
     int64_t began;
     atomic_bool stop;
+    race_options options; /* for guests, who can't follow its pointers */
     /* Owned by whoever is inside. It is robust: the kernel itself says when an owner died, before anybody can see that
      * the process is gone. So a trylock that finds it busy proves that somebody alive is inside. */
     pthread_mutex_t referee;
@@ -74,8 +83,34 @@ void add_event(race *race, place *place, event_kind kind);
 /* Counts, and keeps the text if it is the first. */
 void report(race *race, atomic_ullong *counter, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Competes until told to stop; returns the exit status. */
-int compete(race *race, const race_options *options, int index, int ledger);
+/* Competes until told to stop; returns the exit status. `pid` is what the supervisor calls it. */
+int compete(race *race, const race_options *options, int index, int ledger, int pid);
+
+/* For guests: programs in any language that enter in their own way, and have all that is done inside done by the same code
+ * as everybody else (race_worker.c as a shared library). The place is what the variable RACE_PLACE says. */
+void *race_join(const char *place);
+bool race_goes_on(void *guest);
+void race_update(void *guest);
+
+/* The supervisor, one process. */
+enum { GOOD = 0, BAD = 1, TROUBLE = 2, GRACE_S = 60, WEDGE_S = 60 };
+typedef struct {
+    race *race;
+    const race_options *options;
+    pid_t pids[MAX_PROCESSES];
+    int64_t stopped_until[MAX_PROCESSES]; /* 0: it is not stopped */
+    unsigned long long killed, stopped, wedges;
+    char scratch[4096], ledger_path[4200];
+    int ledger, memory;
+    sigset_t inherited_mask, awaited;
+} supervisor;
+
+void die(const char *what);
+bool is_contained(const race_options *options, int index);
+unsigned long long count_locks(race *race);
+unsigned long long count_violations(race *race);
+/* Runs the race and returns how long it took. */
+double supervise(supervisor *s);
 
 typedef struct {
     double seconds;

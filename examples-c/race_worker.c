@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -181,24 +182,24 @@ static void update(competitor *me)
 
     ledger_line done = check_ledger(me, knock == EOWNERDEAD);
     ledger_line next = {.word = "done", .number = done.number + 1, .fence = done.fence, .pid = me->pid};
-    if (options->fence_every > 0 && next.number % (unsigned)options->fence_every == 0 && !options->sabotage)
+    if (me->folder != NULL && options->fence_every > 0 && next.number % (unsigned)options->fence_every == 0 && !options->sabotage)
         next.fence = take_fence(me, done);
     ledger_line mark = next;
     int64_t longest = options->work_ms * INT64_C(1000000), work = longest / 16 + chance(me, longest - longest / 16);
-    int dies_at = chance(me, 100) < options->kill_holders ? (int)chance(me, 4) : -1;
+    int dies_at = (double)chance(me, 100000) < options->kill_holders * 1000 ? (int)chance(me, 4) : -1;
 
     strcpy(mark.word, "in");
     put(me, MARK_LINE, mark);
     sleep_ns(work / 2);
     if (dies_at == 0)
-        kill(me->pid, SIGKILL);
+        raise(SIGKILL);
     put(me, DONE_LINE, next);
     if (dies_at == 1)
-        kill(me->pid, SIGKILL);
+        raise(SIGKILL);
     atomic_fetch_add(&me->place->updates, 1);
     sleep_ns(work / 2);
     if (dies_at == 2)
-        kill(me->pid, SIGKILL);
+        raise(SIGKILL);
 
     ledger_line done_now = {0}, mark_now = {0};
     if (!read_line(me->ledger, DONE_LINE, &done_now) || !read_line(me->ledger, MARK_LINE, &mark_now) ||
@@ -208,7 +209,7 @@ static void update(competitor *me)
     strcpy(mark.word, "out");
     put(me, MARK_LINE, mark);
     if (dies_at == 3)
-        kill(me->pid, SIGKILL);
+        raise(SIGKILL);
 
     atomic_store(&race->holder, 0);
     if (knock == 0 || knock == EOWNERDEAD)
@@ -221,7 +222,8 @@ static bool enter(competitor *me)
     if (me->options->sabotage)
         return true;
     lf_status status;
-    if (me->options->try_lock) {
+    bool tries = me->options->way == BY_TRY || (me->options->way == BY_BOTH && chance(me, 2) == 0);
+    if (tries) {
         int64_t most = 100000;
         while ((status = lf_lock(me->folder)) == LF_BUSY && !atomic_load(&me->race->stop)) {
             sleep_ns(chance(me, most));
@@ -233,7 +235,7 @@ static bool enter(competitor *me)
         status = lf_lock_wait(me->folder, -1);
     }
     if (status != LF_OK)
-        fail(me, me->options->try_lock ? "lf_lock" : "lf_lock_wait", status);
+        fail(me, tries ? "lf_lock" : "lf_lock_wait", status);
     return status == LF_OK;
 }
 
@@ -252,14 +254,15 @@ static bool leave(competitor *me)
     return status == LF_OK;
 }
 
-int compete(race *race, const race_options *options, int index, int ledger)
+int compete(race *race, const race_options *options, int index, int ledger, int pid)
 {
-    competitor me = {.race = race, .options = options, .place = &race->places[index], .ledger = ledger};
-    me.pid = (int)getpid();
+    competitor me = {.race = race, .options = options, .place = &race->places[index], .ledger = ledger, .pid = pid};
     me.random = (uint64_t)now_ns() * 2654435761u + (uint64_t)me.pid;
     add_event(race, me.place, BORN);
 
     lf_status status = lf_open(options->folder, LF_OPEN_NO_CREATE, &me.folder);
+    if (status == LF_OK)
+        status = lf_set_malformed_grace(me.folder, options->grace_ms);
     if (status != LF_OK) {
         fail(&me, "lf_open", status);
         return 1;
@@ -282,4 +285,35 @@ int compete(race *race, const race_options *options, int index, int ledger)
     }
     lf_close(me.folder);
     return well ? 0 : 1;
+}
+
+void *race_join(const char *place)
+{
+    static competitor me;
+    int memory, index;
+    if (place == NULL || sscanf(place, "%d %d %d", &memory, &me.ledger, &index) != 3)
+        return NULL;
+    me.race = mmap(NULL, sizeof *me.race, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    if (me.race == MAP_FAILED)
+        return NULL;
+    me.options = &me.race->options;
+    me.place = &me.race->places[index];
+    me.pid = (int)getpid();
+    me.random = (uint64_t)now_ns() * 2654435761u + (uint64_t)me.pid;
+    add_event(me.race, me.place, BORN);
+    return &me;
+}
+
+bool race_goes_on(void *guest)
+{
+    return !atomic_load(&((competitor *)guest)->race->stop);
+}
+
+void race_update(void *guest)
+{
+    competitor *me = guest;
+    add_event(me->race, me->place, HOLDS);
+    atomic_fetch_add(&me->place->locks, 1);
+    update(me);
+    add_event(me->race, me->place, LEAVES);
 }

@@ -1,0 +1,80 @@
+//! A guest of `examples-c/race` that enters through the Rust interface: `guest LIBRACE FOLDER`.
+//!
+//! What is done inside is done by race itself (librace.so, from examples-c/race_worker.c), so one referee watches all.
+
+use std::ffi::{c_char, c_int, c_void, CStr, CString};
+use std::time::Duration;
+
+use lockfolder::{ErrorKind, Guard, LockFolder, Options};
+
+extern "C" {
+    fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
+    fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
+}
+const RTLD_NOW: c_int = 2;
+
+struct Race {
+    goes_on: unsafe extern "C" fn(*mut c_void) -> bool,
+    update: unsafe extern "C" fn(*mut c_void),
+    guest: *mut c_void,
+}
+
+impl Race {
+    fn join(library: &str) -> Race {
+        let (library, place) = (CString::new(library).unwrap(), std::env::var("RACE_PLACE").expect("started by race"));
+        let place = CString::new(place).unwrap();
+        // SAFETY: the types are those of examples-c/race.h, and the library stays loaded.
+        unsafe {
+            let library = dlopen(library.as_ptr(), RTLD_NOW);
+            assert!(!library.is_null(), "cannot load librace");
+            let find = |name: &CStr| {
+                let found = dlsym(library, name.as_ptr());
+                assert!(!found.is_null(), "{name:?} is missing");
+                found
+            };
+            let join: unsafe extern "C" fn(*const c_char) -> *mut c_void = std::mem::transmute(find(c"race_join"));
+            let guest = join(place.as_ptr());
+            assert!(!guest.is_null(), "no race to join");
+            Race {
+                goes_on: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut c_void) -> bool>(find(
+                    c"race_goes_on",
+                )),
+                update: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut c_void)>(find(c"race_update")),
+                guest,
+            }
+        }
+    }
+}
+
+/// Each way in, in turn.
+fn enter(folder: &LockFolder, round: u64) -> Option<Guard<'_>> {
+    let entered = match round % 3 {
+        0 => folder.try_lock(),
+        1 => folder.lock_wait(Some(Duration::from_millis(2))),
+        _ => folder.lock_wait(None),
+    };
+    match entered {
+        Ok(guard) => Some(guard),
+        Err(e) if matches!(e.kind(), ErrorKind::Busy | ErrorKind::Timeout) => None,
+        Err(e) => panic!("{e}"),
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let race = Race::join(&arguments[1]);
+    let folder = LockFolder::open(&arguments[2], Options { no_create: true, ..Options::default() }).unwrap();
+    folder.set_malformed_grace(10_000).unwrap();
+    // SAFETY: `guest` is what race_join gave.
+    for round in 0.. {
+        if !unsafe { (race.goes_on)(race.guest) } {
+            break;
+        }
+        let Some(guard) = enter(&folder, round) else { continue };
+        if unsafe { (race.goes_on)(race.guest) } {
+            unsafe { (race.update)(race.guest) };
+        }
+        folder.holds().unwrap();
+        guard.unlock().unwrap();
+    }
+}
