@@ -1,0 +1,14 @@
+//! Any sequence of calls on a real folder, beside a model. Its twin in `cargo test` is `tests/sequences.rs`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../tests/support/sequence.rs"]
+mod sequence;
+
+fuzz_target!(|steps: &[u8]| {
+    let folder = std::path::Path::new("/dev/shm").join(format!("lockfolder-fuzz-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    sequence::run(&folder, &steps[..steps.len().min(200)]);
+    let _ = std::fs::remove_dir_all(&folder);
+});

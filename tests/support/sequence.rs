@@ -1,0 +1,195 @@
+//! Any sequence of calls on a few handles of one real folder, beside a model of a dozen lines that says what each must
+//! answer. `tests/sequences.rs` feeds it from proptest, `fuzz/` from libFuzzer; so a sequence is bytes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lockfolder::{BidState, ErrorKind, LockFolder, Options};
+
+const HANDLES: usize = 3;
+
+/// What is true of the folder.
+#[derive(Default, Debug)]
+struct Model {
+    /// Whose bid is in the folder.
+    holder: Option<usize>,
+    /// Who believes to hold, but its bid was deleted.
+    lost: [bool; HANDLES],
+    /// Bids of others. Their names sort: the stale first, the live and the malformed after ours.
+    stale: usize,
+    live: bool,
+    malformed: bool,
+    token: u64,
+}
+
+impl Model {
+    fn has(&self, handle: usize) -> bool {
+        self.holder == Some(handle) || self.lost[handle]
+    }
+
+    fn is_free(&self) -> bool {
+        self.holder.is_none() && !self.live && !self.malformed
+    }
+
+    /// What a call that needs the lock says.
+    fn held(&self, handle: usize) -> Result<(), ErrorKind> {
+        match self.holder == Some(handle) {
+            true => Ok(()),
+            false if self.lost[handle] => Err(ErrorKind::Lost),
+            false => Err(ErrorKind::NotHeld),
+        }
+    }
+
+    fn lock(&mut self, handle: usize, refusal: ErrorKind) -> Result<(), ErrorKind> {
+        if self.has(handle) {
+            return Err(ErrorKind::AlreadyHeld);
+        }
+        self.stale = 0; // the check reaps
+        if !self.is_free() {
+            return Err(refusal);
+        }
+        self.holder = Some(handle);
+        Ok(())
+    }
+
+    fn unlock(&mut self, handle: usize) -> Result<(), ErrorKind> {
+        let was = self.held(handle);
+        self.lost[handle] = false;
+        if was.is_ok() {
+            self.holder = None;
+        }
+        was
+    }
+}
+
+struct Run<'a> {
+    folder: &'a Path,
+    handles: [LockFolder; HANDLES],
+    model: Model,
+    posted: usize,
+}
+
+fn open(folder: &Path) -> LockFolder {
+    LockFolder::open(folder, Options::default()).unwrap()
+}
+
+fn kind<T>(result: lockfolder::Result<T>) -> Result<T, ErrorKind> {
+    result.map_err(|e| {
+        assert!(!e.to_string().is_empty());
+        e.kind()
+    })
+}
+
+/// Runs it in `folder`, which is not there yet, and panics where the library and the model differ.
+pub fn run(folder: &Path, steps: &[u8]) {
+    let mut run = Run { folder, handles: std::array::from_fn(|_| open(folder)), model: Model::default(), posted: 0 };
+    for step in steps {
+        run.step(*step);
+    }
+    let Run { handles, model, .. } = run;
+    drop(handles);
+    let left = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let left: Vec<_> = left.filter(|name| name != ".lockfolder").collect();
+    let expected = model.stale + usize::from(model.live) + usize::from(model.malformed);
+    assert_eq!(left.len(), expected, "{left:?} {model:?}");
+    if let Ok(hidden) = fs::read_dir(folder.join(".lockfolder")) {
+        let hidden: Vec<_> = hidden.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(hidden.iter().all(|name| name.starts_with("fence-")) && hidden.len() <= 1, "{hidden:?}");
+    }
+}
+
+impl Run<'_> {
+    fn step(&mut self, step: u8) {
+        let (what, number) = (step / HANDLES as u8, usize::from(step) % HANDLES);
+        let (handle, model) = (&self.handles[number], &mut self.model);
+        match what % 20 {
+            0..=3 => assert_eq!(kind(handle.lock()), model.lock(number, ErrorKind::Busy), "{model:?}"),
+            4 => assert_eq!(kind(handle.wait(Some(Duration::ZERO))), model.lock(number, ErrorKind::Timeout)),
+            5 => {
+                let waited = kind(handle.wait(Some(Duration::from_micros(200))));
+                assert_eq!(waited, model.lock(number, ErrorKind::Timeout));
+            }
+            6..=9 => assert_eq!(kind(handle.unlock()), model.unlock(number)),
+            10 => assert_eq!(kind(handle.holds()), model.held(number)),
+            11 => match (kind(handle.fence()), model.held(number)) {
+                (Ok(token), Ok(())) => {
+                    assert!(token > model.token);
+                    model.token = token;
+                }
+                (token, held) => assert_eq!(token.map(drop), held),
+            },
+            12 => {
+                let others = model.holder.is_some_and(|holder| holder != number);
+                assert_eq!(kind(handle.in_use()), Ok(others || model.live || model.malformed));
+            }
+            13 => assert_eq!(states(handle), expected_states(model, number)),
+            14 => {
+                assert_eq!(kind(handle.reap_stale()), Ok(model.stale));
+                model.stale = 0;
+            }
+            15 => {
+                self.handles[number] = open(self.folder); // and closes the old one
+                let _ = model.unlock(number);
+            }
+            16 => self.toggle_stranger(number),
+            17 => self.post_stale(),
+            18 => self.delete_held_bid(),
+            _ => self.delete_hidden(),
+        }
+    }
+
+    /// Somebody else's bid comes, or goes.
+    fn toggle_stranger(&mut self, number: usize) {
+        let live = format!("{{\"PID\": {}}}", std::process::id());
+        let (path, content, there) = match number % 2 {
+            0 => (self.folder.join("x-live.json"), live.as_str(), &mut self.model.live),
+            _ => (self.folder.join("y-malformed.json"), "{\"PID\": ", &mut self.model.malformed),
+        };
+        *there = !*there;
+        match *there {
+            true => fs::write(path, content).unwrap(),
+            false => fs::remove_file(path).unwrap(),
+        }
+    }
+
+    fn post_stale(&mut self) {
+        self.posted += 1;
+        self.model.stale += 1;
+        // The largest PID that Linux can give is below 2^22.
+        fs::write(self.folder.join(format!("0000-{}.json", self.posted)), "{\"PID\": 4194304, \"CREATED\": 1}")
+            .unwrap();
+    }
+
+    fn delete_held_bid(&mut self) {
+        if let Some(holder) = self.model.holder.take() {
+            self.model.lost[holder] = true;
+            let bids = self.handles[holder].bids().unwrap();
+            let own: Vec<_> = bids.iter().filter(|bid| bid.state == BidState::Own).collect();
+            assert_eq!(own.len(), 1);
+            fs::remove_file(self.folder.join(&own[0].name)).unwrap();
+        }
+    }
+
+    /// Somebody tidies up too much, while nobody holds.
+    fn delete_hidden(&mut self) {
+        if self.model.holder.is_none() {
+            let hidden: PathBuf = self.folder.join(".lockfolder");
+            let _ = fs::remove_dir_all(hidden);
+            self.model.token = 0;
+        }
+    }
+}
+
+/// How many bids there are of each state, as the handle sees it.
+fn states(handle: &LockFolder) -> [usize; 4] {
+    let bids = handle.bids().unwrap();
+    [BidState::Own, BidState::Live, BidState::Stale, BidState::Malformed]
+        .map(|state| bids.iter().filter(|bid| bid.state == state).count())
+}
+
+fn expected_states(model: &Model, number: usize) -> [usize; 4] {
+    let own = usize::from(model.holder == Some(number));
+    let rivals = usize::from(model.holder.is_some_and(|holder| holder != number));
+    [own, rivals + usize::from(model.live), model.stale, usize::from(model.malformed)]
+}
