@@ -13,7 +13,7 @@ BUILT  := target/release
 # A program for each file, but race has several.
 EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(filter-out examples-c/race_%,$(wildcard examples-c/*.c)))
 
-.PHONY: all lib examples demo test soak bench header help clean
+.PHONY: all lib examples demo test soak mutants fuzz bench header help clean
 
 all: lib examples staged
 
@@ -43,6 +43,12 @@ test: ## everything
 SECONDS := 600
 soak: ## all kinds of claimants under random kills and stops, for SECONDS=600
 	scripts/soak $(SECONDS)
+
+mutants: ## breaks the core in every small way, to see that the tests notice; for hours (FILES=src/lock.rs)
+	scripts/mutants $(FILES)
+
+fuzz: ## libFuzzer, for FUZZ_SECONDS=120 each target; needs a nightly compiler
+	scripts/fuzz $(FUZZ_SECONDS)
 
 bench: ## measures it beside other locks, and writes the figures into docs/benchmarks.md
 	scripts/bench
