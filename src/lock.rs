@@ -107,3 +107,22 @@ impl Patience {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder::Options;
+
+    /// Alone in the listing is not enough: whoever bids after such a listing may not see our bid.
+    #[test]
+    fn a_bid_that_the_listing_does_not_show_never_wins() {
+        let folder = std::env::temp_dir().join(format!("lockfolder-unit-{}", std::process::id()));
+        let mut claimant = Claimant::open(&folder, Options::default()).unwrap();
+        let bid = claimant.publish().unwrap();
+        std::fs::remove_file(folder.join(bid.as_c_str().to_str().unwrap())).unwrap();
+        let refusal = claimant.wins(&bid).map_err(|e| e.kind());
+        drop(claimant);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(refusal, Err(ErrorKind::Busy));
+    }
+}
