@@ -113,16 +113,43 @@ mod tests {
     use super::*;
     use crate::folder::Options;
 
+    fn claimant(name: &str) -> (Claimant, std::path::PathBuf) {
+        let folder = std::env::temp_dir().join(format!("lockfolder-unit-{name}-{}", std::process::id()));
+        (Claimant::open(&folder, Options::default()).unwrap(), folder)
+    }
+
     /// Alone in the listing is not enough: whoever bids after such a listing may not see our bid.
     #[test]
     fn a_bid_that_the_listing_does_not_show_never_wins() {
-        let folder = std::env::temp_dir().join(format!("lockfolder-unit-{}", std::process::id()));
-        let mut claimant = Claimant::open(&folder, Options::default()).unwrap();
+        let (mut claimant, folder) = claimant("unseen");
         let bid = claimant.publish().unwrap();
         std::fs::remove_file(folder.join(bid.as_c_str().to_str().unwrap())).unwrap();
         let refusal = claimant.wins(&bid).map_err(|e| e.kind());
         drop(claimant);
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(refusal, Err(ErrorKind::Busy));
+    }
+
+    /// Of two bids the first waits for the other to go, and the second goes at once. (Of very many times once at least: the
+    /// machine may be busy.)
+    #[test]
+    fn the_first_of_two_bids_waits_and_the_second_goes_at_once() {
+        let ((mut first, folder), (mut second, _)) = (claimant("tie"), claimant("tie"));
+        let (bid, later) = (first.publish().unwrap(), second.publish().unwrap());
+        assert!(bid.as_c_str() < later.as_c_str());
+        let refused_after = |claimant: &mut Claimant, bid: &Guid| {
+            let began = Instant::now();
+            assert_eq!(claimant.wins(bid).map_err(|e| e.kind()), Err(ErrorKind::Busy));
+            began.elapsed()
+        };
+        let waited = refused_after(&mut first, &bid);
+        let at_once = (0..2000).any(|_| refused_after(&mut second, &later) < TIE_BREAK);
+        for (claimant, bid) in [(&mut first, bid), (&mut second, later)] {
+            claimant.withdraw_after(bid, Error::fixed(ErrorKind::Busy, ""));
+        }
+        drop((first, second));
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(waited >= TIE_BREAK);
+        assert!(at_once);
     }
 }
