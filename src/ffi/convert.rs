@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use super::status::{self, lf_status, LF_ERR_INVALID, LF_OK};
 use crate::error::{Error, ErrorKind, Result};
@@ -13,12 +13,12 @@ use crate::LockFolder;
 /// Any thread may call any function on one handle at any time; `lf_close` comes last.
 pub struct lf_folder {
     pub(super) folder: LockFolder,
-    failure: Mutex<Option<Error>>,
+    failure: Arc<Mutex<Option<Error>>>,
 }
 
 impl lf_folder {
     pub(super) fn new(folder: LockFolder) -> lf_folder {
-        lf_folder { folder, failure: Mutex::new(None) }
+        lf_folder { folder, failure: Arc::default() }
     }
 
     /// Why the last call that failed did so.
@@ -33,6 +33,15 @@ impl lf_folder {
     fn remember(&self, error: Error) {
         if self.folder.check_owner().is_ok() {
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+    }
+}
+
+impl Drop for lf_folder {
+    fn drop(&mut self) {
+        // In a forked child a thread that was not forked may be in the middle of changing it, for ever: then it can't be freed.
+        if self.folder.check_owner().is_err() && matches!(self.failure.try_lock(), Err(TryLockError::WouldBlock)) {
+            std::mem::forget(Arc::clone(&self.failure));
         }
     }
 }
