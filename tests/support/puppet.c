@@ -101,10 +101,15 @@ static void do_bids(lf_folder *folder, FILE *out) {
 }
 
 static void do_error(const lf_folder *folder, FILE *out) {
-    size_t length = lf_error_message(folder, NULL, 0);
-    char *text = malloc(length + 1);
-    if (text == NULL || lf_error_message(folder, text, length + 1) != length)
-        abort();
+    size_t length = lf_error_message(folder, NULL, 0), size;
+    char *text = NULL;
+    do { /* another thread's call may fail meanwhile, for another reason */
+        size = length + 1;
+        text = realloc(text, size);
+        if (text == NULL)
+            abort();
+        length = lf_error_message(folder, text, size);
+    } while (length >= size);
     fputs("LF_OK ", out);
     put(out, text);
     free(text);
