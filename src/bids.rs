@@ -1,7 +1,6 @@
 //! A snapshot of a folder's bids, for people and programs that want to see who is there.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 
 use crate::bid::posted_at;
 use crate::liveness::Verdict;
@@ -57,7 +56,7 @@ impl BidInfo {
         let posted = posted_at(&rival.name).or(rival.modified).unwrap_or(now);
         let bid = rival.bid.ok();
         BidInfo {
-            name: std::ffi::OsStr::from_bytes(rival.name.to_bytes()).to_owned(),
+            name: sys::file_name(&rival.name),
             pid: bid.as_ref().map(|bid| bid.pid),
             created: bid.as_ref().and_then(|bid| bid.created),
             host: bid.as_ref().and_then(|bid| bid.host.clone()),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::bid::{self, Bid, Guid, MAX_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::join;
-use crate::sys::{Claimed, Dir, FileId, Filesystem, Identity};
+use crate::sys::{self, Claimed, Dir, FileId, Filesystem, Identity};
 
 /// The one sub-folder that holds whatever is not a bid.
 pub(crate) const HIDDEN: &CStr = c".lockfolder";
@@ -19,7 +19,8 @@ pub(crate) const HIDDEN: &CStr = c".lockfolder";
 enum How {
     /// The claim gets a second name in the lock folder.
     Link,
-    /// The claim itself moves there and back: for filesystems without hard links.
+    /// The claim itself moves there and back: for filesystems without hard links, and where a name that is deleted stays as
+    /// long as anybody has the file open, as we have.
     Rename,
 }
 
@@ -70,6 +71,7 @@ impl Claim {
         mut random: impl FnMut() -> io::Result<u64>,
     ) -> Result<Claim> {
         let content = content(&me);
+        let how = if sys::DELETES_AT_ONCE { How::Link } else { How::Rename };
         // A sweep can take our file for a leftover in the instant between its creation and its lock; not many times.
         for _ in 0..100 {
             let id = ClaimId(random().map_err(|e| Error::io("make a random name in", path, e))?);
@@ -77,7 +79,7 @@ impl Claim {
             let made = hidden.claim(&name, content.as_bytes(), on.locks_prove_death());
             let made = made.map_err(|e| Error::io("write the claim", join(path, &name), e))?;
             if let Some(file) = made {
-                return Ok(Claim { hidden: Arc::new(hidden), id, name, file, how: How::Link, me, ours: true });
+                return Ok(Claim { hidden: Arc::new(hidden), id, name, file, how, me, ours: true });
             }
         }
         Err(Error::new(ErrorKind::Io, format!("the claims that we write to {} keep vanishing", path.display())))
@@ -122,7 +124,11 @@ impl Claim {
     pub fn withdraw(&self, folder: &Dir, bid: &Guid) -> io::Result<()> {
         match self.how {
             How::Link => folder.unlink(bid.as_c_str()),
-            How::Rename => folder.rename(bid.as_c_str(), &self.hidden, &self.name),
+            How::Rename => match folder.rename(bid.as_c_str(), &self.hidden, &self.name) {
+                // Either the bid is missing or the sub-folder.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => folder.unlink(bid.as_c_str()),
+                done => done,
+            },
         }
     }
 

@@ -366,9 +366,10 @@ fn identity() -> Result<Arc<Identity>> {
     Identity::current().map_err(|e| {
         // No descriptor, no memory: it may go better next time.
         if e.raw_os_error().is_some() && e.kind() != io::ErrorKind::NotFound {
-            return Error::io("tell who this process is from", "/proc", e);
+            return Error::io("tell who this process is from", sys::PROCESS_TABLE, e);
         }
-        let text = format!("cannot tell from /proc who this process is, so nobody could judge its bids: {e}");
+        let text =
+            format!("cannot tell from {} who this process is, so nobody could judge its bids: {e}", sys::PROCESS_TABLE);
         Error::new(ErrorKind::Unsupported, text)
     })
 }

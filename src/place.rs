@@ -20,12 +20,7 @@ impl Place {
         let dir = Dir::open(path).map_err(|e| Error::io("open the lock folder", path, e))?;
         let stat = dir.stat().map_err(|e| Error::io("look at the lock folder", path, e))?;
         if options.private && !stat.is_private() {
-            let text = format!(
-                "the lock folder {} is not private: it belongs to user {} and has mode {:04o}",
-                path.display(),
-                stat.owner,
-                stat.mode
-            );
+            let text = format!("the lock folder {} is not private: it {}", path.display(), stat.access());
             return Err(Error::new(ErrorKind::Unsafe, text));
         }
         let on = sys::filesystem(&dir);
@@ -68,11 +63,8 @@ pub(crate) fn open_shared(parent: &Dir, name: &CStr) -> io::Result<Dir> {
     for _ in 0..TRIES {
         match parent.open_dir(name) {
             Ok(made) => {
-                let (model, now) = (parent.stat()?, made.stat()?);
                 // Also when a claimant died before it did. Only its owner can; filesystems without modes refuse.
-                if (model.mode, model.group) != (now.mode, now.group) || now.is_ours() && model.owner != now.owner {
-                    let _ = made.adopt(&model);
-                }
+                let _ = made.adopt(&parent.stat()?);
                 return Ok(made);
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {

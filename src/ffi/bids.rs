@@ -1,5 +1,4 @@
 use std::ffi::{c_char, CString};
-use std::os::unix::ffi::OsStringExt;
 use std::ptr;
 
 use super::convert::{call, lf_folder, out};
@@ -62,7 +61,7 @@ impl lf_bid_list {
         let bids = infos
             .into_iter()
             .map(|bid| lf_bid {
-                name: keep(bid.name.into_vec()),
+                name: keep(bid.name.into_encoded_bytes()),
                 host: bid.host.map_or(ptr::null(), |s| keep(s.into_bytes())),
                 command: bid.command.map_or(ptr::null(), |s| keep(s.into_bytes())),
                 pid: bid.pid.map_or(0, i64::from),

@@ -1,11 +1,10 @@
 use std::ffi::{c_char, CStr};
-use std::path::Path;
 use std::ptr;
 
 use super::convert::{self, guarded, remember_open_failure};
 use super::status::{lf_status, LF_OK};
 use crate::error::{Error, ErrorKind, Result};
-use crate::{LockFolder, Options};
+use crate::{sys, LockFolder, Options};
 
 pub use super::convert::lf_folder;
 
@@ -65,19 +64,8 @@ unsafe fn open(path: *const c_char, flags: u32) -> Result<LockFolder> {
         trust_filesystem: flags & LF_OPEN_TRUST_FILESYSTEM != 0,
     };
     // SAFETY: not NULL, and a C string by the caller's promise.
-    LockFolder::open(to_path(unsafe { CStr::from_ptr(path) })?, options)
-}
-
-#[cfg(unix)]
-fn to_path(path: &CStr) -> Result<&Path> {
-    use std::os::unix::ffi::OsStrExt;
-    Ok(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes())))
-}
-
-#[cfg(not(unix))]
-fn to_path(path: &CStr) -> Result<&Path> {
-    let path = path.to_str();
-    path.map(Path::new).map_err(|_| Error::fixed(ErrorKind::Invalid, "`path` is not UTF-8"))
+    let path = sys::path(unsafe { CStr::from_ptr(path) });
+    LockFolder::open(path.ok_or_else(|| Error::fixed(ErrorKind::Invalid, "`path` is not UTF-8"))?, options)
 }
 
 /// Unlocks if the lock is held, and frees the handle. NULL is fine. No other thread may be using the handle.

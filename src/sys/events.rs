@@ -13,7 +13,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{process_mark, Dir, ProcessMark};
+use super::{process_mark, Dir, Light, ProcessMark};
 
 /// Something that can wake a sleeper.
 pub(crate) type Source<'a> = BorrowedFd<'a>;
@@ -72,17 +72,6 @@ impl Beacon {
 /// Watches somebody's beacon.
 pub(crate) struct BeaconWatch {
     fd: OwnedFd,
-}
-
-/// What is seen of a beacon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Light {
-    /// Its owner holds it. When it goes out, whoever watches it is woken.
-    Lit,
-    /// It was put out. It wakes everybody who sleeps by it, at once.
-    Out,
-    /// Nobody holds it: its owner died, or has not lit it yet. If it was so from the beginning, it wakes nobody.
-    Dark,
 }
 
 impl BeaconWatch {
@@ -163,11 +152,6 @@ impl Dir {
             FileType::Fifo => Ok(fd),
             _ => Err(io::ErrorKind::InvalidData.into()), // and a write to it would be an act
         }
-    }
-
-    /// Removes an empty folder in this one.
-    pub fn remove_dir(&self, name: &CStr) -> io::Result<()> {
-        Ok(fs::unlinkat(self.fd(), name, AtFlags::REMOVEDIR)?)
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{pidfd_open, test_kill_process, Pid, PidfdFlags};
 use rustix::time::{clock_gettime, ClockId};
 
-use super::{Dir, Filesystem, Source};
+use super::{Dir, Filesystem, ProcessState, Source};
 
 // ---- this process ----
 
@@ -67,6 +67,9 @@ fn page_wiped_on_fork() -> Option<*mut AtomicU64> {
         Some(page.cast())
     }
 }
+
+/// Where we look for processes, for a person.
+pub(crate) const PROCESS_TABLE: &str = "/proc";
 
 /// Who we are, as our bids say it.
 #[derive(Clone, Debug)]
@@ -139,8 +142,8 @@ impl Identity {
 
     fn read() -> io::Result<Identity> {
         let pid = std::process::id();
-        let stat = Stat::parse(&fs::read("/proc/self/stat")?)
-            .ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))?;
+        let stat =
+            Stat::parse(&fs::read("/proc/self/stat")?).ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))?;
         let shift = Shift::read()?;
         let wall = wall_minus_boot();
         Ok(Identity {
@@ -211,19 +214,6 @@ fn created(start: u64) -> io::Result<i64> {
 }
 
 // ---- other processes ----
-
-/// What the system says of a PID.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ProcessState {
-    /// There is none, or it has exited.
-    Gone,
-    /// It runs, and is the one that started then.
-    Runs,
-    /// It runs, and is another one.
-    Replaced,
-    /// It exists; more can't be known.
-    Exists,
-}
 
 /// Is the process `pid` of our PID namespace the one that started at `start`, or else at `created` (give or take 2 s)?
 pub(crate) fn process(me: &Identity, pid: u32, start: Option<u64>, created_then: Option<i64>) -> ProcessState {

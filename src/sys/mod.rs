@@ -1,27 +1,93 @@
 //! All that differs by platform, and every system call, behind one small interface. Nothing here decides anything of the
 //! protocol; comments say what it relies on.
 //!
-//! `unix` holds folders and files, by POSIX where that is enough, and by what Linux adds to it. `linux` holds the identity of
-//! processes (`/proc`), pidfds and filesystem types. `events` is how a thread sleeps until something happens.
+//! | | folders and files | processes, filesystems | how a thread sleeps until something happens |
+//! | --- | --- | --- | --- |
+//! | Linux | `unix`, `linux_fs` | `linux` | `events` |
+//! | macOS, FreeBSD, NetBSD | `unix`, `bsd` | `bsd` | `bsd`, `polled` |
+//! | Windows | `windows::folder` | `windows::process`, `windows::volume` | `windows::events`, `polled` |
+//!
+//! `polled` is what there is where the kernel does not tell: a waiter looks again. `docs/platforms.md` says what of all this
+//! was run, and where.
 
+#[cfg(unix)]
 mod unix;
-pub(crate) use unix::{fill_random, Claimed, Dir, FileId, Opened, Small};
+#[cfg(unix)]
+pub(crate) use unix::{file_name, path, Claimed, Dir, FileId, Opened, Small};
 
 #[cfg(target_os = "linux")]
 mod events;
 #[cfg(target_os = "linux")]
-pub(crate) use events::{Beacon, BeaconWatch, Bell, FolderWatch, Light, Source};
-
-#[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{filesystem, process, process_mark, Exit, Identity, ProcessMark, ProcessState};
+mod linux_fs;
+#[cfg(target_os = "linux")]
+use linux_fs::{entries, id_at, UNNOTICED};
+#[cfg(target_os = "linux")]
+pub(crate) use {
+    events::{Beacon, BeaconWatch, Bell, FolderWatch, Source},
+    linux::{filesystem, process, process_mark, Exit, Identity, ProcessMark, PROCESS_TABLE},
+    linux_fs::fill_random,
+};
+
+#[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
+mod bsd;
+#[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
+use bsd::{entries, id_at, UNNOTICED};
+#[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
+pub(crate) use bsd::{
+    filesystem, fill_random, process, process_mark, Bell, Exit, FolderWatch, Identity, ProcessMark, Source,
+    PROCESS_TABLE,
+};
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub(crate) use windows::{
+    file_name, filesystem, fill_random, path, process, process_mark, Bell, Claimed, Dir, Exit, FileId, FolderWatch,
+    Identity, Opened, ProcessMark, Small, Source, PROCESS_TABLE,
+};
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("lockfolder runs on Linux so far");
+mod polled;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use polled::{Beacon, BeaconWatch};
+
+#[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "freebsd", target_os = "netbsd", windows)))]
+compile_error!("lockfolder runs on Linux, macOS, FreeBSD, NetBSD and Windows: see docs/platforms.md");
+
+/// Whether the name of a file that is deleted goes at once, also while somebody has the file open. Windows keeps the promise
+/// in its newer versions and on NTFS.
+pub(crate) const DELETES_AT_ONCE: bool = cfg!(unix);
+
+/// What is seen of a beacon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // where none can be watched
+pub(crate) enum Light {
+    /// Its owner holds it. When it goes out, whoever watches it is woken.
+    Lit,
+    /// It was put out. It wakes everybody who sleeps by it, at once.
+    Out,
+    /// Nobody holds it: its owner died, or has not lit it yet. If it was so from the beginning, it wakes nobody.
+    Dark,
+}
+
+/// What the system says of a PID.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ProcessState {
+    /// There is none, or it has exited.
+    Gone,
+    /// It runs, and is the one that started then.
+    Runs,
+    /// It runs, and is another one.
+    Replaced,
+    /// It exists; more can't be known.
+    Exists,
+}
 
 /// What a filesystem is good for, as far as this lock is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // which knows only some
 pub(crate) enum Filesystem {
     /// Written by this kernel alone: listings through a kept descriptor are fresh, locks on files prove life, and a bid of
     /// another boot is a bid of the past.

@@ -1,13 +1,25 @@
 //! Folders, files and descriptors. Every name is looked up relative to an open folder and never through a link.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr, OsString};
 use std::io;
-use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir, SeekFrom, StatxFlags, CWD};
+use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, RawMode, CWD};
 use rustix::io::Errno;
+
+use super::{entries, id_at, UNNOTICED};
+
+/// A path as C gives it; `None` where it can't be one.
+pub(crate) fn path(path: &CStr) -> Option<&Path> {
+    Some(Path::new(OsStr::from_bytes(path.to_bytes())))
+}
+
+/// A name in a folder, as everybody else knows it.
+pub(crate) fn file_name(name: &CStr) -> OsString {
+    OsStr::from_bytes(name.to_bytes()).to_owned()
+}
 
 /// Which file this is, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,22 +38,29 @@ impl FileId {
 /// Who may write to a folder.
 pub(crate) struct FolderStat {
     pub id: FileId,
-    pub owner: u32,
-    pub group: u32,
-    pub mode: u32,
+    owner: u32,
+    group: u32,
+    pub(super) mode: u32,
 }
 
 impl FolderStat {
+    #[allow(clippy::useless_conversion)] // the types of these fields differ by system
     fn of(stat: &fs::Stat) -> FolderStat {
-        FolderStat { id: FileId::of(stat), owner: stat.st_uid, group: stat.st_gid, mode: stat.st_mode & 0o7777 }
+        let mode = u32::from(stat.st_mode) & 0o7777;
+        FolderStat { id: FileId::of(stat), owner: stat.st_uid, group: stat.st_gid, mode }
     }
 
     pub fn is_private(&self) -> bool {
         self.is_ours() && self.mode & 0o022 == 0
     }
 
-    pub fn is_ours(&self) -> bool {
+    fn is_ours(&self) -> bool {
         self.owner == rustix::process::geteuid().as_raw()
+    }
+
+    /// Who may write, for a person.
+    pub fn access(&self) -> String {
+        format!("belongs to user {} and has mode {:04o}", self.owner, self.mode)
     }
 }
 
@@ -122,7 +141,7 @@ impl Dir {
     pub fn open(path: &Path) -> io::Result<Dir> {
         // Each listing would change the time of last access, and so write to the disk: `relatime` only helps where nothing
         // is written to the folder between two listings. Not ours to suppress in another user's folder (open(2)).
-        let fd = match retry(|| fs::openat(CWD, path, READ_DIR | OFlags::NOATIME, Mode::empty())) {
+        let fd = match retry(|| fs::openat(CWD, path, READ_DIR | UNNOTICED, Mode::empty())) {
             Err(e) if Errno::from_io_error(&e) == Some(Errno::PERM) => {
                 retry(|| fs::openat(CWD, path, READ_DIR, Mode::empty()))?
             }
@@ -133,7 +152,7 @@ impl Dir {
 
     /// Makes a folder by path. That it is there already is fine.
     pub fn make(path: &Path, mode: u32) -> io::Result<()> {
-        match rustix::io::retry_on_intr(|| fs::mkdirat(CWD, path, Mode::from_raw_mode(mode))) {
+        match rustix::io::retry_on_intr(|| fs::mkdirat(CWD, path, to_mode(mode))) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(e) => Err(e.into()),
         }
@@ -141,13 +160,9 @@ impl Dir {
 
     /// Which folder is at this path now.
     pub fn id_at(path: &Path) -> io::Result<FileId> {
-        // Not stat(2): it also asks for the time of the last change, and since Linux 6.13 each change that follows such a
-        // question gets a finer timestamp, which costs a lock and unlock a tenth of its time.
-        match rustix::io::retry_on_intr(|| fs::statx(CWD, path, AtFlags::empty(), StatxFlags::INO)) {
-            Ok(stat) => Ok(FileId { device: fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), inode: stat.stx_ino }),
-            // Not in Linux before 4.11, and forbidden in some sandboxes.
-            Err(Errno::NOSYS | Errno::PERM) => Ok(FileId::of(&retry(|| fs::statat(CWD, path, AtFlags::empty()))?)),
-            Err(e) => Err(e.into()),
+        match retry(|| id_at(path))? {
+            Some((device, inode)) => Ok(FileId { device, inode }),
+            None => Ok(FileId::of(&retry(|| fs::statat(CWD, path, AtFlags::empty()))?)),
         }
     }
 
@@ -160,7 +175,7 @@ impl Dir {
 
     /// Makes a folder inside this one. That it is there already is fine.
     pub fn make_dir(&self, name: &CStr, mode: u32) -> io::Result<()> {
-        match rustix::io::retry_on_intr(|| fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode))) {
+        match rustix::io::retry_on_intr(|| fs::mkdirat(&self.fd, name, to_mode(mode))) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(e) => Err(e.into()),
         }
@@ -172,12 +187,16 @@ impl Dir {
 
     /// Gives this folder another's mode and group, as far as we may, and its owner: root can give away what it made.
     pub fn adopt(&self, model: &FolderStat) -> io::Result<()> {
+        let now = self.stat()?;
+        if (model.mode, model.group) == (now.mode, now.group) && !(now.is_ours() && model.owner != now.owner) {
+            return Ok(());
+        }
         // The mode last: chown clears the set-group-ID bit that it may carry.
         let owner = rustix::process::Uid::from_raw(model.owner);
         let group = rustix::process::Gid::from_raw(model.group);
         let given = retry(|| fs::fchown(&self.fd, Some(owner), Some(group)))
             .or_else(|_| retry(|| fs::fchown(&self.fd, None, Some(group))));
-        retry(|| fs::fchmod(&self.fd, Mode::from_raw_mode(model.mode)))?;
+        retry(|| fs::fchmod(&self.fd, to_mode(model.mode)))?;
         given
     }
 
@@ -185,26 +204,15 @@ impl Dir {
     /// or not (readdir(3)). `anew` opens the folder for this listing, as filesystems that cache need it.
     ///
     /// The number given with a name tells two files of one name apart.
-    pub fn list(&self, anew: bool, mut each: impl FnMut(&CStr, u64)) -> io::Result<()> {
+    pub fn list(&self, anew: bool, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
         let fresh;
-        let fd = if anew {
-            fresh = self.open_dir(c".")?.fd;
+        let dir = if anew {
+            fresh = self.open_dir(c".")?;
             &fresh
         } else {
-            retry(|| fs::seek(&self.fd, SeekFrom::Start(0)))?;
-            &self.fd
+            self
         };
-        // Room for about 100 bids at a time, and small enough for the stack of any thread.
-        let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
-        let mut entries = RawDir::new(fd, &mut buffer);
-        while let Some(entry) = entries.next() {
-            match entry {
-                Ok(entry) => each(entry.file_name(), entry.ino()),
-                Err(Errno::INTR) => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok(())
+        entries(dir.fd(), each)
     }
 
     /// Opens a small file of somebody else's. Looks before it opens: opening a FIFO or a device is an act, not a look.
@@ -304,6 +312,11 @@ impl Dir {
         retry_until(Errno::NOENT, || fs::renameat(&self.fd, from, &to.fd, name))
     }
 
+    /// Removes an empty folder in this one.
+    pub fn remove_dir(&self, name: &CStr) -> io::Result<()> {
+        retry_until(Errno::NOENT, || fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR))
+    }
+
     pub fn unlink(&self, name: &CStr) -> io::Result<()> {
         retry_until(Errno::NOENT, || fs::unlinkat(&self.fd, name, AtFlags::empty()))
     }
@@ -320,6 +333,13 @@ impl Dir {
     /// Something has this name, as far as we can see.
     pub fn has(&self, name: &CStr) -> bool {
         matches!(self.file_id(name), Ok(Some(_)))
+    }
+
+    /// Makes an empty file, if there is none of this name.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn touch(&self, name: &CStr) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        retry(|| fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644))).map(drop)
     }
 
     /// Makes an empty file that survives power loss. False: the name is taken.
@@ -344,25 +364,17 @@ impl Dir {
     }
 }
 
-/// Fills a buffer from the system's generator, which is safe across fork and in clones of a machine.
-pub(crate) fn fill_random(buffer: &mut [u8]) -> io::Result<()> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match rustix::rand::getrandom(&mut buffer[filled..], rustix::rand::GetRandomFlags::empty()) {
-            Ok(n) => filled += n,
-            Err(Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    Ok(())
-}
-
 fn lock(fd: BorrowedFd<'_>, how: FlockOperation) -> io::Result<bool> {
     match retry(|| fs::flock(fd, how)) {
         Ok(()) => Ok(true),
         Err(e) if Errno::from_io_error(&e) == Some(Errno::WOULDBLOCK) => Ok(false),
         Err(e) => Err(e),
     }
+}
+
+#[allow(clippy::unnecessary_cast)] // its type differs by system
+fn to_mode(mode: u32) -> Mode {
+    Mode::from_raw_mode(mode as RawMode)
 }
 
 fn is_regular(stat: &fs::Stat) -> bool {

@@ -1,0 +1,98 @@
+//! How Windows tells a thread that something happened: handles, and one call that waits for all of them.
+
+use std::io;
+use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
+use std::ptr;
+use std::time::Duration;
+
+use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_OBJECT_0};
+use windows_sys::Win32::Storage::FileSystem::{
+    FindCloseChangeNotification, FindFirstChangeNotificationW, FindNextChangeNotification, FILE_NOTIFY_CHANGE_FILE_NAME,
+};
+use windows_sys::Win32::System::Threading::{
+    CreateEventW, SetEvent, WaitForMultipleObjects, WaitForSingleObject, INFINITE,
+};
+
+use super::folder::Dir;
+use super::{done, wide};
+
+/// Something that can wake a sleeper.
+pub(crate) type Source<'a> = BorrowedHandle<'a>;
+
+/// Wakes a thread that waits.
+pub(crate) struct Bell {
+    event: OwnedHandle,
+}
+
+impl Bell {
+    pub fn new() -> io::Result<Bell> {
+        // SAFETY: it returns a new handle of ours, or NULL. The event resets itself when it has woken a thread.
+        unsafe {
+            let event = CreateEventW(ptr::null(), 0, 0, ptr::null());
+            done(i32::from(!event.is_null()))?;
+            Ok(Bell { event: OwnedHandle::from_raw_handle(event) })
+        }
+    }
+
+    pub fn ring(&self) {
+        // SAFETY: an open handle.
+        unsafe { SetEvent(self.event.as_raw_handle()) };
+    }
+
+    /// Sleeps until the bell rings, another source wakes us, or the time is over. Silences the bell, if that woke us. True: the
+    /// first source did.
+    pub fn sleep(&self, others: [Option<Source<'_>>; 2], time: Duration) -> bool {
+        let mut handles = vec![self.event.as_raw_handle()];
+        handles.extend(others.iter().flatten().map(AsRawHandle::as_raw_handle));
+        // Up, or the last fraction of a millisecond would be spent awake.
+        let millis = time.as_nanos().div_ceil(1_000_000);
+        let millis = u32::try_from(millis).unwrap_or(INFINITE);
+        // SAFETY: open handles, as many as it is told.
+        let woken_by = unsafe { WaitForMultipleObjects(handles.len() as u32, handles.as_ptr(), 0, millis) };
+        others[0].is_some() && woken_by == WAIT_OBJECT_0 + 1
+    }
+}
+
+/// Tells when a name comes to a folder or leaves it.
+pub(crate) struct FolderWatch {
+    notification: HANDLE,
+}
+
+// SAFETY: any thread may wait for a handle, ask for the next notification, or close it.
+unsafe impl Send for FolderWatch {}
+// SAFETY: the same.
+unsafe impl Sync for FolderWatch {}
+
+impl FolderWatch {
+    pub fn new(dir: &Dir) -> io::Result<FolderWatch> {
+        let path = wide(dir.path());
+        // SAFETY: a terminated string.
+        let notification = unsafe { FindFirstChangeNotificationW(path.as_ptr(), 0, FILE_NOTIFY_CHANGE_FILE_NAME) };
+        match notification {
+            INVALID_HANDLE_VALUE => Err(io::Error::last_os_error()),
+            notification => Ok(FolderWatch { notification }),
+        }
+    }
+
+    /// Forgets what happened so far: from now on only news wakes. (What came while we forgot wakes once more.)
+    pub fn reset(&self) {
+        // SAFETY: an open handle.
+        unsafe {
+            if WaitForSingleObject(self.notification, 0) == WAIT_OBJECT_0 {
+                FindNextChangeNotification(self.notification);
+            }
+        }
+    }
+
+    pub fn source(&self) -> Source<'_> {
+        // SAFETY: open until this is dropped.
+        unsafe { BorrowedHandle::borrow_raw(self.notification) }
+    }
+}
+
+impl Drop for FolderWatch {
+    fn drop(&mut self) {
+        // SAFETY: ours, and not used any more.
+        unsafe { FindCloseChangeNotification(self.notification) };
+    }
+}

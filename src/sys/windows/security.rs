@@ -1,0 +1,172 @@
+//! Who may write to a folder: `LF_OPEN_PRIVATE`.
+
+use std::ffi::c_void;
+use std::io;
+use std::mem::{offset_of, size_of};
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::path::Path;
+use std::ptr;
+
+use windows_sys::Win32::Foundation::{LocalFree, GENERIC_ALL, GENERIC_WRITE};
+use windows_sys::Win32::Security::Authorization::{
+    ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, GetNamedSecurityInfoW,
+    SDDL_REVISION_1, SE_FILE_OBJECT,
+};
+use windows_sys::Win32::Security::{
+    EqualSid, GetAce, GetTokenInformation, IsWellKnownSid, TokenOwner, TokenUser, WinBuiltinAdministratorsSid,
+    WinCreatorOwnerRightsSid, WinCreatorOwnerSid, WinLocalSystemSid, ACCESS_ALLOWED_ACE, ACL,
+    DACL_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES,
+    TOKEN_INFORMATION_CLASS, TOKEN_QUERY,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    CreateDirectoryW, FILE_ADD_FILE, FILE_ADD_SUBDIRECTORY, FILE_DELETE_CHILD, WRITE_DAC, WRITE_OWNER,
+};
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
+
+use super::open::FileId;
+use super::{done, wide};
+
+/// Which folder it is, and who may write to it.
+pub(crate) struct FolderStat {
+    pub id: FileId,
+    /// What is against calling it private.
+    others: Option<&'static str>,
+}
+
+impl FolderStat {
+    pub(super) fn of(path: &Path, id: FileId) -> FolderStat {
+        // That we may not know is no failure: most callers don't ask.
+        let others = who_else_writes(path).unwrap_or(Some("has an access control list that we may not read"));
+        FolderStat { id, others }
+    }
+
+    pub fn is_private(&self) -> bool {
+        self.others.is_none()
+    }
+
+    /// Who may write, for a person.
+    pub fn access(&self) -> String {
+        self.others.unwrap_or("belongs to us, and only we may write to it").to_owned()
+    }
+}
+
+/// Memory that the system gave us.
+struct Local(*mut c_void);
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // SAFETY: from the system, to be freed so, and not used any more.
+        unsafe { LocalFree(self.0) };
+    }
+}
+
+/// The SID that an answer about our token begins with a pointer to.
+struct Us(Vec<u64>);
+
+impl Us {
+    fn ask(what: TOKEN_INFORMATION_CLASS) -> io::Result<Us> {
+        let mut answer = vec![0u64; 32]; // a SID has 68 bytes at most
+        let mut size = size_of_val(&answer[..]) as u32;
+        // SAFETY: a pseudo-handle, a new handle of ours, and room for the answer.
+        unsafe {
+            let mut token = ptr::null_mut();
+            done(OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &mut token))?;
+            let token = OwnedHandle::from_raw_handle(token);
+            done(GetTokenInformation(token.as_raw_handle(), what, answer.as_mut_ptr().cast(), size, &mut size))?;
+        }
+        Ok(Us(answer))
+    }
+
+    fn sid(&self) -> PSID {
+        // SAFETY: TOKEN_USER and TOKEN_OWNER both begin with it; it points into the answer.
+        unsafe { self.0.as_ptr().cast::<PSID>().read() }
+    }
+}
+
+fn who_else_writes(path: &Path) -> io::Result<Option<&'static str>> {
+    let us = [Us::ask(TokenUser)?, Us::ask(TokenOwner)?];
+    let (mut owner, mut dacl, mut whole) = (ptr::null_mut(), ptr::null_mut::<ACL>(), ptr::null_mut());
+    let path = wide(path);
+    // SAFETY: a terminated string, and room for three pointers. They point into `whole`, which is ours to free.
+    let error = unsafe {
+        let what = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
+        let none = ptr::null_mut();
+        GetNamedSecurityInfoW(
+            path.as_ptr(),
+            SE_FILE_OBJECT,
+            what,
+            &mut owner,
+            none,
+            &mut dacl,
+            ptr::null_mut(),
+            &mut whole,
+        )
+    };
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error as i32));
+    }
+    let _whole = Local(whole);
+    // SAFETY: all are valid SIDs.
+    let is_us = |sid: PSID| us.iter().any(|us| unsafe { EqualSid(us.sid(), sid) } != 0);
+    if !is_us(owner) {
+        return Ok(Some("belongs to another user"));
+    }
+    if dacl.is_null() {
+        return Ok(Some("has no access control list, so everybody may write to it"));
+    }
+    // SAFETY: the list is valid, and so are its entries; only those that are told apart by their type are read as such.
+    unsafe {
+        for index in 0..u32::from((*dacl).AceCount) {
+            let mut entry = ptr::null_mut();
+            done(GetAce(dacl, index, &mut entry))?;
+            let entry = entry.cast::<ACCESS_ALLOWED_ACE>();
+            match (*entry).Header.AceType {
+                ALLOWS => {}
+                DENIES => continue,
+                _ => return Ok(Some("has an access control list that we don't understand")),
+            }
+            let sid = entry.cast::<u8>().add(offset_of!(ACCESS_ALLOWED_ACE, SidStart)).cast::<c_void>();
+            let is_trusted = is_us(sid) || TRUSTED.iter().any(|&kind| IsWellKnownSid(sid, kind) != 0);
+            if (*entry).Mask & WRITES != 0 && !is_trusted {
+                return Ok(Some("can be written to by others: see its access control list (icacls)"));
+            }
+        }
+    }
+    Ok(None)
+}
+
+const ALLOWS: u8 = 0;
+const DENIES: u8 = 1;
+/// Whoever has one of these can add or delete bids, or give himself the right to.
+const WRITES: u32 =
+    FILE_ADD_FILE | FILE_ADD_SUBDIRECTORY | FILE_DELETE_CHILD | WRITE_DAC | WRITE_OWNER | GENERIC_WRITE | GENERIC_ALL;
+/// They can do anything anyway; or stand for the owner.
+const TRUSTED: &[i32] = &[WinLocalSystemSid, WinBuiltinAdministratorsSid, WinCreatorOwnerSid, WinCreatorOwnerRightsSid];
+
+/// Makes a folder that only we, the system and administrators may use.
+pub(super) fn make_private(path: &Path) -> io::Result<()> {
+    let user = Us::ask(TokenUser)?;
+    // SAFETY: a valid SID, terminated strings, and pointers that the system gives us to free.
+    unsafe {
+        let mut text = ptr::null_mut();
+        done(ConvertSidToStringSidW(user.sid(), &mut text))?;
+        let text = Local(text.cast());
+        let length = (0..).take_while(|&i| *text.0.cast::<u16>().add(i) != 0).count();
+        let user = String::from_utf16_lossy(std::slice::from_raw_parts(text.0.cast::<u16>(), length));
+        let rights = format!("D:P(A;OICI;FA;;;{user})(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)");
+        let mut descriptor: PSECURITY_DESCRIPTOR = ptr::null_mut();
+        done(ConvertStringSecurityDescriptorToSecurityDescriptorW(
+            wide(Path::new(&rights)).as_ptr(),
+            SDDL_REVISION_1,
+            &mut descriptor,
+            ptr::null_mut(),
+        ))?;
+        let descriptor = Local(descriptor);
+        let attributes = SECURITY_ATTRIBUTES {
+            nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
+            lpSecurityDescriptor: descriptor.0,
+            bInheritHandle: 0,
+        };
+        done(CreateDirectoryW(wide(path).as_ptr(), &attributes))
+    }
+}
