@@ -143,7 +143,7 @@ impl Identity {
     fn read() -> io::Result<Identity> {
         let pid = std::process::id();
         let stat =
-            Stat::parse(&fs::read("/proc/self/stat")?).ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))?;
+            Stat::parse(&read_own_stat(pid)?).ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))?;
         let shift = Shift::read()?;
         let wall = wall_minus_boot();
         Ok(Identity {
@@ -221,6 +221,7 @@ pub(crate) fn process(me: &Identity, pid: u32, start: Option<u64>, created_then:
         return ProcessState::Gone; // said first, for it costs a tenth of a look into /proc
     }
     let stat = match me.proc_is_ours {
+        true if pid == me.pid => read_own_stat(pid).ok(),
         true => fs::read(format!("/proc/{pid}/stat")).ok(),
         false => None,
     };
@@ -247,6 +248,11 @@ pub(crate) fn process(me: &Identity, pid: u32, start: Option<u64>, created_then:
 
 fn exists(pid: u32) -> bool {
     Pid::from_raw(pid as i32).is_none_or(|pid| test_kill_process(pid) != Err(Errno::SRCH))
+}
+
+/// By way of the main thread: qemu-user makes up `/proc/self/stat`, and others would not find us by such a start.
+fn read_own_stat(pid: u32) -> io::Result<Vec<u8>> {
+    fs::read(format!("/proc/self/task/{pid}/stat")).or_else(|_| fs::read("/proc/self/stat"))
 }
 
 struct Stat {
