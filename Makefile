@@ -13,7 +13,7 @@ BUILT  := target/release
 # A program for each file, but race has several.
 EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(filter-out examples-c/race_%,$(wildcard examples-c/*.c)))
 
-.PHONY: all lib examples demo test soak mutants fuzz bench header help clean
+.PHONY: all lib examples demo test test-windows check-platforms soak mutants fuzz bench header help clean
 
 all: lib examples staged
 
@@ -49,6 +49,12 @@ mutants: ## breaks the core in every small way, to see that the tests notice; fo
 
 fuzz: ## libFuzzer, for FUZZ_SECONDS=120 each target; needs a nightly compiler
 	scripts/fuzz $(FUZZ_SECONDS)
+
+test-windows: ## builds the DLL and runs it under Wine; installs what that needs
+	scripts/test-windows
+
+check-platforms: ## type-checks for the other systems, and runs the tests on musl and (emulated) aarch64
+	scripts/check-platforms
 
 bench: ## measures it beside other locks, and writes the figures into docs/benchmarks.md
 	scripts/bench

@@ -14,8 +14,12 @@ pub fn built() -> &'static Built {
     BUILT.get_or_init(build)
 }
 
-/// In cargo's profile for tests, so that overflow checks and debug assertions are on.
+/// In cargo's profile for tests, so that overflow checks and debug assertions are on. scripts/check-platforms builds them for
+/// other systems, and names the folder where they are.
 fn build() -> Built {
+    if let Some(folder) = std::env::var_os("LOCKFOLDER_PUPPETS").map(PathBuf::from) {
+        return Built { c: folder.join("puppet-c"), rust: folder.join("puppet-rust") };
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(env!("CARGO"))
         .args(["build", "--locked", "--lib", "--example", "puppet", "--message-format=json-render-diagnostics"])
