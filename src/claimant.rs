@@ -14,7 +14,7 @@ use crate::liveness::Verdict;
 use crate::place::{join, open_shared, Place};
 use crate::queue::{self, Line};
 use crate::survey::{Check, Eyes, Memory, Rival};
-use crate::sys::{self, Dir, FileId, Filesystem, Identity};
+use crate::sys::{self, Dir, FileId, Filesystem, Identity, News};
 use crate::{fence, sweep};
 
 pub(crate) struct Claimant {
@@ -153,7 +153,7 @@ impl Claimant {
 
     /// Takes back a bid that won all the same, if we still have it.
     pub fn give_back(&mut self, error: Error) -> Error {
-        self.leave_line();
+        self.leave_line(News::Left);
         match self.held.take() {
             Some(bid) => self.withdraw_after(bid, error),
             None => error,
@@ -203,7 +203,7 @@ impl Claimant {
         let was_there = self.withdraw(&bid);
         let was_there = was_there.map_err(|e| Error::io("delete the bid", join(&self.path, bid.as_c_str()), e))?;
         self.held = None;
-        self.leave_line();
+        self.leave_line(News::HandedOver);
         self.sweep_reaped();
         if was_there {
             return Ok(());

@@ -17,11 +17,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::liveness::Verdict;
 use crate::place::open_shared;
 use crate::survey::Rival;
-use crate::sys::{self, Beacon, BeaconWatch, Dir, Light, Source};
+use crate::sys::{self, Beacon, BeaconWatch, Dir, FolderWatch, Light, News, Source, Tail};
 
 const QUEUE: &CStr = c"queue";
 /// From the lock folder.
 const QUEUE_PATH: &CStr = c".lockfolder/queue";
+
+/// In `.lockfolder/` while there is a long line: where who joins learns who joined before it without reading the line.
+const TAIL: &CStr = c"tail";
+/// To read a line shorter than this costs less.
+const LONG: usize = 8;
 
 /// The last in line, who leaves, removes the folder. Not many times in a row while we come.
 const REMOVED_MEANWHILE: usize = 100;
@@ -37,6 +42,9 @@ pub(crate) struct Line {
     claim: ClaimId,
     queue: Dir,
     ticket: Option<Ticket>,
+    /// What the first in line is woken by while there is no ticket before its own. It is given up when we leave, for that takes
+    /// longer than we would keep others, or the lock, waiting.
+    pub folder_watch: Option<FolderWatch>,
     /// Who was before us the last time: in a busy line it often is again.
     known: Option<(ClaimId, Arc<Rival>)>,
     /// Tickets of the dead that we may not delete (another user's, in a sticky folder). They are passed over.
@@ -48,14 +56,16 @@ pub(crate) struct Line {
 struct Ticket {
     name: CString,
     beacon: Beacon,
+    /// Kept open, for what is in it is gone otherwise.
+    tail: Option<Tail>,
 }
 
 /// Whether we have a ticket.
 pub(crate) enum Standing {
     /// We had one.
     Stood,
-    /// We have one now.
-    Joined,
+    /// We have one now, and perhaps know whose is right before it. (Whoever comes at the same moment may have come between.)
+    Joined(Option<CString>),
     /// We had one, and somebody took it.
     Lost,
     /// There is none to be had here (other hosts could not be told of it, the filesystem has no FIFOs or links, the disk is
@@ -72,8 +82,15 @@ pub(crate) struct View {
     pub predecessor: Option<CString>,
     /// How many are before us.
     pub ahead: usize,
-    /// How many there are in all.
+    /// How many there are in all, as far as we know. 0: we are not in line.
     pub length: usize,
+}
+
+impl View {
+    /// What whoever has just joined sees without reading the line.
+    pub fn of_predecessor(ticket: CString) -> View {
+        View { first: None, predecessor: Some(ticket), ahead: 1, length: 2 }
+    }
 }
 
 /// The one before us in line, and how we are told what becomes of it.
@@ -88,27 +105,31 @@ impl Line {
     fn open(claim: &Claim) -> io::Result<Line> {
         let hidden = Arc::clone(claim.hidden());
         let queue = open_shared(&hidden, QUEUE)?;
-        Ok(Line { hidden, claim: claim.id(), queue, ticket: None, known: None, ghosts: Vec::new(), ours: true })
+        let (ticket, folder_watch, known, ghosts) = (None, None, None, Vec::new());
+        Ok(Line { hidden, claim: claim.id(), queue, ticket, folder_watch, known, ghosts, ours: true })
     }
 
-    /// Joins the line, behind all who came before.
-    fn join(&mut self) -> io::Result<()> {
+    /// Joins the line, behind all who came before. Tells whose ticket is right before ours, if that is known.
+    fn join(&mut self) -> io::Result<Option<CString>> {
         let joined = self.try_join();
         if joined.is_err() {
-            let _ = self.hidden.remove_dir(QUEUE); // or it would look as if there was a line; fails while somebody is in it
+            dissolve(&self.hidden); // or it would look as if there was a line
         }
         joined
     }
 
-    fn try_join(&mut self) -> io::Result<()> {
-        let name = ticket_name(sys::unix_nanos(), self.claim);
+    fn try_join(&mut self) -> io::Result<Option<CString>> {
         let beacons = claim::beacons_of(&self.claim.file());
         let (file, beacon) = self.hidden.light_beacon(&beacons)?;
+        let name = ticket_name(sys::unix_nanos(), self.claim);
         for _ in 0..REMOVED_MEANWHILE {
             match self.hidden.link(file, &self.queue, &name) {
                 Ok(()) => {
-                    self.ticket = Some(Ticket { name, beacon });
-                    return Ok(());
+                    let tail = self.hidden.open_tail(TAIL).ok();
+                    let last = tail.as_ref().and_then(|tail| tail.exchange(&name));
+                    let before = last.filter(|last| claim_of(last).is_some() && *last < name);
+                    self.ticket = Some(Ticket { name, beacon, tail });
+                    return Ok(before);
                 }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => self.queue = open_shared(&self.hidden, QUEUE)?,
                 Err(e) => return Err(e),
@@ -118,15 +139,16 @@ impl Line {
     }
 
     /// Leaves the line, and so wakes the next.
-    pub fn leave(&mut self) {
+    pub fn leave(&mut self, news: News) {
         if let Some(ticket) = self.ticket.take() {
             // First, for it is what the next one waits for, and in a long line somebody always reads the folder, which keeps
             // us from changing it.
-            ticket.beacon.put_out();
+            ticket.beacon.put_out(news);
             let _ = self.queue.unlink(&ticket.name);
             drop(ticket); // and only then is it closed, and may be lit again
-            let _ = self.hidden.remove_dir(QUEUE); // fails while somebody is in it
+            dissolve(&self.hidden);
         }
+        self.folder_watch = None;
     }
 
     /// Takes somebody else's ticket out of the line.
@@ -141,20 +163,26 @@ impl Line {
         self.ticket.as_ref().is_some_and(|ticket| self.queue.has(&ticket.name))
     }
 
-    fn view(&self) -> io::Result<View> {
+    fn view(&mut self) -> io::Result<View> {
         let mut view = View::default();
-        let Some(Ticket { name: here, .. }) = &self.ticket else { return Ok(view) };
+        let Some(Ticket { name: here, tail, .. }) = &mut self.ticket else { return Ok(view) };
+        let mut is_last = true;
         self.queue.list(false, |name, _| {
             if claim_of(name).is_none() {
                 return;
             }
             view.length += 1;
+            is_last &= name <= here.as_c_str();
             if name < here.as_c_str() && !self.ghosts.iter().any(|ghost| **ghost == *name) {
                 view.ahead += 1;
                 keep_if(&mut view.first, name, |kept| name < kept);
                 keep_if(&mut view.predecessor, name, |kept| name > kept);
             }
         })?;
+        if is_last && view.length >= LONG && tail.is_none() {
+            *tail = self.hidden.make_tail(TAIL).ok();
+            tail.iter().for_each(|tail| drop(tail.exchange(here)));
+        }
         Ok(view)
     }
 
@@ -167,7 +195,7 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         if self.ours {
-            self.leave();
+            self.leave(News::Left);
             for beacon in claim::beacons_of(&self.claim.file()) {
                 let _ = self.hidden.unlink(&beacon);
             }
@@ -201,7 +229,15 @@ pub(crate) fn sweep(hidden: &Dir, mut is_gone: impl FnMut(ClaimId) -> bool) {
             let _ = queue.unlink(ticket);
         }
     }
-    let _ = hidden.remove_dir(QUEUE); // fails while somebody is in it
+    dissolve(hidden);
+}
+
+/// Fails while somebody is in line.
+fn dissolve(hidden: &Dir) {
+    if hidden.remove_dir(QUEUE).is_ok() {
+        // By now it may be that of a new line. Then whoever joins that finds none, and reads the line.
+        let _ = hidden.unlink(TAIL);
+    }
 }
 
 /// What a claimant does with the line.
@@ -224,7 +260,7 @@ impl Claimant {
         if line.ticket.take().is_some() {
             return Ok(Standing::Lost);
         }
-        Ok(line.join().map_or(Standing::Nowhere, |()| Standing::Joined))
+        Ok(line.join().map_or(Standing::Nowhere, Standing::Joined))
     }
 
     /// Whether we have a ticket, as far as we know.
@@ -233,8 +269,8 @@ impl Claimant {
     }
 
     /// What we see from our place in line.
-    pub(crate) fn view(&self) -> Result<View> {
-        let view = self.line.as_ref().map_or_else(|| Ok(View::default()), Line::view);
+    pub(crate) fn view(&mut self) -> Result<View> {
+        let view = self.line.as_mut().map_or_else(|| Ok(View::default()), Line::view);
         view.map_err(|e| Error::io("read the line of the waiting in", self.hidden_path(), e))
     }
 
@@ -251,7 +287,7 @@ impl Claimant {
         }
         let beacon = line.queue.watch_beacon(ticket).ok();
         let light = beacon.as_ref().map(BeaconWatch::light);
-        if light == Some(Light::Out) {
+        if matches!(light, Some(Light::Out(_))) {
             line.discard(ticket); // its owner left the line, and is about to do so itself
             return Ok(None);
         }
@@ -282,8 +318,8 @@ impl Claimant {
         self.line.iter_mut().for_each(|line| line.discard(ticket));
     }
 
-    pub(crate) fn leave_line(&mut self) {
-        self.line.iter_mut().for_each(Line::leave);
+    pub(crate) fn leave_line(&mut self, news: News) {
+        self.line.iter_mut().for_each(|line| line.leave(news));
     }
 
     /// What keeps us from having the lock, for a person.
@@ -308,6 +344,11 @@ impl Predecessor {
     /// What wakes us when it leaves or dies.
     pub fn sources(&self) -> [Option<Source<'_>>; 2] {
         [self.beacon.as_ref().map(BeaconWatch::source), self.owner.pulse.source()]
+    }
+
+    /// It had the lock and gave it back. So nobody is before us any more.
+    pub fn has_handed_over(&self) -> bool {
+        self.beacon.as_ref().is_some_and(|beacon| beacon.light() == Light::Out(News::HandedOver))
     }
 
     /// Whether that is all that needs to be told. (The beacon also goes out when its owner dies.)

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::folder::LockFolder;
 use crate::queue::{self, Predecessor, Standing, View};
 use crate::survey::Rival;
-use crate::sys::{Bell, FileId, FolderWatch, Source};
+use crate::sys::{Bell, FileId, FolderWatch, News, Source};
 
 /// Where the kernel doesn't tell, a waiter looks again after a random, growing pause between these.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
@@ -23,7 +23,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where it does tell, a waiter looks all the same, this often; for what no event tells: that the first in line doesn't come
 /// forward although the lock is free (it is stopped, say), or that the folder was moved.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(1500);
 /// That it doesn't come forward must be seen twice, this long apart.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
 /// For each pair of waiters, so that all their looks together (each reads the line) keep below a few percent of one CPU.
@@ -90,7 +90,7 @@ pub(crate) fn wait(folder: &LockFolder, timeout: Option<Duration>) -> Result<()>
             Err(claimant.give_back(error))
         }
         Err(e) => {
-            claimant.leave_line();
+            claimant.leave_line(News::Left);
             let out_of_time = e.kind() == ErrorKind::Timeout;
             Err(if cancelled && out_of_time { e.into_kind(ErrorKind::Cancelled) } else { e })
         }
@@ -106,6 +106,7 @@ fn wait_in_line(folder: &LockFolder, bell: &Bell, timeout: Option<Duration>) -> 
     loop {
         let round = folder.claimant().advance(&mut watch)?;
         if round == Round::Locked {
+            folder.claimant().put_by(watch);
             return Ok(());
         }
         let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
@@ -115,10 +116,10 @@ fn wait_in_line(folder: &LockFolder, bell: &Bell, timeout: Option<Duration>) -> 
         if left.is_zero() {
             return Err(folder.claimant().why_not_yet().into_kind(ErrorKind::Timeout));
         }
-        watch.is_told_so = false;
+        watch.is_told = false;
         if round == Round::Sleep {
             let pause = watch.pause(folder.claimant().chance());
-            watch.is_told_so = bell.sleep(watch.sources(), pause.min(left));
+            watch.is_told = bell.sleep(watch.sources(), pause.min(left));
         }
     }
 }
@@ -154,7 +155,7 @@ struct Watch {
     /// What we saw of the line.
     view: View,
     /// We were woken by the beacon of the one before us, or by news from the folder.
-    is_told_so: bool,
+    is_told: bool,
     next_look: Instant,
     /// The first in line at the last look, if the lock was free.
     no_show: Option<CString>,
@@ -168,17 +169,21 @@ impl Watch {
             holder: None,
             ahead: None,
             view: View::default(),
-            is_told_so: false,
+            is_told: false,
             next_look: Instant::now() + out_of_step(LOOK, chance),
             no_show: None,
             polled: SHORTEST_PAUSE,
         }
     }
 
-    /// Nobody is before us in line: there was nobody, or only one, who let go. Nobody can come before us later.
+    /// Nobody was before us when we read the line. Nobody can come before us later.
     fn is_first(&self) -> bool {
-        self.view.length > 0
-            && (self.view.ahead == 0 || self.view.ahead == 1 && self.ahead.is_some() && self.is_told_so)
+        self.view.length > 0 && self.view.predecessor.is_none()
+    }
+
+    /// The one before us had the lock, and gave it back.
+    fn is_our_turn(&self) -> bool {
+        self.is_told && self.ahead.as_ref().is_some_and(Predecessor::has_handed_over)
     }
 
     fn sources(&self) -> [Option<Source<'_>>; 2] {
@@ -192,7 +197,7 @@ impl Watch {
     }
 
     /// Whether the kernel tells all that matters: that the one we wait for lets go, and that it dies.
-    fn is_told(&self) -> bool {
+    fn tells_all(&self) -> bool {
         match &self.ahead {
             Some(ahead) => ahead.is_told(),
             None => self.folder.is_some() && self.holder.as_ref().is_some_and(|holder| holder.pulse.source().is_some()),
@@ -201,7 +206,7 @@ impl Watch {
 
     /// How long to sleep at most. `chance` is from 0 to 1.
     fn pause(&mut self, chance: f64) -> Duration {
-        if self.is_told() {
+        if self.tells_all() {
             self.polled = SHORTEST_PAUSE;
             return self.next_look.saturating_duration_since(Instant::now());
         }
@@ -213,13 +218,16 @@ impl Watch {
 
     /// True, once, when it is time for a look at what no event tells.
     fn look_is_due(&mut self, chance: f64) -> bool {
-        let now = Instant::now();
-        if now < self.next_look {
-            return false;
+        let is_due = Instant::now() >= self.next_look;
+        if is_due {
+            self.look_later(chance);
         }
+        is_due
+    }
+
+    fn look_later(&mut self, chance: f64) {
         let pairs = u32::try_from(self.view.length.saturating_mul(self.view.length)).unwrap_or(u32::MAX);
-        self.next_look = now + out_of_step(LOOK + LOOK_PER_PAIR.saturating_mul(pairs), chance);
-        true
+        self.next_look = Instant::now() + out_of_step(LOOK + LOOK_PER_PAIR.saturating_mul(pairs), chance);
     }
 }
 
@@ -229,6 +237,13 @@ fn out_of_step(pause: Duration, chance: f64) -> Duration {
 }
 
 impl Claimant {
+    /// Keeps what a wait was woken by until we leave the line.
+    fn put_by(&mut self, watch: Watch) {
+        if let (Some(line), Some((_, folder_watch))) = (&mut self.line, watch.folder) {
+            line.folder_watch = Some(folder_watch);
+        }
+    }
+
     /// Takes the lock if it is free and nobody waits for it. One cheap look more than `lock`.
     fn lock_unless_line(&mut self) -> Result<bool> {
         if queue::is_formed(self.dir()) {
@@ -248,8 +263,11 @@ impl Claimant {
     /// One round of waiting.
     fn advance(&mut self, watch: &mut Watch) -> Result<Round> {
         let is_due = watch.look_is_due(self.chance());
+        // The common hand-over. No need to read the line again.
+        if !is_due && watch.is_our_turn() && self.lock_if_free()? {
+            return Ok(Round::Locked);
+        }
         if !is_due && watch.is_first() {
-            // The common hand-over. No need to read the line again.
             if self.lock_as_first(watch)? {
                 return Ok(Round::Locked);
             }
@@ -270,7 +288,11 @@ impl Claimant {
                 (watch.view, watch.polled) = (View::default(), LONGEST_PAUSE);
                 return Ok(Round::Sleep);
             }
-            Standing::Stood | Standing::Joined => watch.view = self.view()?,
+            Standing::Joined(Some(ticket)) if !is_due => watch.view = View::of_predecessor(ticket),
+            Standing::Stood | Standing::Joined(_) => watch.view = self.view()?,
+        }
+        if is_due {
+            watch.look_later(self.chance()); // now we know how long the line is
         }
         let Some(predecessor) = &watch.view.predecessor else {
             return self.lock_as_first(watch).map(Round::of);

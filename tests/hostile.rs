@@ -175,6 +175,7 @@ fn forge_line(folder: &Path, outside: &Outside, live_claim: &str) {
             }
         }
     }
+    symlink(outside.join("fifo"), hidden.join("tail")).unwrap();
     // They seem to wait, and never will come forward.
     File::create(queue.join(format!("{:016x}{live_claim}", 1))).unwrap();
     symlink(outside.join("fifo"), queue.join(format!("{:016x}{live_claim}", 2))).unwrap();
@@ -205,7 +206,8 @@ fn forged_tickets_and_beacons_cost_time_and_nothing_else(kind: Kind) {
     assert!(share < 0.5, "a waiter needs {share} of a processor");
     assert!(!waiter.has_answered());
     holder.must("unlock 0");
-    assert_eq!(waiter.ask("join 1"), "LF_OK");
+    let joined = waiter.ask("join 1");
+    assert_eq!(joined, "LF_OK", "{}", waiter.why(0));
     waiter.must("holds 0");
     assert_eq!(waiter.must("reap 0").number(), 0);
     waiter.must("unlock 0");

@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use support::{both, listing, root_or_skip, wait_until, Kind, Puppet, Scratch};
@@ -17,6 +18,8 @@ both!(
     however_many_died_in_line_a_wait_ends_in_time,
     a_stopped_first_in_line_holds_nobody_up_for_ever_and_goes_to_the_end,
     a_holder_whose_ticket_is_deleted_still_hands_over,
+    the_tail_of_a_long_line_is_only_a_hint_and_goes_with_it,
+    whoever_is_told_of_a_wrong_predecessor_is_served_all_the_same,
     a_deleted_folder_ends_all_waits,
     waiters_go_on_in_the_folder_that_is_at_the_path_now,
     without_inotify_instances_the_first_in_line_still_sees_the_unlock,
@@ -170,6 +173,56 @@ fn a_holder_whose_ticket_is_deleted_still_hands_over(kind: Kind) {
     fs::remove_file(folder.join(".lockfolder/queue").join(&line(&folder)[0])).unwrap();
     waiters.remove(0).must("unlock 0");
     are_served_in_order(&mut waiters, &folder);
+}
+
+fn the_tail_of_a_long_line_is_only_a_hint_and_goes_with_it(kind: Kind) {
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let tail = folder.join(".lockfolder/tail");
+    let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 6);
+    assert!(!tail.exists());
+    waiters.extend((0..6).map(|_| joined(Puppet::at(kind, &folder), &folder)));
+    assert!(tail.exists());
+    let mut leave = |hint: &str| {
+        fs::OpenOptions::new().write(true).open(&tail).unwrap().write_all(hint.as_bytes()).unwrap();
+        waiters.push(joined(Puppet::at(kind, &folder), &folder));
+    };
+    ["0".repeat(32), "f".repeat(32), "no ticket".repeat(20), String::new()].iter().for_each(|hint| leave(hint));
+    // The last name that was left is a dead one's.
+    let before = line(&folder);
+    waiters.pop().unwrap().kill_and_reap();
+    let mut newcomer = Puppet::at(kind, &folder);
+    newcomer.tell("wait 0 -1");
+    wait_until(|| line(&folder).last() > before.last());
+    waiters.push(newcomer);
+    holder.must("unlock 0");
+    are_served_in_order(&mut waiters, &folder);
+    assert!(!tail.exists());
+}
+
+/// It tries too soon, and may get in, for once.
+fn whoever_is_told_of_a_wrong_predecessor_is_served_all_the_same(kind: Kind) {
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 10);
+    let first = line(&folder).remove(0);
+    for _ in 0..3 {
+        fs::write(folder.join(".lockfolder/tail"), &first).unwrap();
+        waiters.push(joined(Puppet::at(kind, &folder), &folder));
+    }
+    holder.must("unlock 0");
+    while !waiters.is_empty() {
+        let mut served = None;
+        wait_until(|| {
+            served = waiters.iter().position(Puppet::has_answered);
+            served.is_some()
+        });
+        let mut served = waiters.remove(served.unwrap());
+        assert_eq!(served.hear(), "LF_OK");
+        assert!(waiters.iter().all(|waiter| !waiter.has_answered()), "somebody else was served too");
+        served.must("unlock 0");
+    }
+    assert_eq!(line(&folder), [""; 0]);
 }
 
 fn a_deleted_folder_ends_all_waits(kind: Kind) {

@@ -286,7 +286,13 @@ mod waiting {
         holds("no children, no byte", &line(Rules { bytes: Bytes::None, ..overtaken(1, 2) }));
     }
 
-    /// Whoever looks whether a beacon is lit may take a byte that came that moment, and others who watch it are not told.
+    /// Two may come at the same moment, and each take the other for the one before it.
+    #[test]
+    fn nobody_waits_for_a_later_one() {
+        finds(ASLEEP, "waits for whoever left a name", &line(Rules { earlier_only: false, ..overtaken(1, 1) }));
+    }
+
+    /// Whoever looks whether a beacon is lit takes a byte, and others who watch it are not told.
     #[test]
     fn one_byte_is_not_enough_for_two_who_watch() {
         finds(ASLEEP, "children, one byte", &line(Rules { children: true, bytes: Bytes::One, ..RULES }));

@@ -13,7 +13,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{process_mark, Dir, Light, ProcessMark};
+use super::{process_mark, Dir, Light, News, ProcessMark};
 
 /// Something that can wake a sleeper.
 pub(crate) type Source<'a> = BorrowedFd<'a>;
@@ -58,14 +58,21 @@ pub(crate) struct Beacon {
     fd: OwnedFd,
 }
 
-/// What is written to a beacon that goes out: enough that a few bytes may go astray (see [`BeaconWatch::light`]). A pipe takes
+/// What is written to a beacon that goes out. Each look takes a byte (see [`BeaconWatch::light`]), so there are many. A pipe takes
 /// as much as this whole or not at all (PIPE_BUF).
-static NEWS: [u8; 4096] = [1; 4096];
+type Bytes = [u8; 4096];
+static LEFT: Bytes = [1; 4096];
+static HANDED_OVER: Bytes = [2; 4096];
 
 impl Beacon {
-    /// Tells the watchers that it is over. So does closing it, but not while a forked child keeps it open.
-    pub fn put_out(&self) {
-        let _ = rustix::io::write(&self.fd, &NEWS);
+    /// Tells the watchers that it is over, and how. That it is over, closing it tells too, but not while a forked child keeps it
+    /// open.
+    pub fn put_out(&self, news: News) {
+        let bytes = match news {
+            News::Left => &LEFT,
+            News::HandedOver => &HANDED_OVER,
+        };
+        let _ = rustix::io::write(&self.fd, bytes);
     }
 }
 
@@ -76,15 +83,11 @@ pub(crate) struct BeaconWatch {
 
 impl BeaconWatch {
     pub fn light(&self) -> Light {
-        let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        match poll(&mut fds, Some(&now)) {
-            Ok(0) => match rustix::io::read(&self.fd, &mut [0u8; 1]) {
-                Err(Errno::AGAIN) => Light::Lit,
-                Ok(n) if n > 0 => Light::Out, // just now; there is more to read for others
-                _ => Light::Dark,
-            },
-            Ok(_) if fds[0].revents().contains(PollFlags::IN) => Light::Out,
+        let mut news = [0];
+        match rustix::io::read(&self.fd, &mut news) {
+            Err(Errno::AGAIN) => Light::Lit,
+            Ok(n) if n > 0 && news[0] == HANDED_OVER[0] => Light::Out(News::HandedOver),
+            Ok(n) if n > 0 => Light::Out(News::Left),
             _ => Light::Dark,
         }
     }
@@ -140,7 +143,7 @@ impl Dir {
         let beacon = self.open_beacon(name);
         let _ = self.unlink(name); // first, so whoever is woken doesn't find it
         if let Ok((_, beacon)) = beacon {
-            beacon.put_out();
+            beacon.put_out(News::Left);
         }
     }
 
@@ -152,6 +155,40 @@ impl Dir {
             FileType::Fifo => Ok(fd),
             _ => Err(io::ErrorKind::InvalidData.into()), // and a write to it would be an act
         }
+    }
+}
+
+/// A FIFO in which whoever joins the line leaves its name for the next who joins. What is in it is gone when nobody has it
+/// open any more; and nothing is written to a disk.
+pub(crate) struct Tail {
+    fd: OwnedFd,
+}
+
+impl Tail {
+    /// Leaves this name, and takes what is there: of several names the last. `None`: nobody left any, or somebody took it and has
+    /// not left its own yet.
+    pub fn exchange(&self, name: &CStr) -> Option<CString> {
+        let mut names = [0; 4096];
+        let taken = rustix::io::read(&self.fd, &mut names).unwrap_or(0);
+        let _ = rustix::io::write(&self.fd, name.to_bytes()); // whole or not at all, or it fails at once
+        names[..taken].rchunks_exact(name.to_bytes().len()).next().and_then(|last| CString::new(last).ok())
+    }
+}
+
+impl Dir {
+    pub fn open_tail(&self, name: &CStr) -> io::Result<Tail> {
+        Ok(Tail { fd: self.open_fifo(name, OFlags::RDWR)? })
+    }
+
+    /// That it is there already is fine.
+    pub fn make_tail(&self, name: &CStr) -> io::Result<Tail> {
+        match self.make_fifo(name) {
+            // Unlike a beacon it is everybody's. Root can give it away, and an owner to a group.
+            Ok(()) => self.give(name, &self.stat()?).unwrap_or(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
+        }
+        self.open_tail(name)
     }
 }
 
@@ -245,10 +282,10 @@ impl Instance {
 mod tests {
     use super::*;
 
-    /// A look takes a byte from a beacon if it goes out between the look's two system calls. And a forked child of the owner keeps
-    /// it open, so that closing it tells nobody.
+    /// A look takes a byte from a beacon that is out. And a forked child of the owner keeps it open, so that closing it tells
+    /// nobody.
     #[test]
-    fn a_look_at_the_wrong_moment_takes_the_news_from_nobody_else() {
+    fn a_look_takes_the_news_from_nobody_else() {
         let path = std::env::temp_dir().join(format!("lockfolder-beacon-{}", std::process::id()));
         std::fs::create_dir(&path).unwrap();
         let dir = Dir::open(&path).unwrap();
@@ -259,10 +296,9 @@ mod tests {
         assert!(watches.iter().all(BeaconWatch::is_lit));
 
         let childs = beacon.fd.try_clone().unwrap();
-        beacon.put_out();
-        assert_eq!(rustix::io::read(&watches[0].fd, &mut [0u8; 1]), Ok(1));
-        let told = watches.iter().all(|watch| !watch.is_lit());
+        beacon.put_out(News::HandedOver);
+        let lights: Vec<Light> = (0..4).map(|look| watches[look % 2].light()).collect();
         drop(childs);
-        assert!(told);
+        assert_eq!(lights, [Light::Out(News::HandedOver); 4]);
     }
 }

@@ -1,7 +1,7 @@
 //! What only Linux has: who a process is, whether it lives, and what a filesystem is.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -222,7 +222,7 @@ pub(crate) fn process(me: &Identity, pid: u32, start: Option<u64>, created_then:
     }
     let stat = match me.proc_is_ours {
         true if pid == me.pid => read_own_stat(pid).ok(),
-        true => fs::read(format!("/proc/{pid}/stat")).ok(),
+        true => read_stat(&format!("/proc/{pid}/stat")).ok(),
         false => None,
     };
     let Some(stat) = stat.and_then(|bytes| Stat::parse(&bytes)) else {
@@ -252,7 +252,14 @@ fn exists(pid: u32) -> bool {
 
 /// By way of the main thread: qemu-user makes up `/proc/self/stat`, and others would not find us by such a start.
 fn read_own_stat(pid: u32) -> io::Result<Vec<u8>> {
-    fs::read(format!("/proc/self/task/{pid}/stat")).or_else(|_| fs::read("/proc/self/stat"))
+    read_stat(&format!("/proc/self/task/{pid}/stat")).or_else(|_| read_stat("/proc/self/stat"))
+}
+
+/// Not by `fs::read`: it asks for the length, which is 0 in /proc, and so begins with a few bytes.
+fn read_stat(path: &str) -> io::Result<Vec<u8>> {
+    let mut stat = Vec::with_capacity(1024);
+    fs::File::open(path)?.take(4096).read_to_end(&mut stat)?;
+    Ok(stat)
 }
 
 struct Stat {

@@ -25,7 +25,7 @@ mod linux_fs;
 use linux_fs::{entries, id_at, UNNOTICED};
 #[cfg(target_os = "linux")]
 pub(crate) use {
-    events::{Beacon, BeaconWatch, Bell, FolderWatch, Source},
+    events::{Beacon, BeaconWatch, Bell, FolderWatch, Source, Tail},
     linux::{filesystem, process, process_mark, Exit, Identity, ProcessMark, PROCESS_TABLE},
     linux_fs::fill_random,
 };
@@ -51,7 +51,7 @@ pub(crate) use windows::{
 #[cfg(not(target_os = "linux"))]
 mod polled;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use polled::{Beacon, BeaconWatch};
+pub(crate) use polled::{Beacon, BeaconWatch, Tail};
 
 #[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "freebsd", target_os = "netbsd", windows)))]
 compile_error!("lockfolder runs on Linux, macOS, FreeBSD, NetBSD and Windows: see docs/platforms.md");
@@ -60,6 +60,16 @@ compile_error!("lockfolder runs on Linux, macOS, FreeBSD, NetBSD and Windows: se
 /// in its newer versions and on NTFS.
 pub(crate) const DELETES_AT_ONCE: bool = cfg!(unix);
 
+/// Why a beacon was put out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // where none can be watched
+pub(crate) enum News {
+    /// Its owner had the lock, and gave it back.
+    HandedOver,
+    /// Its owner won't come forward, or somebody else put it out.
+    Left,
+}
+
 /// What is seen of a beacon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // where none can be watched
@@ -67,7 +77,7 @@ pub(crate) enum Light {
     /// Its owner holds it. When it goes out, whoever watches it is woken.
     Lit,
     /// It was put out. It wakes everybody who sleeps by it, at once.
-    Out,
+    Out(News),
     /// Nobody holds it: its owner died, or has not lit it yet. If it was so from the beginning, it wakes nobody.
     Dark,
 }

@@ -4,13 +4,13 @@
 use std::ffi::{CStr, CString};
 use std::io;
 
-use super::{Dir, Light, Source};
+use super::{Dir, Light, News, Source};
 
 /// A file of which tickets are links; it says nothing by itself.
 pub(crate) struct Beacon(());
 
 impl Beacon {
-    pub fn put_out(&self) {}
+    pub fn put_out(&self, _news: News) {}
 }
 
 /// There is none: [`Dir::watch_beacon`] always fails.
@@ -30,7 +30,24 @@ impl BeaconWatch {
     }
 }
 
+/// There is none: [`Dir::open_tail`] always fails. Whoever polls reads the line each time anyway.
+pub(crate) enum Tail {}
+
+impl Tail {
+    pub fn exchange(&self, _name: &CStr) -> Option<CString> {
+        match *self {}
+    }
+}
+
 impl Dir {
+    pub fn open_tail(&self, _name: &CStr) -> io::Result<Tail> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn make_tail(&self, name: &CStr) -> io::Result<Tail> {
+        self.open_tail(name)
+    }
+
     /// Makes the first of these files, and says which one that is.
     pub fn light_beacon<'a>(&self, names: &'a [CString]) -> io::Result<(&'a CStr, Beacon)> {
         let name = names.first().ok_or(io::ErrorKind::InvalidInput)?;

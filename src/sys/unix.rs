@@ -200,6 +200,15 @@ impl Dir {
         given
     }
 
+    /// Gives a file in this folder the owner and group of a folder, as far as we may.
+    #[cfg(target_os = "linux")]
+    pub(super) fn give(&self, name: &CStr, model: &FolderStat) -> io::Result<()> {
+        let owner = rustix::process::Uid::from_raw(model.owner);
+        let group = rustix::process::Gid::from_raw(model.group);
+        let give = |owner| retry(|| fs::chownat(&self.fd, name, owner, Some(group), AtFlags::SYMLINK_NOFOLLOW));
+        give(Some(owner)).or_else(|_| give(None))
+    }
+
     /// Names every entry that is there from before this call until its end; one that comes or goes meanwhile may be named
     /// or not (readdir(3)). `anew` opens the folder for this listing, as filesystems that cache need it.
     ///

@@ -18,6 +18,7 @@ impl State {
         for fifo in 0..FIFOS * MOST as u8 {
             if self.bytes & (1 << fifo) != 0 && !self.is_open(fifo) {
                 self.bytes &= !(1 << fifo);
+                self.handed &= !(1 << fifo);
             }
         }
     }
@@ -34,8 +35,12 @@ impl State {
         }
     }
 
-    fn put_out(&mut self, fifo: u8) {
+    fn put_out(&mut self, fifo: u8, hands_over: bool) {
         if self.is_open(fifo) {
+            // What was there before is read first.
+            if hands_over && self.bytes & (1 << fifo) == 0 {
+                self.handed |= 1 << fifo;
+            }
             self.bytes |= 1 << fifo;
         }
     }
@@ -49,11 +54,11 @@ impl Waiting {
         }
     }
 
-    pub fn first_of_leaving(&self) -> At {
+    pub fn first_of_leaving(&self, hands_over: bool) -> At {
         if self.rules.ticket_before_beacon {
-            At::Unticket
+            At::Unticket(hands_over)
         } else {
-            At::PutOut
+            At::PutOut(hands_over)
         }
     }
 
@@ -117,9 +122,25 @@ impl Waiting {
             }
             At::Link => {
                 me.ticket = c.came * MOST as u8 + who as u8;
-                (me.at, me.came) = (At::View, c.came + 1);
+                (me.at, me.came) = (At::TakeTail, c.came + 1);
                 to.tickets[to.claimants[who].ticket as usize] = c.lit;
                 "links its ticket"
+            }
+            At::TakeTail => {
+                me.at = At::LeaveTail(NONE);
+                if from.tail != NONE {
+                    let mut to = to;
+                    to.claimants[who].at = At::LeaveTail(from.tail);
+                    to.tail = NONE;
+                    go(step(who, "takes the name that the last who joined left"), to);
+                }
+                "finds no name" // it may also be gone
+            }
+            At::LeaveTail(last) => {
+                to.tail = c.ticket;
+                let is_known = last != NONE && (last < c.ticket || !self.rules.earlier_only) && !c.due;
+                (me.at, me.predecessor) = if is_known { (At::Lookup, last) } else { (At::View, NONE) };
+                "leaves its own name for the next"
             }
             // ---- view, watch_predecessor ----
             At::View => return self.view(to, who, go),
@@ -137,34 +158,26 @@ impl Waiting {
                 (me.at, me.fifo) = (At::IsLit, fifo);
                 "opens the beacon"
             }
-            At::IsLit if from.bytes & (1 << c.fifo) == 0 => {
-                me.at = At::IsWritten;
-                "sees nothing in it"
-            }
-            At::IsWritten if from.is_lit(c.fifo) => {
+            At::IsLit if from.is_lit(c.fifo) => {
                 me.at = self.after_open();
                 "sees that it is lit"
             }
-            At::IsLit | At::IsWritten if self.rules.takes_what_is_out && from.bytes & (1 << c.fifo) != 0 => {
-                (me.at, me.fifo) = (At::TakeLeft(c.predecessor), NONE);
-                if c.at == At::IsWritten && self.rules.bytes == Bytes::One {
+            At::IsLit => {
+                let is_out = from.bytes & (1 << c.fifo) != 0;
+                (me.at, me.fifo) = match is_out && self.rules.takes_what_is_out {
+                    true => (At::TakeLeft(c.predecessor), NONE),
+                    false => (self.after_open(), NONE),
+                };
+                if self.rules.bytes == Bytes::One {
                     to.bytes &= !(1 << c.fifo);
                 }
                 to.tidy();
-                "sees that it was put out"
+                "sees that it is out"
             }
             At::TakeLeft(ticket) => {
                 to.tickets[ticket as usize] = NONE;
                 me.at = At::Stand;
                 "takes the ticket of one who leaves out of the line"
-            }
-            At::IsLit | At::IsWritten => {
-                (me.at, me.fifo) = (self.after_open(), NONE);
-                if c.at == At::IsWritten && self.rules.bytes == Bytes::One {
-                    to.bytes &= !(1 << c.fifo);
-                }
-                to.tidy();
-                "sees that it is out"
             }
             At::Verify if from.has_ticket(c.predecessor) => {
                 me.at = At::Judge;
@@ -209,23 +222,23 @@ impl Waiting {
             }
             At::PutOutFor(fifo) => {
                 me.at = At::Stand;
-                to.put_out(fifo);
+                to.put_out(fifo, false);
                 "puts the beacon of that ticket out"
             }
 
             // ---- leave_line ----
-            At::Unticket => {
+            At::Unticket(hands_over) => {
                 me.ticket = NONE;
-                me.at = if self.rules.ticket_before_beacon { At::PutOut } else { At::CloseBeacon };
+                me.at = if self.rules.ticket_before_beacon { At::PutOut(hands_over) } else { At::CloseBeacon };
                 if c.queue_is_there {
                     to.tickets[c.ticket as usize] = NONE;
                 }
                 "deletes its ticket"
             }
-            At::PutOut => {
-                me.at = if self.rules.ticket_before_beacon { At::CloseBeacon } else { At::Unticket };
+            At::PutOut(hands_over) => {
+                me.at = if self.rules.ticket_before_beacon { At::CloseBeacon } else { At::Unticket(hands_over) };
                 if self.rules.bytes != Bytes::None {
-                    to.put_out(c.lit);
+                    to.put_out(c.lit, hands_over);
                 }
                 "puts its beacon out"
             }
@@ -278,7 +291,6 @@ impl Waiting {
         let before: Vec<u8> = (0..TICKETS as u8).filter(|t| *t < c.ticket && to.tickets[*t as usize] != NONE).collect();
         c.predecessor = before.last().copied().unwrap_or(NONE);
         c.first = before.first().copied().unwrap_or(NONE);
-        c.is_second = before.len() == 1;
         let known = c.ahead;
         let Some(predecessor) = before.last().copied() else {
             c.at = At::First;

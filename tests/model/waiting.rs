@@ -44,12 +44,13 @@ pub enum At {
     ChooseBeacon,
     Light(u8),
     Link,
+    TakeTail,
+    LeaveTail(u8),
     // view, watch_predecessor
     View,
     Lookup,
     OpenBeacon(u8),
     IsLit,
-    IsWritten,
     Verify,
     Judge,
     // forfeit_no_show
@@ -59,9 +60,9 @@ pub enum At {
     TakeLeft(u8),
     Asleep,
     Holding,
-    // leave_line
-    Unticket,
-    PutOut,
+    // leave_line; true: it had the lock
+    Unticket(bool),
+    PutOut(bool),
     CloseBeacon,
     RemoveQueue,
     Done,
@@ -76,6 +77,8 @@ pub enum Why {
     Once,
     /// No line was there: stand in line.
     Fast,
+    /// The one before it has handed over.
+    Turn,
     /// The first in line.
     First,
     /// The same, with the folder watched.
@@ -98,10 +101,9 @@ pub struct Claimant {
     pub came: u8,
     /// The FIFOs that have our beacons' names.
     pub slots: [u8; 2],
-    /// The view: the one before us, the first, and whether that is all.
+    /// The view: the one before us, and the first.
     pub predecessor: u8,
     pub first: u8,
-    pub is_second: bool,
     /// The ticket that we watch, and its FIFO, if that tells.
     pub ahead: u8,
     pub fifo: u8,
@@ -127,7 +129,6 @@ const AWAY: Claimant = Claimant {
     slots: [0, 1],
     predecessor: NONE,
     first: NONE,
-    is_second: false,
     ahead: NONE,
     fifo: NONE,
     folder: false,
@@ -146,9 +147,12 @@ pub struct State {
     /// The queue folder is there; the FIFO of each ticket in it.
     pub queue: bool,
     pub tickets: [u8; TICKETS],
-    /// FIFOs that somebody has open for writing; that have a byte in them.
+    /// FIFOs that somebody has open for writing; that have a byte in them; that say "handed over".
     pub written: u16,
     pub bytes: u16,
+    pub handed: u16,
+    /// The ticket that whoever joined last left for the next.
+    pub tail: u8,
     pub crashes: u8,
 }
 
@@ -169,7 +173,7 @@ impl State {
     /// What everybody has lost who closes what it waited by.
     pub fn forget_watch(&mut self, who: usize) {
         let c = &mut self.claimants[who];
-        (c.predecessor, c.first, c.is_second, c.ahead, c.fifo) = (NONE, NONE, false, NONE, NONE);
+        (c.predecessor, c.first, c.ahead, c.fifo) = (NONE, NONE, NONE, NONE);
         (c.folder, c.underway, c.news, c.rival, c.due, c.no_show) = (false, false, false, NONE, false, NONE);
         self.tidy();
     }
@@ -185,7 +189,8 @@ impl Model for Waiting {
                 c.at = At::Done;
             }
         }
-        State { claimants, bids: 0, queue: false, tickets: [NONE; TICKETS], written: 0, bytes: 0, crashes: 0 }
+        let (queue, tickets, tail) = (false, [NONE; TICKETS], NONE);
+        State { claimants, bids: 0, queue, tickets, written: 0, bytes: 0, handed: 0, tail, crashes: 0 }
     }
 
     fn steps(&self, from: &State, go: &mut dyn FnMut(Step, State)) {
@@ -260,7 +265,7 @@ impl Waiting {
             }
             At::First => {
                 let c = &mut to.claimants[who];
-                (c.predecessor, c.first, c.is_second, c.ahead, c.fifo) = (NONE, NONE, false, NONE, NONE);
+                (c.predecessor, c.first, c.ahead, c.fifo) = (NONE, NONE, NONE, NONE);
                 (c.at, c.due) = (At::Check(Why::First), false);
                 to.tidy();
                 go(step(who, "is the first in line"), to);
@@ -284,7 +289,7 @@ impl Waiting {
                 to.bid_vanishes(who);
                 let has_ticket = to.claimants[who].ticket != NONE;
                 match has_ticket {
-                    true => to.claimants[who].at = self.first_of_leaving(),
+                    true => to.claimants[who].at = self.first_of_leaving(true),
                     false => self.round_is_over(&mut to, who),
                 }
                 go(step(who, "unlocks"), to);
@@ -346,14 +351,14 @@ impl Waiting {
         let c = &mut to.claimants[label.who];
         c.at = match why {
             Why::Once => At::Done,
-            Why::Fast => At::Stand,
+            Why::Fast | Why::Turn => At::Stand,
             Why::First if !c.folder => At::WatchFolder,
             Why::First if self.rules.drain_before_check => At::Reset,
             Why::First => At::Check(Why::Again),
             Why::Again if !self.rules.drain_before_check => At::DrainLate,
             Why::Again | Why::Nowhere => At::Asleep,
         };
-        if matches!(why, Why::Once | Why::Fast | Why::Nowhere) {
+        if matches!(why, Why::Once | Why::Fast | Why::Turn | Why::Nowhere) {
             c.rival = NONE;
         }
         go(label, to);
@@ -361,22 +366,23 @@ impl Waiting {
 
     fn steps_of_sleep(&self, from: &State, who: usize, go: Go) {
         let c = &from.claimants[who];
-        // Nobody is before it: there was nobody, or only one, who let go. So it need not read the line again.
-        let is_first = |told: bool| match c.ahead {
-            NONE => c.ticket != NONE,
-            _ => c.is_second && told,
-        };
-        let mut wake = |what: &'static str, due: bool, told: bool| {
+        let mut wake = |what: &'static str, due: bool, handed: bool| {
             let mut to = *from;
-            to.claimants[who].at = if !due && is_first(told) { At::First } else { At::Stand };
             to.claimants[who].due = due;
+            to.claimants[who].at = match c.ahead {
+                _ if due => At::Stand,
+                NONE if c.ticket != NONE => At::First,
+                // So nobody is before it, and it need not read the line.
+                _ if handed => At::Check(Why::Turn),
+                _ => At::Stand,
+            };
             go(step(who, what), to);
         };
         let dead = |who: u8| self.rules.pidfd && who != NONE && from.is_dead(who as usize);
         if c.ahead != NONE {
             if c.fifo != NONE && !from.is_lit(c.fifo) {
-                // Bytes say who let go; without any it was closed, and may be that of a dead one.
-                wake("is woken: the beacon went out", false, from.bytes & (1 << c.fifo) != 0);
+                // Without bytes it was closed, and may be that of a dead one.
+                wake("is woken: the beacon went out", false, from.bytes & from.handed & (1 << c.fifo) != 0);
             }
             if dead(owner(c.ahead)) {
                 wake("is woken: the one before it died", false, false);
@@ -400,7 +406,7 @@ impl Waiting {
             to.forget_watch(who);
             match c.ticket {
                 NONE => self.round_is_over(&mut to, who),
-                _ => to.claimants[who].at = self.first_of_leaving(),
+                _ => to.claimants[who].at = self.first_of_leaving(false),
             }
             go(fault(who, "runs out of time"), to);
         }

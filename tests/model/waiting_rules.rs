@@ -31,6 +31,8 @@ pub struct Rules {
     pub ticket_before_beacon: bool,
     /// Whoever finds a beacon that was put out takes its ticket away, for its owner is about to do so.
     pub takes_what_is_out: bool,
+    /// Of the name that the last who joined has left, whoever joins believes only that it is before its own.
+    pub earlier_only: bool,
     pub watch_before_check: bool,
     /// Drains the news before the check, not after it.
     pub drain_before_check: bool,
@@ -40,7 +42,7 @@ pub struct Rules {
     pub bids_reversed: bool,
 }
 
-/// A look whether a beacon is lit reads from it (a writer is told from none by that), and takes one byte if one has just come.
+/// A look whether a beacon is lit reads from it, and takes one byte if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bytes {
     None,
@@ -65,6 +67,7 @@ pub const RULES: Rules = Rules {
     timeouts: false,
     ticket_before_beacon: false,
     takes_what_is_out: true,
+    earlier_only: true,
     watch_before_check: true,
     drain_before_check: true,
     keeps_opening: true,
