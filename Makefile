@@ -47,7 +47,7 @@ soak: ## all kinds of claimants under random kills and stops, for SECONDS=600
 mutants: ## breaks the core in every small way, to see that the tests notice; for hours (FILES=src/lock.rs)
 	scripts/mutants $(FILES)
 
-fuzz: ## libFuzzer, for FUZZ_SECONDS=120 each target; needs a nightly compiler
+fuzz: ## libFuzzer, for FUZZ_SECONDS=120 each of two targets; the first build takes minutes
 	scripts/fuzz $(FUZZ_SECONDS)
 
 test-windows: ## builds the DLL and runs it under Wine; installs what that needs

@@ -30,3 +30,17 @@ fn any_sequence_of_calls_answers_what_the_model_says_in_memory() {
 fn any_sequence_of_calls_answers_what_the_model_says_on_disk() {
     holds_on(&Scratch::new(), 100);
 }
+
+/// What `make fuzz` begins with. A sequence that a fuzzer finds wrong belongs beside them.
+#[test]
+fn the_fuzzers_seeds_answer_what_the_model_says() {
+    let scratch = Scratch::shm();
+    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/sequence");
+    let mut count = 0;
+    for seed in std::fs::read_dir(seeds).unwrap() {
+        let steps = std::fs::read(seed.unwrap().path()).unwrap();
+        sequence::run(&scratch.join(count.to_string()), &steps);
+        count += 1;
+    }
+    assert!(count > 0);
+}

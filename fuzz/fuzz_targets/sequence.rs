@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 mod sequence;
 
 fuzz_target!(|steps: &[u8]| {
-    let folder = std::path::Path::new("/dev/shm").join(format!("lockfolder-fuzz-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("lockfolder-fuzz-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
     sequence::run(&folder, &steps[..steps.len().min(200)]);
     let _ = std::fs::remove_dir_all(&folder);
