@@ -1,15 +1,16 @@
 //! The handle that everybody uses: [`LockFolder`], which any thread may call, and its [`Guard`].
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::bids::BidInfo;
 use crate::claimant::Claimant;
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::sys::{process_mark, ProcessMark};
-use crate::wait::Waiter;
+use crate::waiter::{self, Waiter};
 
 /// How to open a lock folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl LockFolder {
     /// [`LockFolder::lock_wait`] without a guard: [`LockFolder::unlock`] ends it.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<()> {
         let _turn = self.turn()?;
-        crate::wait::wait(self, timeout)
+        waiter::wait(self, timeout)
     }
 
     /// Deletes the bid. After an error other than [`ErrorKind::Lost`] the lock is still held, so it can be tried again.
@@ -139,7 +140,7 @@ impl LockFolder {
     /// The right to lock this handle, which one thread at a time has.
     fn turn(&self) -> Result<Turn<'_>> {
         self.check_owner()?;
-        if self.locking.swap(true, Ordering::Acquire) {
+        if self.locking.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             let what = "is being locked by another thread; threads that should exclude each other open a handle each";
             return Err(self.misused(ErrorKind::Busy, what));
         }

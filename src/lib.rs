@@ -24,7 +24,7 @@
 //!   folder.
 //! - `liveness` gives the verdicts: who is alive. `sweep` deletes what the dead left. `bid` is the file, `bids` the snapshot for
 //!   users, `fence` the fencing tokens, `error` every message.
-//! - `wait` is the waiting, and `queue` the line of those who do.
+//! - `waiter` is a wait and how it is cancelled, `wait` the waiting itself, and `queue` the line of those who do.
 //! - `sys` makes every system call, and is all that differs by platform.
 //! - `ffi` is the C interface. It converts and nothing else.
 
@@ -48,6 +48,10 @@ mod sweep;
 #[allow(unsafe_code)]
 mod sys;
 mod wait;
+mod waiter;
+
+/// From here the handle takes what its threads share, so that tests/loom can put its own in the place.
+use std::sync;
 
 pub use bids::{BidInfo, BidState};
 pub use error::{Error, ErrorKind, Result};

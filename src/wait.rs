@@ -5,17 +5,15 @@
 //! always set up *before* the look that finds nothing to do, so nothing that happens in between is missed.
 
 use std::ffi::CString;
-use std::io;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::claimant::Claimant;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::folder::LockFolder;
 use crate::queue::{self, Predecessor, Standing, View};
 use crate::survey::Rival;
-use crate::sys::{Bell, FileId, FolderWatch, News, Source};
+use crate::sys::{Bell, FileId, FolderWatch, Source};
 
 /// Where the kernel doesn't tell, a waiter looks again after a random, growing pause between these.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
@@ -29,75 +27,8 @@ const SECOND_LOOK: Duration = Duration::from_millis(100);
 /// For each pair of waiters, so that all their looks together (each reads the line) keep below a few percent of one CPU.
 const LOOK_PER_PAIR: Duration = Duration::from_micros(10);
 
-/// Whether a thread waits on this handle, and how to wake it.
-#[derive(Default)]
-pub(crate) struct Waiter {
-    state: AtomicU8,
-    bell: OnceLock<Bell>,
-}
-
-const IDLE: u8 = 0;
-const WAITING: u8 = 1;
-const CANCELLED: u8 = 2;
-
-impl Waiter {
-    /// Cancels the wait in progress, if there is one; a later one is not affected. Async-signal-safe.
-    pub fn cancel(&self) {
-        let was = self.state.compare_exchange(WAITING, CANCELLED, Ordering::SeqCst, Ordering::SeqCst);
-        if was.is_ok() {
-            // A wait begins only after its bell is hung.
-            if let Some(bell) = self.bell.get() {
-                bell.ring();
-            }
-        }
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == CANCELLED
-    }
-
-    fn bell(&self) -> io::Result<&Bell> {
-        if let Some(bell) = self.bell.get() {
-            return Ok(bell);
-        }
-        let bell = Bell::new()?;
-        Ok(self.bell.get_or_init(|| bell))
-    }
-}
-
-/// Waits until the lock is had, the time is over, or somebody cancels. The caller has the turn.
-pub(crate) fn wait(folder: &LockFolder, timeout: Option<Duration>) -> Result<()> {
-    if timeout == Some(Duration::ZERO) {
-        return folder.claimant().lock().map_err(|e| match e.kind() {
-            ErrorKind::Busy => e.into_kind(ErrorKind::Timeout),
-            _ => e,
-        });
-    }
-    let waiter = &folder.waiter;
-    let bell = waiter.bell().map_err(|e| Error::io("prepare to wait for", &**folder.claimant().path(), e))?;
-    waiter.state.store(WAITING, Ordering::SeqCst);
-    let waited = wait_in_line(folder, bell, timeout);
-    // From here on `cancel` finds no wait, so a later one is safe from it.
-    let cancelled = waiter.state.swap(IDLE, Ordering::SeqCst) == CANCELLED;
-    if waited.is_ok() && !cancelled {
-        return Ok(());
-    }
-    let mut claimant = folder.claimant();
-    match waited {
-        // Whoever cancelled was told that it is cancelled.
-        Ok(()) => {
-            let error = Error::fixed(ErrorKind::Cancelled, "just when it got the lock, which was given back");
-            Err(claimant.give_back(error))
-        }
-        Err(e) => {
-            claimant.leave_line(News::Left);
-            let out_of_time = e.kind() == ErrorKind::Timeout;
-            Err(if cancelled && out_of_time { e.into_kind(ErrorKind::Cancelled) } else { e })
-        }
-    }
-}
-
-fn wait_in_line(folder: &LockFolder, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
+/// Waits until the lock is had, the time is over, or somebody cancels. `waiter.rs` has what goes before and after.
+pub(crate) fn wait_in_line(folder: &LockFolder, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
     let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     if folder.claimant().lock_unless_line()? {
         return Ok(());
