@@ -356,12 +356,13 @@ static void holding(void) {
 static lf_folder *waiting;
 
 static void on_alarm(int number) {
+    int before = errno;
     (void)number;
     errno = 4242;
     if (lf_cancel(waiting) != LF_OK || errno != 4242) {
         _exit(99);
     }
-    errno = 0;
+    errno = before;
 }
 
 static void cancelling(void) {
