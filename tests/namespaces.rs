@@ -4,6 +4,7 @@ mod support;
 
 use std::process::Command;
 
+use support::containers::{contained, each_filesystem, is_respected_until_it_dies};
 use support::{both, root_or_skip, skip, Bid, Kind, Puppet, Scratch};
 
 both!(
@@ -20,50 +21,6 @@ both!(
     a_program_that_a_holder_starts_keeps_no_proof_of_life,
     a_forked_child_can_only_make_its_dead_parent_look_alive,
 );
-
-/// A container's PID namespace, with a `/proc` of its own: the puppet is its PID 1.
-const CONTAINER: &[&str] = &["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
-
-/// On the disk and in memory: the kernel's proof of life is to be had on both.
-fn each_filesystem(what: &str, mut test: impl FnMut(&Scratch)) {
-    if root_or_skip(what) {
-        test(&Scratch::new());
-        test(&Scratch::shm());
-    }
-}
-
-fn contained(kind: Kind, scratch: &Scratch) -> Puppet {
-    let mut puppet = Puppet::behind(CONTAINER, kind);
-    assert_eq!(puppet.must("pid").number(), 1);
-    assert_ne!(puppet.pid(), 1);
-    puppet.open(0, &scratch.folder());
-    puppet
-}
-
-/// The holder holds; the reader respects that for as long as it lives, stopped or not, and no longer.
-fn is_respected_until_it_dies(mut holder: Puppet, reader: &mut Puppet) {
-    holder.must("lock 0");
-    for _ in 0..2 {
-        assert_eq!(reader.ask("lock 0"), "LF_BUSY");
-        assert_eq!(reader.must("reap 0").number(), 0);
-        assert_eq!(reader.bids(0)[0].state, "LIVE");
-        assert_eq!(reader.must("in_use 0").number(), 1);
-    }
-    holder.stop();
-    assert_eq!(reader.ask("wait 0 30"), "LF_TIMEOUT");
-    holder.go_on();
-    holder.must("holds 0");
-    holder.must("unlock 0");
-    reader.must("lock 0");
-    assert_eq!(holder.ask("lock 0"), "LF_BUSY");
-    reader.must("unlock 0");
-    holder.must("lock 0");
-    assert_eq!(reader.ask("lock 0"), "LF_BUSY");
-    holder.kill();
-    assert_eq!(reader.bids(0)[0].state, "STALE");
-    reader.must("lock 0");
-    reader.must("unlock 0");
-}
 
 fn a_live_neighbour_inside_is_never_robbed_and_its_death_frees_the_folder(kind: Kind) {
     each_filesystem("another PID namespace", |scratch| {

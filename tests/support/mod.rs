@@ -4,6 +4,7 @@
 
 mod bids;
 mod build;
+pub mod containers;
 mod puppet;
 mod scratch;
 
