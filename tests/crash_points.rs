@@ -14,6 +14,13 @@ fn open(folder: &Path) -> LockFolder {
     LockFolder::open(folder, Options::default()).unwrap()
 }
 
+/// The calls of an undisturbed run: of that with the fewest. The library takes a pause of the machine at the wrong moment for a
+/// step of the clock, and then looks anew who it is.
+fn calls(tracer: &Tracer, scenario: &[&str]) -> Vec<Call> {
+    let runs = (0..3).map(|_| tracer.calls(&lock_folder(&Scratch::new("calls")), scenario));
+    runs.min_by_key(Vec::len).unwrap()
+}
+
 /// Every call of an undisturbed run, and one more: the end.
 fn points(calls: &[Call]) -> Vec<(usize, String)> {
     let named = calls.iter().map(|call| (call.number, format!("killed or stopped in {} at {}", call.step, call.name)));
@@ -23,7 +30,7 @@ fn points(calls: &[Call]) -> Vec<(usize, String)> {
 #[test]
 fn killed_at_every_system_call_of_a_lonely_life() {
     let tracer = Tracer::new();
-    let calls = tracer.calls(&lock_folder(&Scratch::new("kill")), &["alone"]);
+    let calls = calls(&tracer, &["alone"]);
     let points = points(&calls);
     a_few_at_a_time(&points, |(number, at)| {
         let scratch = Scratch::new("kill");
@@ -70,7 +77,7 @@ fn locks(step: &str) -> bool {
 fn stopped_at_every_system_call_nobody_else_comes_in() {
     let tracer = Tracer::new();
     let scenario = ["alone", "50"];
-    let calls = tracer.calls(&lock_folder(&Scratch::new("stop")), &scenario);
+    let calls = calls(&tracer, &scenario);
     a_few_at_a_time(&points(&calls), |(number, at)| {
         let scratch = Scratch::new("stop");
         let folder = lock_folder(&scratch);
