@@ -4,6 +4,7 @@
 mod c;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use c::trace::{a_few_at_a_time, is_as_if_nothing_had_been, lock_folder, Call, Fate, Outcome, Story, Tracer};
 use c::Scratch;
@@ -278,6 +279,36 @@ fn every_call_fails_once() {
 #[test]
 fn every_call_fails_from_some_point_on() {
     alone(true);
+}
+
+/// A disk that dies takes with it the way to delete the bid: then the message says which file remains.
+#[test]
+fn the_disk_dies_at_any_call() {
+    let tracer = Tracer::new();
+    let calls = tracer.calls(&lock_folder(&Scratch::new("disk")), &["alone"]);
+    let disk = ["openat", "mkdirat", "stat", "getdents64", "linkat", "unlinkat", "renameat"];
+    let cases = cases(&calls, usize::MAX, true);
+    let cases: Vec<_> =
+        cases.into_iter().filter(|c| c.error == Errno::IO && disk.contains(&c.call.name.as_str())).collect();
+    let remained = AtomicUsize::new(0);
+    run_all(&cases, |case| {
+        let scratch = Scratch::new("disk");
+        let folder = lock_folder(&scratch);
+        let story = tracer.run(&folder, &["alone", "20"], &case.at(), Fate::FailDisk(case.error.raw_os_error()));
+        if !story.ended_well() && story.end != "exited 3" {
+            return Err(format!("it ended with {}\n{}", story.end, story.text));
+        }
+        for outcome in &story.outcomes {
+            no_bid_is_left(outcome).map_err(|what| format!("{what}: {outcome:?}"))?;
+            let named = outcome.bids.iter().any(|bid| outcome.message.contains(bid));
+            if outcome.message.contains("could not be deleted and remains") && named {
+                remained.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        is_as_if_nothing_had_been(&folder, &story, &case.title());
+        Ok(())
+    });
+    assert!(remained.into_inner() > 0, "no bid was ever left, so this proves nothing");
 }
 
 #[test]

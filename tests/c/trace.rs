@@ -24,6 +24,8 @@ pub enum Fate {
     Fail(i32),
     /// It fails, and so does each later call of its kind.
     FailOn(i32),
+    /// It fails, and so does each later call that looks at a file by its name or lists a folder.
+    FailDisk(i32),
 }
 
 /// One system call that the library made.
@@ -112,6 +114,7 @@ impl Tracer {
             Fate::Stop => ("stop", None),
             Fate::Fail(error) => ("fail", Some(error)),
             Fate::FailOn(error) => ("fail-on", Some(error)),
+            Fate::FailDisk(error) => ("fail-disk", Some(error)),
         };
         let mut command = match fate {
             Fate::Stop => Command::new(&self.tracer.0), // ends with its `Stopped`

@@ -5,6 +5,7 @@
  *     tracer stop N - PROGRAM…          holds it there: prints `stopped STEP NAME`, and lets it go on after a line of input
  *     tracer fail N,NAME ERRNO PROGRAM… the N-th, or the next of this name, is not made and returns ERRNO
  *     tracer fail-on N,NAME ERRNO PROG… and so does each later one of its kind
+ *     tracer fail-disk N,NAME ERRNO PRO… and so does each later one that looks at a file by its name, or lists a folder
  *
  * Prints at the end: `exited STATUS` or `killed SIGNAL`. Linux, x86-64 and aarch64.
  */
@@ -93,6 +94,16 @@ static const char *name_of(long number) {
     return "other";
 }
 
+static int is_of_the_disk(long number) {
+    static const char *const these[] = {"openat", "mkdirat", "stat", "getdents64", "linkat", "unlinkat", "renameat"};
+    for (size_t i = 0; i < sizeof these / sizeof *these; i++) {
+        if (strcmp(name_of(number), these[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void die(const char *what) {
     perror(what);
     exit(125);
@@ -154,7 +165,7 @@ int main(int count, char **arguments) {
     const char *name = strchr(arguments[2], ',');
     long error = strcmp(arguments[3], "-") == 0 ? 0 : atol(arguments[3]);
     int listing = strcmp(mode, "list") == 0, killing = strcmp(mode, "kill") == 0, stopping = strcmp(mode, "stop") == 0;
-    int failing_on = strcmp(mode, "fail-on") == 0;
+    int failing_on = strcmp(mode, "fail-on") == 0, disk_fails = strcmp(mode, "fail-disk") == 0, disk_is_gone = 0;
 
     setvbuf(stdout, NULL, _IOLBF, 1 << 12); /* whole lines, for the program writes to the same pipe */
     pid_t pid = fork();
@@ -212,7 +223,7 @@ int main(int count, char **arguments) {
             printf("call %ld %s %s\n", calls, step, name_of(number));
         }
         int is_the_one = wanted > 0 && calls >= wanted && (name == NULL || strcmp(name + 1, name_of(number)) == 0);
-        if (!is_the_one && number != failing) {
+        if (!is_the_one && number != failing && !(disk_is_gone && is_of_the_disk(number))) {
             continue;
         }
         wanted = -1;
@@ -236,5 +247,6 @@ int main(int count, char **arguments) {
         }
         fail_this = 1;
         failing = failing_on ? number : -1;
+        disk_is_gone = disk_fails;
     }
 }
