@@ -13,7 +13,7 @@ BUILT  := target/release
 # A program for each file, but race has several.
 EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(filter-out examples-c/race_%,$(wildcard examples-c/*.c)))
 
-.PHONY: all lib examples demo test test-windows check-platforms soak mutants fuzz loom tsan bench header help clean
+.PHONY: all lib examples demo test test-windows check-platforms soak mutants fuzz loom tsan coverage bench header help clean
 
 all: lib examples staged
 
@@ -55,6 +55,9 @@ loom: ## threads that share a handle, in every order of their steps
 
 tsan: ## ThreadSanitizer on what threads may share; builds Rust's library from source, for minutes (Debian 12)
 	scripts/tsan
+
+coverage: ## which lines of the core the tests run, as a table (TESTS="lib threads")
+	scripts/coverage $(TESTS)
 
 test-windows: ## builds the DLL and runs it under Wine; installs what that needs
 	scripts/test-windows
