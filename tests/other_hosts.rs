@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use support::{boot_time, both, root_or_skip, Bid, Kind, Puppet, Scratch};
+use support::{boot_time, both, root_or_skip, skip, Bid, Kind, Puppet, Scratch};
 
 both!(
     without_trust_it_is_refused_with_the_reason,
@@ -24,6 +24,9 @@ const TRUST: u32 = 4;
 fn on_fuse(kind: Kind, test: impl FnOnce(Puppet, &Path, &Path)) {
     if !root_or_skip("a filesystem that others can write to") || !c::need("bindfs", &[]) {
         return;
+    }
+    if !Path::new("/dev/fuse").exists() {
+        return skip("a filesystem that others can write to: no /dev/fuse");
     }
     let scratch = Scratch::new();
     let (here, there) = (scratch.join("here"), scratch.join("there"));
