@@ -31,6 +31,7 @@ $(OUT)/%: examples-c/%.c include/lockfolder.h $(BUILT)/liblockfolder.so
 	$(CC) $(STRICT) $(CFLAGS) -Iinclude -o $@ $(filter %.c,$^) -L$(BUILT) -llockfolder -Wl,-rpath,'$$ORIGIN/../release' -pthread
 
 $(OUT)/race: examples-c/race_supervise.c examples-c/race_worker.c examples-c/race_svg.c examples-c/race.h
+$(OUT)/lockrun: examples-c/lockrun_posix.h
 
 $(BUILT)/liblockfolder.so: | lib
 

@@ -2,17 +2,26 @@
 #define _GNU_SOURCE /* getopt_long */
 #include <lockfolder.h>
 
-#include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum { NOT_OBTAINED = 1, USAGE = 64, LOCK_FAILED = 71, CANNOT_RUN = 126, NOT_FOUND = 127 };
+
+static lf_folder *folder;
+
+/* What differs by system:
+ *   heed_signals  from here on, what asks this process to end ends the wait
+ *   hold_signals  and from here on waits for run(). True: it has ended the wait
+ *   run           runs the command, passes on what comes, and returns its status. Comes after hold_signals, and so does
+ *   leave         the last thing: the exit status, or the end as by what ended the wait */
+#ifdef _WIN32
+#include "lockrun_windows.h"
+#else
+#include "lockrun_posix.h"
+#endif
 
 static const char HELP[] =
     "Usage: lockrun [OPTION]... FOLDER [--] COMMAND [ARGUMENT]...\n"
@@ -25,135 +34,17 @@ static const char HELP[] =
     "  -h, --help            this text\n"
     "  -V, --version         the version of the library\n"
     "\n"
-    "TERM, INT, HUP, QUIT, USR1, USR2 and ALRM are passed on to COMMAND; before it\n"
-    "runs, they end the wait and lockrun. If COMMAND is suspended, so is lockrun.\n"
-    "COMMAND must not outlive lockrun: the lock is free once lockrun has ended, also\n"
-    "when it was killed.\n"
+    ABOUT_SIGNALS
     "\n"
-    "Exit status: that of COMMAND, or 128+N if signal N killed it; CODE if the lock\n"
+    "Exit status: " ABOUT_COMMANDS_STATUS "; CODE if the lock\n"
     "was not obtained; 64 wrong usage; 71 the folder can't be used, or the lock was\n"
     "lost while COMMAND ran; 126 COMMAND can't be run; 127 COMMAND was not found.\n";
-
-/* What is passed on (ALRM because the wait uses it, see on_signal), and SIGCHLD, which we need. */
-static const int SIGNALS[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTSTP, SIGCHLD};
-enum { SIGNAL_COUNT = sizeof SIGNALS / sizeof *SIGNALS };
-static struct sigaction inherited[SIGNAL_COUNT];
-
-static lf_folder *folder;
-static volatile sig_atomic_t caught; /* the first signal that came before the command ran */
-static volatile sig_atomic_t child;  /* the command's PID while it can be sent signals, else 0 */
-
-static void on_signal(int number, siginfo_t *info, void *context)
-{
-    (void)context;
-    int error = errno;
-    if (child > 0) {
-        /* The terminal's signals (si_code > 0) go to the whole process group: the command has its own. */
-        if (info->si_code <= 0 && info->si_pid != child)
-            kill(child, number);
-    } else {
-        if (caught == 0)
-            caught = number;
-        lf_cancel(folder);
-        alarm(1); /* the wait may be about to begin, and then this was too early: cancel again */
-    }
-    errno = error;
-}
-
-static void handle(int number)
-{
-    struct sigaction now, action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
-    sigfillset(&action.sa_mask);
-    sigaction(number, NULL, &now);
-    if (now.sa_handler != SIG_IGN || number == SIGALRM) /* what nohup(1) ignores stays ignored, for the command too */
-        sigaction(number, &action, NULL);
-}
-
-static void handle_signals(void)
-{
-    for (int i = 0; i < SIGNAL_COUNT; i++) {
-        sigaction(SIGNALS[i], NULL, &inherited[i]);
-        if (SIGNALS[i] == SIGCHLD)
-            signal(SIGCHLD, SIG_DFL); /* if it were ignored, there would be nothing to wait for */
-        else if (SIGNALS[i] != SIGTSTP) /* while no command runs, it simply stops us */
-            handle(SIGNALS[i]);
-    }
-}
-
-/* Ends this process as the signal would have ended it. */
-static int die_by(int number)
-{
-    signal(number, SIG_DFL);
-    raise(number);
-    sigset_t one;
-    sigemptyset(&one);
-    sigaddset(&one, number);
-    sigprocmask(SIG_UNBLOCK, &one, NULL); /* delivered here, if it was blocked */
-    return 128 + number;
-}
 
 static void complain(const lf_folder *about)
 {
     char why[2048];
     lf_error_message(about, why, sizeof why);
     fprintf(stderr, "lockrun: %s\n", why);
-}
-
-/* In the child: becomes the command, with the signals as lockrun found them. */
-static void execute(char **command, const sigset_t *mask)
-{
-    for (int i = 0; i < SIGNAL_COUNT; i++)
-        sigaction(SIGNALS[i], &inherited[i], NULL);
-    sigprocmask(SIG_SETMASK, mask, NULL);
-    execvp(command[0], command);
-    int error = errno;
-    fprintf(stderr, "lockrun: cannot run %s: %s\n", command[0], strerror(error));
-    _exit(error == ENOENT ? NOT_FOUND : CANNOT_RUN);
-}
-
-/* Waits until the command has ended, and stops when it is stopped, so that a shell sees a job that is suspended. The
- * ended command is left to be reaped: so long its PID can't be another's, and may be sent signals. */
-static void wait_for_end(pid_t pid)
-{
-    for (;;) {
-        siginfo_t now;
-        if (waitid(P_PID, (id_t)pid, &now, WEXITED | WSTOPPED | WNOWAIT) != 0)
-            continue; /* EINTR; nothing else can happen to a child that is there */
-        if (now.si_code != CLD_STOPPED)
-            return;
-        siginfo_t seen;
-        waitid(P_PID, (id_t)pid, &seen, WSTOPPED | WNOHANG);
-        if (now.si_status == SIGTSTP || now.si_status == SIGTTIN || now.si_status == SIGTTOU) {
-            raise(SIGSTOP);
-            kill(pid, SIGCONT);
-        }
-    }
-}
-
-/* Runs the command and returns its status. All signals are blocked, before and after. */
-static int run(char **command, const sigset_t *mask)
-{
-    handle(SIGTSTP);
-    pid_t pid = fork();
-    if (pid < 0) {
-        fprintf(stderr, "lockrun: cannot fork: %s\n", strerror(errno));
-        return CANNOT_RUN;
-    }
-    if (pid == 0)
-        execute(command, mask);
-
-    /* From here on nothing is lost: what came since we blocked is delivered, and passed on, now. */
-    sigset_t all;
-    sigfillset(&all);
-    child = pid;
-    sigprocmask(SIG_SETMASK, mask, NULL);
-    wait_for_end(pid);
-    sigprocmask(SIG_BLOCK, &all, NULL);
-    child = 0;
-
-    int status;
-    waitpid(pid, &status, 0);
-    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 static int wrong_usage(const char *what, const char *value)
@@ -218,19 +109,13 @@ int main(int argc, char **argv)
         complain(NULL);
         return LOCK_FAILED;
     }
-    handle_signals();
+    heed_signals();
     lf_status locked = timeout_ms == 0 ? lf_lock(folder) : lf_lock_wait(folder, timeout_ms);
-
-    /* The child is to inherit no handler, and the parent to miss no signal, so none is delivered from here to run(). */
-    sigset_t all, mask;
-    sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, &mask);
-    alarm(0);
-    int result;
-    if (caught != 0) {
-        result = 128 + caught;
+    int result = EXIT_SUCCESS;
+    if (hold_signals()) {
+        /* see leave() */
     } else if (locked == LF_OK) {
-        result = run(command, &mask);
+        result = run(command);
         if (lf_unlock(folder) != LF_OK) {
             complain(folder);
             result = LOCK_FAILED;
@@ -244,5 +129,5 @@ int main(int argc, char **argv)
         result = LOCK_FAILED;
     }
     lf_close(folder); /* unlocks, where a signal came just as we got the lock */
-    return caught != 0 ? die_by(caught) : result;
+    return leave(result);
 }

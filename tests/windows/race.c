@@ -1,22 +1,37 @@
-/* Processes compete for a folder, and are killed.
- *
- *     contest FOLDER WORKERS KILLS
+/* Processes race for a lock folder and are killed on the way: what examples-c/race.c, a POSIX program, is elsewhere.
  *
  * Each worker waits for the lock or tries it, and then says in shared memory that it is in. Whoever finds somebody there that
  * still lives has seen a violation. No process handle is closed before the end, so no PID is used twice.
  */
 #include <lockfolder.h>
 
+#include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <windows.h>
 
+static const char HELP[] =
+    "Usage: race [OPTION]... FOLDER\n"
+    "Processes compete for the lock FOLDER; whoever is killed is replaced.\n"
+    "\n"
+    "  -p, --processes N  how many (default 8)\n"
+    "  -n, --deaths N     end after N kills, every other one of a holder (default 40)\n"
+    "      --sabotage     skip the lock and kill nobody, to see that it is noticed\n"
+    "  -h, --help         this text\n"
+    "  -V, --version      the version of the library\n"
+    "\n"
+    "Exit status: 0 the lock kept its promise, 1 it did not, 2 the race could not be run.\n";
+
+enum { GOOD = 0, BAD = 1, TROUBLE = 2 };
 enum { NONE, WANTED, FOUND };
 enum { MAX_WORKERS = 64, MAX_PROCESSES = 4096, GUARD_MS = 120 * 1000 };
 
 typedef struct {
     volatile LONG inside; /* the PID of who is in, or 0 */
     volatile LONG entries, violations, troubles, stop;
+    LONG sabotage; /* workers skip the lock */
     volatile LONG victim; /* WANTED: whoever comes in is to be killed there. FOUND: it is in, and stays */
 } shared_state;
 
@@ -25,8 +40,8 @@ static HANDLE parent; /* of a worker, which does not outlive it */
 
 static void die(const char *what)
 {
-    fprintf(stderr, "contest: %s: error %lu\n", what, GetLastError());
-    exit(EXIT_FAILURE);
+    fprintf(stderr, "race: %s: error %lu\n", what, GetLastError());
+    exit(TROUBLE);
 }
 
 static shared_state *share(void)
@@ -88,6 +103,10 @@ static int worker(const char *path, DWORD parent_pid)
         return EXIT_FAILURE;
     }
     while (!state->stop && WaitForSingleObject(parent, 0) == WAIT_TIMEOUT) {
+        if (state->sabotage) {
+            critical_section(state);
+            continue;
+        }
         lf_status status = rand() % 4 == 0 ? lf_lock(folder) : lf_lock_wait(folder, rand() % 4 == 0 ? 5 : 10 * 1000);
         if (status == LF_OK) {
             critical_section(state);
@@ -152,23 +171,25 @@ static int tidy(const char *path)
     return ok;
 }
 
-int main(int argc, char **argv)
+static int number(const char *text, int least, int most)
 {
-    if (argc == 5 && strcmp(argv[1], "--worker") == 0) {
-        snprintf(shared_name, sizeof shared_name, "%s", argv[3]);
-        return worker(argv[2], strtoul(argv[4], NULL, 10));
+    char *end;
+    long value = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || value < least || value > most) {
+        fprintf(stderr, "race: %s is not a number from %d to %d\n", text, least, most);
+        exit(TROUBLE);
     }
-    int workers = argc == 4 ? atoi(argv[2]) : 0, kills = argc == 4 ? atoi(argv[3]) : 0;
-    if (workers < 1 || workers > MAX_WORKERS) {
-        fprintf(stderr, "usage: contest FOLDER WORKERS KILLS\n");
-        return EXIT_FAILURE;
-    }
-    snprintf(shared_name, sizeof shared_name, "lockfolder-contest-%lu", GetCurrentProcessId());
-    shared_state *state = share();
-    int running[MAX_WORKERS], holders = 0, ok = 1;
+    return (int)value;
+}
+
+/* Kills as many as it is told, and counts those who were inside. False: wedged. */
+static bool race(shared_state *state, const char *path, int workers, int deaths, int *holders)
+{
+    int running[MAX_WORKERS];
+    bool ok = true;
     for (int i = 0; i < workers; i++)
-        running[i] = start(argv[1]);
-    for (int kill = 0; ok && kill < kills; kill++) {
+        running[i] = start(path);
+    for (int kill = 0; ok && kill < deaths; kill++) {
         ok = await_entries(state, 5);
         int victim = rand() % workers;
         if (kill % 2 == 0) { /* every other time the one that is in; else anybody, wherever it is */
@@ -184,20 +205,65 @@ int main(int argc, char **argv)
         }
         TerminateProcess(started[running[victim]], 9);
         WaitForSingleObject(started[running[victim]], INFINITE);
-        holders += (DWORD)state->inside == GetProcessId(started[running[victim]]);
-        running[victim] = start(argv[1]);
+        *holders += (DWORD)state->inside == GetProcessId(started[running[victim]]);
+        running[victim] = start(path);
     }
     ok = ok && await_entries(state, 5 * workers);
+    for (int waited = 0; state->sabotage && state->violations == 0 && waited < GUARD_MS; waited += 10)
+        Sleep(10); /* until two have met */
     state->stop = 1;
     for (int i = 0; i < workers; i++) {
         if (WaitForSingleObject(started[running[i]], GUARD_MS) != WAIT_OBJECT_0) {
             fprintf(stderr, "WEDGED: a worker does not end\n");
             TerminateProcess(started[running[i]], 9);
-            ok = 0;
+            ok = false;
         }
     }
-    ok = ok && tidy(argv[1]);
-    printf("%d workers, %ld entries, %d killed (%d while they held), %ld violations, %ld troubles\n", workers,
-           state->entries, kills, holders, state->violations, state->troubles);
-    return ok && state->violations == 0 && state->troubles == 0 && holders >= kills / 2 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return ok;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 5 && strcmp(argv[1], "--worker") == 0) {
+        snprintf(shared_name, sizeof shared_name, "%s", argv[3]);
+        return worker(argv[2], strtoul(argv[4], NULL, 10));
+    }
+    enum { SABOTAGE = 256 };
+    static const struct option OPTIONS[] = {
+        {"processes", required_argument, NULL, 'p'}, {"deaths", required_argument, NULL, 'n'},
+        {"sabotage", no_argument, NULL, SABOTAGE}, {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'}, {0},
+    };
+    int workers = 8, deaths = 40, option;
+    bool sabotage = false;
+    while ((option = getopt_long(argc, argv, "p:n:hV", OPTIONS, NULL)) != -1) {
+        switch (option) {
+        case 'p': workers = number(optarg, 1, MAX_WORKERS); break;
+        case 'n': deaths = number(optarg, 0, MAX_PROCESSES - MAX_WORKERS); break;
+        case SABOTAGE: sabotage = true; deaths = 0; break;
+        case 'h': fputs(HELP, stdout); return GOOD;
+        case 'V': printf("race (lockfolder) %s\n", lf_version()); return GOOD;
+        default: fputs("Try 'race --help'.\n", stderr); return TROUBLE;
+        }
+    }
+    if (argc - optind != 1) {
+        fputs("race: one folder, please. Try 'race --help'.\n", stderr);
+        return TROUBLE;
+    }
+    const char *path = argv[optind];
+    snprintf(shared_name, sizeof shared_name, "lockfolder-race-%lu", GetCurrentProcessId());
+    shared_state *state = share();
+    state->sabotage = sabotage;
+    srand(GetCurrentProcessId());
+    int holders = 0;
+    bool good = race(state, path, workers, deaths, &holders) && tidy(path) && holders >= deaths / 2 &&
+                state->violations == 0 && state->troubles == 0;
+    printf("entries     %ld by %d processes\n", state->entries, workers);
+    printf("killed      %d, %d of them inside\n", deaths, holders);
+    printf("violations  %ld\n", state->violations);
+    printf("errors      %ld\n", state->troubles);
+    printf("verdict     %s\n", state->violations > 0 ? "VIOLATED: two were inside at once"
+                               : !good              ? "FAILED: nobody met anybody inside, but not all went well"
+                                                    : "good: never two inside at once, the folder is free");
+    return good ? GOOD : BAD;
 }
