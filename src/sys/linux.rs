@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{self, Read};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -122,25 +121,7 @@ impl Shift {
 }
 
 impl Identity {
-    /// Read once per process, and again when somebody stepped the clock or the process forked.
-    pub fn current() -> io::Result<Arc<Identity>> {
-        static CACHE: Mutex<Option<(ProcessMark, Arc<Identity>)>> = Mutex::new(None);
-        let mark = process_mark();
-        // Not `lock`: in a forked child it may be held for ever by a thread that was not forked.
-        let mut cache = CACHE.try_lock().ok();
-        if let Some(Some((of, identity))) = cache.as_deref() {
-            if *of == mark && !identity.clock_stepped() {
-                return Ok(Arc::clone(identity));
-            }
-        }
-        let identity = Arc::new(Identity::read()?);
-        if let Some(cache) = cache.as_deref_mut() {
-            *cache = Some((mark, Arc::clone(&identity)));
-        }
-        Ok(identity)
-    }
-
-    fn read() -> io::Result<Identity> {
+    pub(in crate::sys) fn read() -> io::Result<Identity> {
         let pid = std::process::id();
         let stat =
             Stat::parse(&read_own_stat(pid)?).ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))?;

@@ -10,6 +10,9 @@
 //! `polled` is what there is where the kernel does not tell: a waiter looks again. `docs/platforms.md` says what of all this
 //! was run, and where.
 
+use std::io;
+use std::sync::{Arc, Mutex};
+
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
@@ -116,6 +119,26 @@ impl Filesystem {
     /// Whether an advisory lock that can be had proves that its owner is gone.
     pub fn locks_prove_death(self) -> bool {
         self != Filesystem::Trusted
+    }
+}
+
+impl Identity {
+    /// Read once per process, and again when somebody stepped the clock or the process forked.
+    pub fn current() -> io::Result<Arc<Identity>> {
+        static CACHE: Mutex<Option<(ProcessMark, Arc<Identity>)>> = Mutex::new(None);
+        let mark = process_mark();
+        // Not `lock`: in a forked child it may be held for ever by a thread that was not forked.
+        let mut cache = CACHE.try_lock().ok();
+        if let Some(Some((of, identity))) = cache.as_deref() {
+            if *of == mark && !identity.clock_stepped() {
+                return Ok(Arc::clone(identity));
+            }
+        }
+        let identity = Arc::new(Identity::read()?);
+        if let Some(cache) = cache.as_deref_mut() {
+            *cache = Some((mark, Arc::clone(&identity)));
+        }
+        Ok(identity)
     }
 }
 

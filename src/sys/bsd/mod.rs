@@ -7,7 +7,6 @@ use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -54,11 +53,11 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    pub fn current() -> io::Result<Arc<Identity>> {
+    pub(in crate::sys) fn read() -> io::Result<Identity> {
         let pid = std::process::id();
         let base = kernel::base_of_starts()?;
         let me = kernel::process(pid)?.ok_or_else(|| io::Error::other("the kernel does not know this process"))?;
-        Ok(Arc::new(Identity {
+        Ok(Identity {
             pid,
             start: u64::try_from(me.start).ok(),
             created: me.created(base),
@@ -67,7 +66,7 @@ impl Identity {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             command: me.command,
             base,
-        }))
+        })
     }
 
     /// When this machine was booted at the latest, Unix seconds.

@@ -6,7 +6,6 @@ use std::io;
 use std::os::windows::ffi::OsStringExt;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
-use std::sync::Arc;
 
 use windows_sys::Win32::Foundation::{
     ERROR_INVALID_PARAMETER, ERROR_MORE_DATA, FILETIME, HANDLE, STILL_ACTIVE, WAIT_OBJECT_0,
@@ -48,12 +47,12 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    pub fn current() -> io::Result<Arc<Identity>> {
+    pub(in crate::sys) fn read() -> io::Result<Identity> {
         // SAFETY: a pseudo-handle that is always valid.
         let start = created_at(unsafe { GetCurrentProcess() })?;
         let host = host()?;
         let command = std::env::current_exe()?;
-        Ok(Arc::new(Identity {
+        Ok(Identity {
             pid: std::process::id(),
             start: Some(start),
             created: unix_micros(start).div_euclid(1_000_000),
@@ -61,7 +60,7 @@ impl Identity {
             pidns: None,
             host,
             command: command.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-        }))
+        })
     }
 
     /// When this machine was booted at the latest, Unix seconds.
