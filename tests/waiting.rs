@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{both, Kind, Puppet, Scratch};
+use support::{both, wait_until, Kind, Puppet, Scratch};
 
 both!(
     a_free_folder_is_had_at_once_whatever_the_timeout,
@@ -93,9 +93,17 @@ fn a_wait_ends_when_the_folder_is_deleted(kind: Kind) {
     a_wait_ends(kind, -1, happens, "LF_ERR_IO");
 }
 
+/// Cancels a wait that is under way, not one that is about to begin: other threads' lock calls are refused a moment before
+/// there is something to cancel. Whoever stands in line waits.
+#[track_caller]
+fn cancel(scratch: &Scratch, waiter: &mut Puppet) {
+    wait_until(|| scratch.folder().join(".lockfolder/queue").exists());
+    waiter.must("cancel 0");
+}
+
 fn cancel_ends_a_wait(kind: Kind) {
     for timeout in [-1, AN_HOUR] {
-        a_wait_ends(kind, timeout, |_, _, waiter| drop(waiter.must("cancel 0")), "LF_CANCELLED");
+        a_wait_ends(kind, timeout, |scratch, _, waiter| cancel(scratch, waiter), "LF_CANCELLED");
     }
     // Again and again: no cancel is lost, and none is left over.
     let scratch = Scratch::new();
@@ -103,7 +111,7 @@ fn cancel_ends_a_wait(kind: Kind) {
     holder.must("lock 0");
     for _ in 0..50 {
         waiter.start_to_wait(0, -1);
-        waiter.must("cancel 0");
+        cancel(&scratch, &mut waiter);
         assert_eq!(waiter.ask("join 1"), "LF_CANCELLED");
         assert_eq!(waiter.ask("wait 0 0"), "LF_TIMEOUT");
     }
