@@ -20,6 +20,7 @@ both!(
     fencing_tokens_grow_across_handles_processes_and_kills,
     fencing_tokens_grow_when_old_ones_are_deleted,
     a_fencing_token_needs_the_lock,
+    a_fencing_token_is_given_where_the_folder_above_may_not_be_read,
 );
 
 fn one_process_holds_and_others_are_refused(kind: Kind) {
@@ -311,4 +312,20 @@ fn a_fencing_token_needs_the_lock(kind: Kind) {
     let bid = listing(&scratch.folder()).pop().unwrap();
     std::fs::remove_file(scratch.folder().join(bid)).unwrap();
     assert_eq!(puppet.ask("fence 0"), "LF_ERR_LOST");
+}
+
+fn a_fencing_token_is_given_where_the_folder_above_may_not_be_read(kind: Kind) {
+    use std::os::unix::fs::PermissionsExt;
+    if !support::root_or_skip("folders of other users") {
+        return;
+    }
+    let scratch = Scratch::shm();
+    std::fs::create_dir(scratch.folder()).unwrap();
+    std::fs::set_permissions(scratch.folder(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    std::fs::set_permissions(&*scratch, std::fs::Permissions::from_mode(0o711)).unwrap();
+    let mut nobody = Puppet::new(kind);
+    nobody.must(&format!("become {}", support::NOBODY));
+    nobody.open(0, &scratch.folder());
+    nobody.must("lock 0");
+    assert_eq!(nobody.must("fence 0").number(), 1);
 }

@@ -21,6 +21,7 @@ both!(
     a_hidden_sub_folder_that_is_none_is_an_error,
     a_hidden_sub_folder_that_is_a_link_leads_nowhere,
     the_hidden_sub_folder_is_open_to_whoever_may_lock,
+    a_hidden_sub_folder_that_its_maker_left_shut_is_made_anew_if_it_is_empty,
     a_folder_whose_first_claimant_was_root_stays_usable_for_its_owner,
     a_full_disk_is_an_error_and_leaves_no_bid,
     a_bid_that_cannot_be_deleted_stays_held_until_it_can,
@@ -272,6 +273,30 @@ fn the_hidden_sub_folder_is_open_to_whoever_may_lock(kind: Kind) {
             assert_eq!(fs::metadata(bid).unwrap().mode() & 0o7777, 0o644);
         }
     }
+}
+
+/// Its maker had a strict umask, and died before it could open it to others.
+fn a_hidden_sub_folder_that_its_maker_left_shut_is_made_anew_if_it_is_empty(kind: Kind) {
+    if !root_or_skip("folders of other users") {
+        return;
+    }
+    let scratch = Scratch::shm();
+    let folder = folder_with_mode(&scratch, 0o777);
+    let hidden = folder.join(".lockfolder");
+    let shut = || {
+        fs::create_dir(&hidden).unwrap();
+        mode(&hidden, 0o700);
+    };
+    shut();
+    let mut nobody = nobody(kind);
+    nobody.open(0, &folder);
+    nobody.must("lock 0");
+    nobody.must("unlock 0");
+    fs::remove_dir_all(&hidden).unwrap();
+    shut();
+    fs::write(hidden.join("precious"), "").unwrap();
+    fails(&mut nobody, "lock 0", Errno::ACCESS, &folder);
+    assert_eq!(listing(&hidden), ["precious"]);
 }
 
 fn a_folder_whose_first_claimant_was_root_stays_usable_for_its_owner(kind: Kind) {
