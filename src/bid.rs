@@ -163,7 +163,8 @@ mod tests {
             assert!(Bid::parse(bad.as_bytes()).is_err(), "{bad:?}");
         }
         assert!(Bid::parse(b"{\"PID\": 1, \"X\": \"\xff\"}").is_err());
-        assert!(Bid::parse(format!("{{\"PID\": 1}}{}", " ".repeat(MAX_BYTES)).as_bytes()).is_err());
+        let of_size = |size: usize| Bid::parse(format!("{:<size$}", "{\"PID\": 1}").as_bytes());
+        assert!(of_size(MAX_BYTES).is_ok() && of_size(MAX_BYTES + 1).is_err());
         assert!(Bid::parse("[".repeat(MAX_BYTES).as_bytes()).is_err());
     }
 
@@ -174,6 +175,7 @@ mod tests {
         assert!(names.windows(2).all(|w| w[0].as_c_str() < w[1].as_c_str()), "{names:?}");
         assert_eq!(posted_at(names[0].as_c_str()), Some(1_700_000_000_123));
         assert!(is_bid_name(names[0].as_c_str()));
+        assert_eq!(format!("{:?}", names[0]), format!("{:?}", names[0].as_c_str()));
     }
 
     #[test]

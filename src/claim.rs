@@ -161,3 +161,109 @@ fn content(me: &Identity) -> String {
     debug_assert!(content.len() <= MAX_BYTES);
     content
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A lock folder with a claim, and a name for a bid.
+    struct Made {
+        path: PathBuf,
+        folder: Dir,
+        claim: Claim,
+        bid: Guid,
+    }
+
+    impl Made {
+        fn new(name: &str, how: How) -> Made {
+            let path = std::env::temp_dir().join(format!("lockfolder-claim-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(path.join(".lockfolder")).unwrap();
+            let folder = Dir::open(&path).unwrap();
+            let (hidden, me) = (folder.open_dir(HIDDEN).unwrap(), Identity::current().unwrap());
+            let mut claim = Claim::prepare(hidden, &path, me, Filesystem::Local, || Ok(0xab)).unwrap();
+            claim.how = how;
+            Made { path, folder, claim, bid: Guid::new(1, [7; 8]) }
+        }
+
+        fn publish(&mut self) -> io::Result<()> {
+            self.claim.publish(&self.folder, &self.bid)
+        }
+
+        fn withdraw(&self) -> io::Result<()> {
+            self.claim.withdraw(&self.folder, &self.bid)
+        }
+
+        /// Where the claim is, and where the bid.
+        fn paths(&self) -> [PathBuf; 2] {
+            [self.path.join(".lockfolder/00000000000000ab.json"), join(&self.path, self.bid.as_c_str())]
+        }
+
+        fn are_there(&self) -> [bool; 2] {
+            self.paths().map(|path| path.exists())
+        }
+    }
+
+    impl Drop for Made {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_bid_is_a_second_name_of_its_claim_or_the_claim_itself() {
+        for (how, claim_stays) in [(How::Link, true), (How::Rename, false)] {
+            let mut made = Made::new("how", how);
+            for _ in 0..2 {
+                made.publish().unwrap();
+                assert_eq!(made.are_there(), [claim_stays, true]);
+                made.withdraw().unwrap();
+                assert_eq!(made.are_there(), [true, false]);
+                assert_eq!(made.withdraw().unwrap_err().kind(), io::ErrorKind::NotFound);
+            }
+            assert_eq!(made.claim.how, how);
+        }
+    }
+
+    /// Only where links can't be had. (Here: a folder has none.) A claim that is missing is another matter.
+    #[test]
+    fn without_links_the_claim_moves() {
+        let mut made = Made::new("links", How::Link);
+        let [claim, bid] = made.paths();
+        std::fs::remove_file(&claim).unwrap();
+        assert_eq!(made.publish().unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(made.claim.how, How::Link);
+        std::fs::create_dir(&claim).unwrap();
+        made.publish().unwrap();
+        assert_eq!((made.claim.how, made.are_there()), (How::Rename, [false, true]));
+        assert!(bid.is_dir());
+    }
+
+    #[test]
+    fn a_claim_that_can_not_go_home_is_deleted_only_where_its_home_is_gone() {
+        let mut made = Made::new("home", How::Rename);
+        made.publish().unwrap();
+        let [claim, _] = made.paths();
+        std::fs::create_dir(&claim).unwrap(); // something else is in its place
+        assert_eq!(made.withdraw().unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        assert_eq!(made.are_there(), [true, true]);
+        std::fs::remove_dir_all(made.path.join(".lockfolder")).unwrap();
+        made.withdraw().unwrap();
+        assert_eq!(made.are_there(), [false, false]);
+    }
+
+    #[test]
+    fn a_beacon_names_its_claim() {
+        let claim = ClaimId(0xab).file();
+        let beacons = beacons_of(&claim);
+        assert_ne!(beacons[0], beacons[1]);
+        for beacon in &beacons {
+            assert_eq!(claim_of_beacon(beacon).as_ref(), Some(&claim));
+        }
+        for other in [c"", c"00000000000000ab.json", c"fence-1", c"00000000000000ab.beacon-3"] {
+            assert_eq!(claim_of_beacon(other), None, "{other:?}");
+        }
+    }
+}

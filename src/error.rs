@@ -150,3 +150,24 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_begins_with_its_outcome_and_says_why() {
+        for (kind, beginning) in [
+            (ErrorKind::Timeout, "the time to wait is over: "),
+            (ErrorKind::Cancelled, "the wait was cancelled: "),
+            (ErrorKind::Internal, "a bug in lockfolder, please report it: "),
+            (ErrorKind::Busy, ""),
+        ] {
+            assert_eq!(Error::fixed(kind, "why").to_string(), format!("{beginning}why"));
+        }
+        let error = Error::io("open", "x", io::Error::from_raw_os_error(2)).into_kind(ErrorKind::Unsupported);
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Unsupported, 2));
+        assert!(error.to_string().starts_with("cannot open x: "));
+        assert_eq!(Error::io("open", "x", io::Error::other("odd")).code(), 0);
+    }
+}

@@ -49,3 +49,37 @@ fn list(hidden: &Dir, anew: bool) -> io::Result<Vec<u64>> {
     hidden.list(anew, |name, _| tokens.extend(parse(name)))?;
     Ok(tokens)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_token_is_the_next_and_the_last_alone_stays() {
+        let path = std::env::temp_dir().join(format!("lockfolder-fence-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let hidden = Dir::open(&path).unwrap();
+        let left = || {
+            let names =
+                std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            names
+        };
+        let mut seen = vec![];
+        for anew in [false, true] {
+            seen.push((next(&hidden, anew).unwrap(), left()));
+        }
+        for name in ["fence-41", "fence-7", "fence-x", "fence-", "other-99"] {
+            std::fs::write(path.join(name), "").unwrap();
+        }
+        seen.push((next(&hidden, false).unwrap(), left()));
+        std::fs::write(path.join(format!("fence-{}", u64::MAX)), "").unwrap();
+        let last = next(&hidden, false);
+        std::fs::remove_dir_all(&path).unwrap();
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let strangers = names(&["fence-", "fence-42", "fence-x", "other-99"]);
+        assert_eq!(seen, [(1, names(&["fence-1"])), (2, names(&["fence-2"])), (42, strangers)]);
+        assert!(last.is_err(), "{last:?}");
+    }
+}

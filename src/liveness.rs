@@ -93,7 +93,8 @@ pub(crate) fn is_abandoned(modified: i64, grace_ms: u32, me: &Identity, on: File
     over || on.is_local() && me.booted().is_ok_and(|boot| modified < boot * 1000)
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::Filesystem::{Coherent, Local, Trusted};
     use super::Verdict::{Live, Stale, Unknown};

@@ -211,3 +211,98 @@ impl Eyes<'_> {
         self.dir.unlink(name).is_ok()
     }
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    struct Folder {
+        path: PathBuf,
+        dir: Dir,
+        me: Arc<Identity>,
+    }
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("lockfolder-survey-{name}-{}", std::process::id()));
+            std::fs::create_dir(&path).unwrap();
+            Folder { dir: Dir::open(&path).unwrap(), path, me: Identity::current().unwrap() }
+        }
+
+        fn post(&self, name: &str, pid: u32) {
+            std::fs::write(self.path.join(name), Bid { pid, ..Bid::default() }.to_json()).unwrap();
+        }
+
+        fn eyes(&self) -> Eyes<'_> {
+            Eyes { dir: &self.dir, me: &self.me, on: Filesystem::Local, malformed_grace_ms: 0 }
+        }
+
+        /// The name and the verdict of the rival that a check finds.
+        fn rival(&self, memory: &mut Memory) -> Option<(String, Verdict)> {
+            let rival = self.eyes().check(memory, None).unwrap().rival?;
+            Some((rival.name.to_str().unwrap().into(), rival.verdict))
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.path).unwrap();
+        }
+    }
+
+    fn live(name: &str) -> Option<(String, Verdict)> {
+        Some((name.into(), Verdict::Live))
+    }
+
+    /// No PID of Linux is so large.
+    const DEAD: u32 = 1 << 22;
+
+    /// A claimant's bids are one file under ever new names, and a Python peer's ever new files under one name.
+    #[test]
+    fn a_rival_is_known_again_by_its_name_and_its_file() {
+        let (folder, mut memory) = (Folder::new("known"), Memory::default());
+        let at = |name: &str| folder.path.join(name);
+        folder.post("m.json", folder.me.pid);
+        assert_eq!(folder.rival(&mut memory), live("m.json"));
+        std::fs::rename(at("m.json"), at("n.json")).unwrap();
+        assert_eq!(folder.rival(&mut memory), live("n.json"), "another name");
+        folder.post("l.json", folder.me.pid);
+        assert_eq!(folder.rival(&mut memory), live("l.json"), "the first of two");
+        folder.post("other", DEAD);
+        std::fs::rename(at("other"), at("l.json")).unwrap();
+        assert_eq!(folder.rival(&mut memory), live("n.json"), "another file");
+        assert!(!at("l.json").exists());
+    }
+
+    /// One that is known is not read again while its owner lives, for that would cost as much as the whole rest.
+    #[test]
+    fn a_known_rival_is_not_read_again() {
+        let (folder, mut memory) = (Folder::new("read"), Memory::default());
+        folder.post("a.json", folder.me.pid);
+        assert_eq!(folder.rival(&mut memory), live("a.json"));
+        folder.post("a.json", DEAD); // no bid is ever written over
+        assert_eq!(folder.rival(&mut memory), live("a.json"));
+        assert_eq!(folder.rival(&mut Memory::default()), None);
+    }
+
+    #[test]
+    fn whether_a_rival_is_alive_its_pulse_tells() {
+        let folder = Folder::new("alive");
+        folder.post("live.json", folder.me.pid);
+        folder.post("dead.json", DEAD);
+        std::fs::write(folder.path.join("malformed.json"), "").unwrap();
+        let rivals = folder.eyes().rivals().unwrap();
+        let alive: Vec<_> = rivals.iter().map(|rival| (rival.name.as_c_str(), rival.is_alive())).collect();
+        assert_eq!(alive, [(c"dead.json", false), (c"live.json", true), (c"malformed.json", false)]);
+        assert_eq!(format!("{:?}", rivals[1]), "\"live.json\" Live");
+    }
+
+    #[test]
+    fn a_bid_that_vanished_is_gone() {
+        let folder = Folder::new("vanished");
+        assert!(folder.eyes().judge(&(c"a.json".to_owned(), 1)).unwrap().is_none());
+    }
+}

@@ -77,3 +77,105 @@ fn sweep_one(eyes: &Eyes<'_>, claim: &Entry) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs::{self, File};
+    use std::os::unix::fs::MetadataExt;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::bid::Bid;
+    use crate::sys::{Filesystem, Identity};
+
+    struct Hidden {
+        path: PathBuf,
+        dir: Dir,
+        me: Arc<Identity>,
+    }
+
+    impl Hidden {
+        fn new(name: &str) -> Hidden {
+            let path = std::env::temp_dir().join(format!("lockfolder-sweep-{name}-{}", std::process::id()));
+            fs::create_dir(&path).unwrap();
+            Hidden { dir: Dir::open(&path).unwrap(), path, me: Identity::current().unwrap() }
+        }
+
+        /// A claim with a beacon. Returns the number of its file.
+        fn claim(&self, id: &str, pid: u32) -> u64 {
+            let path = self.path.join(format!("{id}.json"));
+            fs::write(&path, Bid { pid, ..Bid::default() }.to_json()).unwrap();
+            fs::write(self.path.join(format!("{id}.beacon-1")), "").unwrap();
+            fs::metadata(path).unwrap().ino()
+        }
+
+        fn eyes(&self) -> Eyes<'_> {
+            Eyes { dir: &self.dir, me: &self.me, on: Filesystem::Local, malformed_grace_ms: 0 }
+        }
+
+        fn left(&self) -> BTreeSet<String> {
+            fs::read_dir(&self.path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        }
+    }
+
+    impl Drop for Hidden {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.path).unwrap();
+        }
+    }
+
+    /// No PID of Linux is so large.
+    const DEAD: u32 = 1 << 22;
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn what_the_dead_left_goes_and_the_rest_stays() {
+        let hidden = Hidden::new("all");
+        hidden.claim("dead", DEAD);
+        hidden.claim("live", hidden.me.pid);
+        hidden.claim("own", DEAD); // it would go if it were not said to be ours
+        fs::write(hidden.path.join("unfinished.json"), "").unwrap();
+        let unfinished = File::create(hidden.path.join("made-now.json")).unwrap();
+        unfinished.lock().unwrap();
+        for name in ["orphan.beacon-1", "orphan.beacon-2", "fence-7"] {
+            fs::write(hidden.path.join(name), "").unwrap();
+        }
+        sweep_all(&hidden.eyes(), Some(c"own.json"));
+        let stay = ["fence-7", "live.beacon-1", "live.json", "made-now.json", "own.beacon-1", "own.json"];
+        assert_eq!(hidden.left(), names(&stay));
+    }
+
+    /// Wherever it begins, so that in the long run none is passed over.
+    #[test]
+    fn a_new_claim_sweeps_two_others() {
+        for chance in 0..5 {
+            let hidden = Hidden::new("some");
+            for id in ["a", "b", "c"] {
+                hidden.claim(id, DEAD);
+            }
+            hidden.claim("own", DEAD);
+            sweep_some(&hidden.eyes(), Some(c"own.json"), chance);
+            assert_eq!(hidden.left().len(), 4, "one, and our own, with a beacon each");
+            sweep_some(&hidden.eyes(), Some(c"own.json"), chance);
+            assert_eq!(hidden.left(), names(&["own.json", "own.beacon-1"]));
+            sweep_some(&hidden.eyes(), Some(c"own.json"), chance); // there is none
+        }
+    }
+
+    #[test]
+    fn the_claims_of_reaped_bids_go_unless_their_owner_lives() {
+        let hidden = Hidden::new("twins");
+        let mut numbers = ["x", "a", "m"].map(|id| hidden.claim(id, DEAD));
+        numbers[1] = hidden.claim("live", hidden.me.pid);
+        hidden.claim("other", DEAD);
+        sweep_twins(&hidden.eyes(), &mut numbers);
+        let stay = ["a.json", "a.beacon-1", "live.json", "live.beacon-1", "other.json", "other.beacon-1"];
+        assert_eq!(hidden.left(), names(&stay));
+    }
+}
