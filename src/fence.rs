@@ -66,6 +66,10 @@ mod tests {
             names.sort();
             names
         };
+        // First, for without it `next` would go on for ever.
+        std::fs::write(path.join("fence-3"), "").unwrap();
+        assert_eq!(list(&hidden, false).unwrap(), [3]);
+        std::fs::remove_file(path.join("fence-3")).unwrap();
         let mut seen = vec![];
         for anew in [false, true] {
             seen.push((next(&hidden, anew).unwrap(), left()));

@@ -152,4 +152,14 @@ mod tests {
         assert!(waited >= TIE_BREAK);
         assert!(at_once);
     }
+
+    #[test]
+    fn pauses_grow_and_come_to_an_end() {
+        let mut patience = Patience { end: Instant::now() + Duration::from_secs(3600), ..Patience::new() };
+        let first = patience.next;
+        assert!(patience.pause() && patience.pause());
+        assert_eq!(patience.next, first * 4);
+        patience.end = Instant::now();
+        assert!(!patience.pause());
+    }
 }

@@ -272,16 +272,5 @@ impl Claimant {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whoever_polls_sleeps_also_when_a_look_is_overdue() {
-        let mut watch = Watch::new(0.0);
-        watch.next_look = Instant::now();
-        for _ in 0..10 {
-            assert!(watch.pause(0.0) >= SHORTEST_PAUSE / 2);
-        }
-        assert!(watch.pause(1.0) <= LONGEST_PAUSE);
-    }
-}
+#[cfg(target_os = "linux")]
+mod tests;

@@ -1,0 +1,221 @@
+//! The line from within: what is seen of it, and who is taken out of it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::*;
+use crate::folder::Options;
+
+#[test]
+fn a_ticket_sorts_by_arrival_and_names_its_claim() {
+    let (early, late) = (ticket_name(0xfff, ClaimId(u64::MAX)), ticket_name(0x1000, ClaimId(0)));
+    assert!(early < late);
+    assert_eq!(claim_of(&early), Some(ClaimId(u64::MAX)));
+    assert_eq!(claim_of(&late), Some(ClaimId(0)));
+}
+
+/// Not for ever: half as often in a row as we would try.
+#[test]
+fn a_queue_that_is_removed_meanwhile_is_made_again() {
+    let path = std::env::temp_dir().join(format!("lockfolder-queue-{}", std::process::id()));
+    std::fs::create_dir(&path).unwrap();
+    let hidden = Dir::open(&path).unwrap();
+    let (is_over, left) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let failed = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                if left.load(Ordering::Relaxed) > 0 && hidden.remove_dir(QUEUE).is_ok() {
+                    left.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+        });
+        let failed = (0..50_000).find_map(|_| {
+            left.store(REMOVED_MEANWHILE / 2, Ordering::Relaxed);
+            open_shared(&hidden, QUEUE).err()
+        });
+        is_over.store(true, Ordering::Relaxed);
+        failed
+    });
+    std::fs::remove_dir_all(&path).unwrap();
+    assert!(failed.is_none(), "{failed:?}");
+}
+
+#[test]
+fn other_names_are_no_tickets() {
+    for name in
+        [c"", c"x.json", c"0000000000001000", c"000000000000100000000000000000000", c"00000000000010000000000000000g00"]
+    {
+        assert_eq!(claim_of(name), None, "{name:?}");
+    }
+}
+
+/// A lock folder that somebody else holds, and claimants in line there.
+struct Scene {
+    path: PathBuf,
+    _holder: Claimant,
+}
+
+impl Scene {
+    fn new(name: &str) -> Scene {
+        let path = std::env::temp_dir().join(format!("lockfolder-line-{name}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let mut holder = Claimant::open(&path, Options::default()).unwrap();
+        holder.lock().unwrap();
+        Scene { path, _holder: holder }
+    }
+
+    fn claimant(&self) -> Claimant {
+        let mut claimant = Claimant::open(&self.path, Options::default()).unwrap();
+        assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined)));
+        claimant
+    }
+
+    fn queue(&self) -> PathBuf {
+        self.path.join(".lockfolder/queue")
+    }
+
+    fn has(&self, ticket: &CStr) -> bool {
+        self.queue().join(ticket.to_str().unwrap()).exists()
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.path).unwrap();
+    }
+}
+
+fn ticket(claimant: &Claimant) -> CString {
+    claimant.line.as_ref().unwrap().ticket.as_ref().unwrap().name.clone()
+}
+
+#[test]
+fn a_view_tells_who_is_before_us_and_how_many_there_are() {
+    let scene = Scene::new("view");
+    let mut claimant = scene.claimant();
+    let seen = |claimant: &Claimant| {
+        let view = claimant.view().unwrap();
+        (view.first, view.predecessor, view.ahead, view.length)
+    };
+    assert_eq!(seen(&claimant), (None, None, 0, 1));
+    let id = ClaimId(7);
+    let [a, b, c] = [1, 2, 3].map(|arrival| ticket_name(arrival, id));
+    let later = [u64::MAX - 1, u64::MAX].map(|arrival| ticket_name(arrival, id));
+    for name in [&c, &a, &b, &later[0], &later[1]] {
+        std::fs::write(scene.queue().join(name.to_str().unwrap()), "").unwrap();
+    }
+    std::fs::write(scene.queue().join("0-no-ticket"), "").unwrap();
+    assert_eq!(seen(&claimant), (Some(a.clone()), Some(c.clone()), 3, 6));
+    // Those that can't be deleted are passed over.
+    claimant.line.as_mut().unwrap().ghosts.extend([c, a]);
+    assert_eq!(seen(&claimant), (Some(b.clone()), Some(b), 1, 6));
+}
+
+#[test]
+fn a_place_in_line_is_kept_until_it_is_left_or_taken() {
+    let scene = Scene::new("place");
+    let mut claimant = scene.claimant();
+    assert!(claimant.has_ticket() && is_formed(claimant.dir()));
+    let first = ticket(&claimant);
+    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Stood)));
+    assert_eq!(ticket(&claimant), first);
+    std::fs::remove_file(scene.queue().join(first.to_str().unwrap())).unwrap();
+    assert!(claimant.has_ticket(), "as far as we know");
+    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Lost)));
+    assert!(!claimant.has_ticket());
+    std::fs::remove_dir(scene.queue()).unwrap(); // as the last who leaves would
+    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined)));
+    assert!(ticket(&claimant) > first, "at the end of the line");
+    claimant.leave_line();
+    assert!(!claimant.has_ticket() && !is_formed(claimant.dir()));
+    claimant.leave_line(); // once is enough
+}
+
+/// Without FIFOs or links, say. (Here: what should be a beacon is a folder.) And nobody must think that there was a line.
+#[cfg(target_os = "linux")] // others watch no beacon
+#[test]
+fn where_there_is_no_line_to_be_had_none_is_left_behind() {
+    let scene = Scene::new("nowhere");
+    let mut claimant = Claimant::open(&scene.path, Options::default()).unwrap();
+    claimant.renew_claim().unwrap();
+    for beacon in claim::beacons_of(claimant.claim.as_ref().unwrap().name()) {
+        std::fs::create_dir(scene.path.join(".lockfolder").join(beacon.to_str().unwrap())).unwrap();
+    }
+    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Nowhere)));
+    assert!(!claimant.has_ticket() && !is_formed(claimant.dir()));
+}
+
+#[cfg(target_os = "linux")] // others watch no beacon
+#[test]
+fn a_predecessor_is_watched_while_it_is_there_and_lives() {
+    let scene = Scene::new("predecessor");
+    let (mut a, mut b) = (scene.claimant(), scene.claimant());
+    let first = ticket(&a);
+    assert_eq!(b.view().unwrap().predecessor.as_ref(), Some(&first));
+    let watched = b.watch_predecessor(&first, None).unwrap().expect("it is there");
+    assert!(watched.is_told() && watched.is_there());
+    // Whom we watch already is not looked at again: its owner stays the same one.
+    let owner = Arc::clone(&watched.owner);
+    let watched = b.watch_predecessor(&first, Some(watched)).unwrap().expect("it is there");
+    assert!(Arc::ptr_eq(&watched.owner, &owner));
+    // Nor is an owner that we know from before.
+    let again = b.watch_predecessor(&first, None).unwrap().expect("it is there");
+    assert!(Arc::ptr_eq(&again.owner, &owner));
+    // It leaves.
+    a.leave_line();
+    assert!(!watched.is_there());
+    assert!(b.watch_predecessor(&first, Some(watched)).unwrap().is_none());
+    // Another claimant, with another claim.
+    let c = scene.claimant();
+    let second = ticket(&c);
+    let watched = b.watch_predecessor(&second, Some(again)).unwrap().expect("it is there");
+    assert_eq!(watched.ticket, second);
+    assert!(!Arc::ptr_eq(&watched.owner, &owner));
+}
+
+/// Its owner is about to delete its ticket; but may be stopped before it does.
+#[cfg(target_os = "linux")] // others watch no beacon
+#[test]
+fn a_ticket_whose_light_is_out_is_taken_out_of_the_line() {
+    let scene = Scene::new("out");
+    let (a, mut b) = (scene.claimant(), scene.claimant());
+    let first = ticket(&a);
+    a.line.as_ref().unwrap().ticket.as_ref().unwrap().beacon.put_out();
+    assert!(scene.has(&first));
+    assert!(b.watch_predecessor(&first, None).unwrap().is_none());
+    assert!(!scene.has(&first));
+}
+
+/// A ticket that is no beacon (yet): its owner is judged, and that is all there is to watch.
+#[test]
+fn a_ticket_that_cannot_be_watched_is_judged_by_its_claim() {
+    let scene = Scene::new("judged");
+    let (a, mut b) = (scene.claimant(), scene.claimant());
+    let live = ticket_name(1, a.claim.as_ref().unwrap().id());
+    let dead = ticket_name(2, ClaimId(7)); // nobody has this claim
+    for name in [&live, &dead] {
+        std::fs::write(scene.queue().join(name.to_str().unwrap()), "").unwrap();
+    }
+    let watched = b.watch_predecessor(&live, None).unwrap().expect("its owner lives");
+    assert!(!watched.is_told() && !watched.is_there());
+    assert!(b.watch_predecessor(&dead, None).unwrap().is_none());
+    assert_eq!((scene.has(&live), scene.has(&dead)), (true, false));
+    assert!(b.watch_predecessor(&dead, None).unwrap().is_none(), "it is not there");
+}
+
+#[test]
+fn a_sweep_takes_the_tickets_of_those_who_are_gone() {
+    let scene = Scene::new("sweep");
+    let claimant = scene.claimant();
+    let hidden = Arc::clone(claimant.claim.as_ref().unwrap().hidden());
+    let (dead, ours) = (ticket_name(1, ClaimId(7)), ticket(&claimant));
+    for name in [dead.to_str().unwrap(), "no-ticket"] {
+        std::fs::write(scene.queue().join(name), "").unwrap();
+    }
+    sweep(&hidden, |claim| claim == ClaimId(7));
+    assert_eq!((scene.has(&dead), scene.has(&ours), scene.has(c"no-ticket")), (false, true, true));
+    assert!(is_formed(claimant.dir()));
+    std::fs::remove_file(scene.queue().join("no-ticket")).unwrap();
+    sweep(&hidden, |_| true);
+    assert!(!is_formed(claimant.dir()));
+}

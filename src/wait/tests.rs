@@ -1,0 +1,233 @@
+//! Rounds of waiting, one by one, in one thread: whoever is to be told is told, and nobody else.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::folder::Options;
+
+/// A lock folder, and who waits there.
+struct Scene {
+    path: PathBuf,
+}
+
+impl Scene {
+    fn new(name: &str) -> Scene {
+        let path = std::env::temp_dir().join(format!("lockfolder-wait-{name}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Scene { path }
+    }
+
+    fn claimant(&self) -> Claimant {
+        Claimant::open(&self.path, Options::default()).unwrap()
+    }
+
+    fn holder(&self) -> Claimant {
+        let mut holder = self.claimant();
+        holder.lock().unwrap();
+        holder
+    }
+
+    /// Each has come, found that it can't have the lock, and would sleep.
+    fn waiters<const N: usize>(&self) -> [Waiting; N] {
+        std::array::from_fn(|_| {
+            let mut waiter = Waiting { claimant: self.claimant(), watch: Watch::new(0.5) };
+            assert!(waiter.advance() == Round::Sleep);
+            waiter
+        })
+    }
+
+    fn queue(&self) -> PathBuf {
+        self.path.join(".lockfolder/queue")
+    }
+
+    fn tickets(&self) -> usize {
+        std::fs::read_dir(self.queue()).map_or(0, Iterator::count)
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.path).unwrap();
+    }
+}
+
+struct Waiting {
+    claimant: Claimant,
+    watch: Watch,
+}
+
+impl Waiting {
+    /// One round, after a sleep that ended by what is ready.
+    fn advance(&mut self) -> Round {
+        let first = [self.watch.sources()[0], None];
+        self.watch.is_told_so = is_ready(first);
+        self.claimant.advance(&mut self.watch).unwrap()
+    }
+
+    /// One round in which a look at what no event tells is due.
+    fn look(&mut self) -> Round {
+        self.watch.next_look = Instant::now();
+        self.advance()
+    }
+
+    fn is_woken(&self) -> bool {
+        is_ready(self.watch.sources())
+    }
+}
+
+fn is_ready(sources: [Option<Source<'_>>; 2]) -> bool {
+    use rustix::event::{poll, PollFd, PollFlags, Timespec};
+    let mut fds: Vec<_> = sources.iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
+}
+
+#[test]
+fn each_hand_over_wakes_the_next_and_nobody_else() {
+    let scene = Scene::new("hand-over");
+    let mut holder = scene.holder();
+    let [mut a, mut b, mut c] = scene.waiters();
+    assert!([&a, &b, &c].iter().all(|waiter| waiter.watch.is_told() && !waiter.is_woken()));
+    holder.unlock().unwrap();
+    assert_eq!([&a, &b, &c].map(Waiting::is_woken), [true, false, false]);
+    assert!(b.advance() == Round::Sleep && c.advance() == Round::Sleep, "the lock is free, but it is not their turn");
+    assert!(a.advance() == Round::Locked);
+    a.claimant.unlock().unwrap();
+    assert_eq!([&b, &c].map(Waiting::is_woken), [true, false]);
+    // The common hand-over, without a look at the line.
+    let length = b.watch.view.length;
+    std::fs::write(scene.queue().join("f".repeat(32)), "").unwrap();
+    assert!(b.advance() == Round::Locked);
+    assert_eq!(b.watch.view.length, length);
+    b.claimant.unlock().unwrap();
+    assert!(c.is_woken() && c.advance() == Round::Locked);
+}
+
+/// The one before us is all that we are told of: with another before that one, we are not the first when it goes.
+#[test]
+fn who_is_first_knows_it_without_a_look_only_if_one_alone_was_before_it() {
+    let scene = Scene::new("first");
+    let _holder = scene.holder();
+    let [mut a, mut b, mut c] = scene.waiters();
+    let mut is_first = |waiter: usize, told| {
+        let watch = &mut [&mut a, &mut b, &mut c][waiter].watch;
+        watch.is_told_so = told;
+        watch.is_first()
+    };
+    assert!(is_first(0, false) && is_first(0, true));
+    assert!(!is_first(1, false) && is_first(1, true));
+    assert!(!is_first(2, false) && !is_first(2, true));
+    b.watch.ahead = None;
+    b.watch.is_told_so = true;
+    assert!(!b.watch.is_first(), "nobody could have told us");
+    assert!(!Watch::new(0.5).is_first(), "not in line");
+}
+
+/// A ticket of the dead is taken out of the line, and the next look is at once.
+#[test]
+fn a_dead_predecessor_is_passed_over_without_a_sleep() {
+    let scene = Scene::new("dead");
+    let _holder = scene.holder();
+    std::fs::create_dir(scene.queue()).unwrap();
+    std::fs::write(scene.queue().join("0".repeat(32)), "").unwrap();
+    let mut waiter = Waiting { claimant: scene.claimant(), watch: Watch::new(0.5) };
+    assert!(waiter.advance() == Round::Again);
+    assert_eq!(scene.tickets(), 1);
+    assert!(waiter.advance() == Round::Sleep && waiter.watch.is_first());
+}
+
+#[test]
+fn a_first_in_line_that_is_seen_twice_not_to_come_forward_loses_its_place() {
+    let scene = Scene::new("no-show");
+    let mut holder = scene.holder();
+    let [mut a, mut b, mut c] = scene.waiters();
+    assert!(c.look() == Round::Sleep && c.watch.no_show.is_none(), "somebody holds");
+    holder.unlock().unwrap();
+    assert!(c.advance() == Round::Sleep && c.watch.no_show.is_none(), "no look is due");
+    let now = Instant::now();
+    assert!(c.look() == Round::Sleep && c.watch.no_show.is_some());
+    assert!(c.watch.next_look >= now + SECOND_LOOK && c.watch.next_look <= Instant::now() + SECOND_LOOK);
+    // Somebody holds in between: it starts anew.
+    holder.lock().unwrap();
+    assert!(c.look() == Round::Sleep && c.watch.no_show.is_none());
+    holder.unlock().unwrap();
+    assert!(c.look() == Round::Sleep);
+    // Another is the first now: it starts anew, too.
+    a.claimant.leave_line();
+    assert!(c.look() == Round::Sleep && scene.tickets() == 2);
+    assert!(c.look() == Round::Again && scene.tickets() == 1);
+    assert!(c.advance() == Round::Locked);
+    assert!(b.look() == Round::Sleep && b.watch.pause(0.0) < SECOND_LOOK, "it lost its place, and joins anew");
+    assert!(b.look() == Round::Sleep && scene.tickets() == 2);
+}
+
+#[test]
+fn a_waiter_goes_on_in_the_folder_that_is_at_the_path_now() {
+    let scene = Scene::new("moved");
+    let _holder = scene.holder();
+    let [mut waiter] = scene.waiters();
+    let aside = scene.path.with_extension("aside");
+    std::fs::rename(&scene.path, &aside).unwrap();
+    std::fs::create_dir(&scene.path).unwrap();
+    let mut another = scene.holder();
+    assert!(waiter.advance() == Round::Sleep);
+    assert!(waiter.advance() == Round::Sleep);
+    assert!(waiter.watch.folder.as_ref().is_some_and(|(id, _)| *id == another.folder_id()));
+    another.unlock().unwrap();
+    assert!(waiter.is_woken() && waiter.advance() == Round::Locked);
+    std::fs::remove_dir_all(aside).unwrap();
+}
+
+#[test]
+fn cancel_finds_a_wait_in_progress_and_no_other() {
+    let waiter = Waiter::default();
+    waiter.cancel();
+    assert!(!waiter.is_cancelled());
+    waiter.bell().unwrap();
+    waiter.state.store(WAITING, Ordering::SeqCst);
+    assert!(!waiter.is_cancelled());
+    waiter.cancel();
+    assert!(waiter.is_cancelled());
+}
+
+#[test]
+fn whoever_polls_sleeps_ever_longer_also_when_a_look_is_overdue() {
+    let mut watch = Watch::new(0.0);
+    watch.next_look = Instant::now();
+    let full = [1000, 2000, 4000, 8000, 16000, 32000, 50000, 50000].map(Duration::from_micros);
+    assert_eq!(full.map(|_| watch.pause(0.0)), full.map(|pause| pause / 2));
+    watch.polled = SHORTEST_PAUSE;
+    assert_eq!(full.map(|_| watch.pause(1.0)), full);
+}
+
+#[test]
+fn whoever_is_told_sleeps_until_the_next_look() {
+    let scene = Scene::new("told");
+    let _holder = scene.holder();
+    let [mut waiter] = scene.waiters();
+    waiter.watch.polled = LONGEST_PAUSE;
+    waiter.watch.next_look = Instant::now() + Duration::from_secs(3600);
+    assert!(waiter.watch.pause(0.0) > Duration::from_secs(1800));
+    assert_eq!(waiter.watch.polled, SHORTEST_PAUSE);
+    waiter.watch.holder = None;
+    assert!(!waiter.watch.is_told(), "its death would go unnoticed");
+    waiter.watch.holder = waiter.claimant.last_rival();
+    assert!(waiter.watch.is_told());
+    waiter.watch.folder = None;
+    assert!(!waiter.watch.is_told(), "an unlock would go unnoticed");
+}
+
+/// So that all looks together, of which each reads the line, cost the same however many wait.
+#[test]
+fn looks_are_further_apart_in_a_longer_line_and_out_of_step() {
+    assert_eq!([0.0, 0.5, 1.0].map(|chance| out_of_step(LOOK * 4, chance)), [3, 4, 5].map(Duration::from_secs));
+    for (length, seconds) in [(0, 1), (1000, 11)] {
+        let mut watch = Watch::new(0.5);
+        watch.view.length = length;
+        assert!(!watch.look_is_due(0.5));
+        let before = Instant::now();
+        watch.next_look = before;
+        assert!(watch.look_is_due(0.5) && !watch.look_is_due(0.5));
+        let pause = Duration::from_secs(seconds);
+        assert!(watch.next_look >= before + pause && watch.next_look <= Instant::now() + pause);
+    }
+}
