@@ -400,3 +400,6 @@ impl Randomness {
         Ok(Guid::new(sys::unix_nanos(), self.number()?.to_ne_bytes()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,7 @@ both!(
     a_folder_that_took_a_private_ones_place_is_looked_at_again,
     an_unsupported_filesystem_is_refused_with_the_reason,
     trust_changes_nothing_where_the_filesystem_is_known,
+    a_local_folder_is_not_opened_anew_to_be_listed,
     a_failed_open_says_why_to_its_thread,
 );
 
@@ -237,6 +238,24 @@ fn trust_changes_nothing_where_the_filesystem_is_known(kind: Kind) {
         b.kill();
         a.must("lock 0");
     }
+}
+
+/// What is open may be listed also where one may not open it any more.
+fn a_local_folder_is_not_opened_anew_to_be_listed(kind: Kind) {
+    if !root_or_skip("another user") {
+        return;
+    }
+    let scratch = Scratch::shm();
+    let mut puppet = Puppet::at(kind, &scratch.folder());
+    puppet.must("lock 0");
+    puppet.must("unlock 0");
+    puppet.must(&format!("become {NOBODY}"));
+    for folder in [scratch.folder(), scratch.folder().join(".lockfolder")] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o333)).unwrap();
+    }
+    puppet.must("lock 0");
+    puppet.must("fence 0");
+    puppet.must("unlock 0");
 }
 
 fn a_failed_open_says_why_to_its_thread(kind: Kind) {

@@ -1,0 +1,113 @@
+//! A claimant from within: what it does with bids that could not be deleted, with tickets, and with its random numbers.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::queue::Standing;
+
+struct Scene {
+    path: PathBuf,
+}
+
+impl Scene {
+    fn new(name: &str) -> Scene {
+        let path = std::env::temp_dir().join(format!("lockfolder-claimant-{name}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Scene { path }
+    }
+
+    fn claimant(&self) -> Claimant {
+        Claimant::open(&self.path, Options::default()).unwrap()
+    }
+
+    fn has(&self, bid: &Guid) -> bool {
+        join(&self.path, bid.as_c_str()).exists()
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.path).unwrap();
+    }
+}
+
+#[test]
+fn a_bid_that_could_not_be_deleted_is_deleted_by_the_next_call_or_at_the_end() {
+    let scene = Scene::new("stray");
+    let mut claimant = scene.claimant();
+    let stray = claimant.publish().unwrap();
+    claimant.stray = Some(stray);
+    claimant.lock().unwrap();
+    assert!(!scene.has(&stray) && claimant.stray.is_none());
+    claimant.unlock().unwrap();
+    let stray = claimant.publish().unwrap();
+    claimant.stray = Some(stray);
+    drop(claimant);
+    assert!(!scene.has(&stray));
+}
+
+/// A file's links may have a number each where the caller vouches for the filesystem.
+#[test]
+fn whether_our_bid_is_there_its_name_tells_and_mostly_its_number() {
+    let scene = Scene::new("there");
+    let mut claimant = scene.claimant();
+    let bid = claimant.publish().unwrap();
+    let path = join(&scene.path, bid.as_c_str());
+    let is_there = |claimant: &mut Claimant| {
+        [Filesystem::Local, Filesystem::Coherent, Filesystem::Trusted].map(|on| {
+            claimant.place.on = on;
+            claimant.bid_is_there(&bid).unwrap()
+        })
+    };
+    assert_eq!(is_there(&mut claimant), [true, true, true]);
+    std::fs::write(scene.path.join("another"), "").unwrap();
+    std::fs::rename(scene.path.join("another"), &path).unwrap();
+    assert_eq!(is_there(&mut claimant), [false, false, true]);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(is_there(&mut claimant), [false, false, false]);
+}
+
+/// Those on other hosts could not be told.
+#[test]
+fn there_is_no_line_where_other_hosts_write() {
+    let scene = Scene::new("hosts");
+    let mut claimant = scene.claimant();
+    for (on, stands) in [(Filesystem::Coherent, false), (Filesystem::Trusted, false), (Filesystem::Local, true)] {
+        claimant.place.on = on;
+        assert_eq!(!matches!(claimant.stand_in_line(), Ok(Standing::Nowhere)), stands, "{on:?}");
+    }
+}
+
+#[test]
+fn a_reap_takes_the_tickets_of_the_dead_and_no_other() {
+    let scene = Scene::new("tickets");
+    let (mut claimant, mut another) = (scene.claimant(), scene.claimant());
+    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined)));
+    let queue = scene.path.join(".lockfolder/queue");
+    let live = std::fs::read_dir(&queue).unwrap().next().unwrap().unwrap().file_name();
+    // Of one whose claim says so, and of one that has no claim any more.
+    std::fs::write(scene.path.join(".lockfolder/00000000000000ab.json"), r#"{"PID": 2147483647}"#).unwrap();
+    for id in ["ab", "cd"] {
+        std::fs::write(queue.join(format!("{id:0>32}")), "").unwrap();
+    }
+    let hidden = another.dir().open_dir(claim::HIDDEN).unwrap();
+    let own = claimant.claim.as_ref().unwrap().id();
+    let gone = [ClaimId(0xab), ClaimId(0xcd), own].map(|claim| another.is_gone(&hidden, claim));
+    assert_eq!(gone, [true, true, false]);
+    another.reap_stale().unwrap();
+    let left: Vec<_> = std::fs::read_dir(&queue).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [live]);
+}
+
+#[test]
+fn random_numbers_differ_and_chances_are_from_0_to_1() {
+    let mut random = Randomness::default();
+    let numbers: HashSet<_> = (0..100).map(|_| random.number().unwrap()).collect();
+    assert_eq!(numbers.len(), 100);
+    let scene = Scene::new("random");
+    let mut claimant = scene.claimant();
+    let chances: Vec<_> = (0..100).map(|_| claimant.chance()).collect();
+    assert!(chances.iter().all(|chance| (0.0..=1.0).contains(chance)), "{chances:?}");
+    // All on one side: once in 2^99.
+    assert!(chances.iter().any(|chance| *chance < 0.5) && chances.iter().any(|chance| *chance > 0.5), "{chances:?}");
+}
