@@ -168,19 +168,20 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::scratch::Scratch;
 
     /// A lock folder with a claim, and a name for a bid.
     struct Made {
-        path: PathBuf,
+        path: Scratch,
         folder: Dir,
         claim: Claim,
         bid: Guid,
     }
 
     impl Made {
-        fn new(name: &str, how: How) -> Made {
-            let path = std::env::temp_dir().join(format!("lockfolder-claim-{name}-{}", std::process::id()));
-            std::fs::create_dir_all(path.join(".lockfolder")).unwrap();
+        fn new(how: How) -> Made {
+            let path = Scratch::new();
+            std::fs::create_dir(path.join(".lockfolder")).unwrap();
             let folder = Dir::open(&path).unwrap();
             let (hidden, me) = (folder.open_dir(HIDDEN).unwrap(), Identity::current().unwrap());
             let mut claim = Claim::prepare(hidden, &path, me, Filesystem::Local, || Ok(0xab)).unwrap();
@@ -206,16 +207,10 @@ mod tests {
         }
     }
 
-    impl Drop for Made {
-        fn drop(&mut self) {
-            std::fs::remove_dir_all(&self.path).unwrap();
-        }
-    }
-
     #[test]
     fn a_bid_is_a_second_name_of_its_claim_or_the_claim_itself() {
         for (how, claim_stays) in [(How::Link, true), (How::Rename, false)] {
-            let mut made = Made::new("how", how);
+            let mut made = Made::new(how);
             for _ in 0..2 {
                 made.publish().unwrap();
                 assert_eq!(made.are_there(), [claim_stays, true]);
@@ -230,7 +225,7 @@ mod tests {
     /// Only where links can't be had. (Here: a folder has none.) A claim that is missing is another matter.
     #[test]
     fn without_links_the_claim_moves() {
-        let mut made = Made::new("links", How::Link);
+        let mut made = Made::new(How::Link);
         let [claim, bid] = made.paths();
         std::fs::remove_file(&claim).unwrap();
         assert_eq!(made.publish().unwrap_err().kind(), io::ErrorKind::NotFound);
@@ -243,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_claim_that_can_not_go_home_is_deleted_only_where_its_home_is_gone() {
-        let mut made = Made::new("home", How::Rename);
+        let mut made = Made::new(How::Rename);
         made.publish().unwrap();
         let [claim, _] = made.paths();
         std::fs::create_dir(&claim).unwrap(); // something else is in its place

@@ -53,15 +53,15 @@ fn list(hidden: &Dir, anew: bool) -> io::Result<Vec<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn each_token_is_the_next_and_the_last_alone_stays() {
-        let path = std::env::temp_dir().join(format!("lockfolder-fence-{}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
+        let path = Scratch::new();
         let hidden = Dir::open(&path).unwrap();
         let left = || {
             let names =
-                std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+                std::fs::read_dir(&*path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
             let mut names: Vec<_> = names.collect();
             names.sort();
             names
@@ -80,7 +80,6 @@ mod tests {
         seen.push((next(&hidden, false).unwrap(), left()));
         std::fs::write(path.join(format!("fence-{}", u64::MAX)), "").unwrap();
         let last = next(&hidden, false);
-        std::fs::remove_dir_all(&path).unwrap();
         let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
         let strangers = names(&["fence-", "fence-42", "fence-x", "other-99"]);
         assert_eq!(seen, [(1, names(&["fence-1"])), (2, names(&["fence-2"])), (42, strangers)]);

@@ -208,10 +208,12 @@ impl Drop for Guard<'_> {
 #[cfg(unix)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn a_guard_unlocks_by_hand_or_when_it_is_dropped() {
-        let path = std::env::temp_dir().join(format!("lockfolder-guard-{}", std::process::id()));
+        let scratch = Scratch::new();
+        let path = scratch.join("lock");
         let folder = LockFolder::open(&path, Options::default()).unwrap();
         let seen: Vec<_> = (0..4)
             .map(|round| {
@@ -228,8 +230,6 @@ mod tests {
                 (held, unlocked, folder.holds().map_err(|e| e.kind()))
             })
             .collect();
-        drop(folder);
-        std::fs::remove_dir_all(&path).unwrap();
         let free = Err(ErrorKind::NotHeld);
         let lost = Err(ErrorKind::Lost);
         assert_eq!(seen, [(Ok(()), Ok(()), free), (Ok(()), Ok(()), free), (Ok(()), lost, free), (Ok(()), lost, free)]);

@@ -43,6 +43,8 @@ mod liveness;
 mod lock;
 mod place;
 mod queue;
+#[cfg(test)]
+mod scratch;
 mod survey;
 mod sweep;
 #[allow(unsafe_code)]

@@ -99,15 +99,14 @@ mod tests {
     use super::Filesystem::{Coherent, Local, Trusted};
     use super::Verdict::{Live, Stale, Unknown};
     use super::*;
+    use crate::scratch::Scratch;
     use crate::sys::{Dir, Opened};
 
     /// A bid, open. The second file is its owner's, who may lock it.
-    fn file(name: &str) -> (Small, std::fs::File) {
-        let folder = std::env::temp_dir().join(format!("lockfolder-liveness-{name}-{}", std::process::id()));
-        std::fs::create_dir(&folder).unwrap();
+    fn file() -> (Small, std::fs::File) {
+        let folder = Scratch::new();
         let owners = std::fs::File::create(folder.join("bid.json")).unwrap();
         let Opened::File(small) = Dir::open(&folder).unwrap().open_small(c"bid.json").unwrap() else { panic!() };
-        std::fs::remove_dir_all(&folder).unwrap();
         (small, owners)
     }
 
@@ -148,7 +147,7 @@ mod tests {
         for (what, bid, unlocked, locked) in rows {
             for (is_locked, verdicts) in [(false, unlocked), (true, locked)] {
                 for (on, expected) in [Local, Coherent, Trusted].into_iter().zip(verdicts) {
-                    let (small, owners) = file("table");
+                    let (small, owners) = file();
                     if is_locked {
                         owners.lock().unwrap();
                     }
@@ -167,7 +166,7 @@ mod tests {
         let cat = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn();
         let mut cat = cat.unwrap();
         let bid = Bid { pid: cat.id(), ..Bid::default() };
-        let (_, pulse) = judge(&bid, file("process").0, &me, Local);
+        let (_, pulse) = judge(&bid, file().0, &me, Local);
         let is_ready = || {
             let source = pulse.source().expect("the kernel tells");
             let mut sources = [rustix::event::PollFd::new(&source, rustix::event::PollFlags::IN)];
@@ -184,7 +183,7 @@ mod tests {
     #[test]
     fn the_pulse_of_a_lock() {
         let me = Identity::current().unwrap();
-        let (small, owners) = file("lock");
+        let (small, owners) = file();
         owners.lock().unwrap();
         let (_, pulse) = judge(&Bid { pidns: Some(7), ..of_us(&me) }, small, &me, Local);
         assert_eq!(pulse.beats(), Some(true));

@@ -112,21 +112,20 @@ impl Patience {
 mod tests {
     use super::*;
     use crate::folder::Options;
+    use crate::scratch::Scratch;
 
-    fn claimant(name: &str) -> (Claimant, std::path::PathBuf) {
-        let folder = std::env::temp_dir().join(format!("lockfolder-unit-{name}-{}", std::process::id()));
-        (Claimant::open(&folder, Options::default()).unwrap(), folder)
+    fn claimant(folder: &Scratch) -> Claimant {
+        Claimant::open(folder, Options::default()).unwrap()
     }
 
     /// Alone in the listing is not enough: whoever bids after such a listing may not see our bid.
     #[test]
     fn a_bid_that_the_listing_does_not_show_never_wins() {
-        let (mut claimant, folder) = claimant("unseen");
+        let folder = Scratch::new();
+        let mut claimant = claimant(&folder);
         let bid = claimant.publish().unwrap();
         std::fs::remove_file(folder.join(bid.as_c_str().to_str().unwrap())).unwrap();
         let refusal = claimant.wins(&bid).map_err(|e| e.kind());
-        drop(claimant);
-        std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(refusal, Err(ErrorKind::Busy));
     }
 
@@ -134,7 +133,8 @@ mod tests {
     /// machine may be busy.)
     #[test]
     fn the_first_of_two_bids_waits_and_the_second_goes_at_once() {
-        let ((mut first, folder), (mut second, _)) = (claimant("tie"), claimant("tie"));
+        let folder = Scratch::new();
+        let (mut first, mut second) = (claimant(&folder), claimant(&folder));
         let (bid, later) = (first.publish().unwrap(), second.publish().unwrap());
         assert!(bid.as_c_str() < later.as_c_str());
         let refused_after = |claimant: &mut Claimant, bid: &Guid| {
@@ -147,8 +147,6 @@ mod tests {
         for (claimant, bid) in [(&mut first, bid), (&mut second, later)] {
             claimant.withdraw_after(bid, Error::fixed(ErrorKind::Busy, ""));
         }
-        drop((first, second));
-        std::fs::remove_dir_all(&folder).unwrap();
         assert!(waited >= TIE_BREAK);
         assert!(at_once);
     }

@@ -215,20 +215,18 @@ impl Eyes<'_> {
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
+    use crate::scratch::Scratch;
 
     struct Folder {
-        path: PathBuf,
+        path: Scratch,
         dir: Dir,
         me: Arc<Identity>,
     }
 
     impl Folder {
-        fn new(name: &str) -> Folder {
-            let path = std::env::temp_dir().join(format!("lockfolder-survey-{name}-{}", std::process::id()));
-            std::fs::create_dir(&path).unwrap();
+        fn new() -> Folder {
+            let path = Scratch::new();
             Folder { dir: Dir::open(&path).unwrap(), path, me: Identity::current().unwrap() }
         }
 
@@ -247,12 +245,6 @@ mod tests {
         }
     }
 
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            std::fs::remove_dir_all(&self.path).unwrap();
-        }
-    }
-
     fn live(name: &str) -> Option<(String, Verdict)> {
         Some((name.into(), Verdict::Live))
     }
@@ -263,7 +255,7 @@ mod tests {
     /// A claimant's bids are one file under ever new names, and a Python peer's ever new files under one name.
     #[test]
     fn a_rival_is_known_again_by_its_name_and_its_file() {
-        let (folder, mut memory) = (Folder::new("known"), Memory::default());
+        let (folder, mut memory) = (Folder::new(), Memory::default());
         let at = |name: &str| folder.path.join(name);
         folder.post("m.json", folder.me.pid);
         assert_eq!(folder.rival(&mut memory), live("m.json"));
@@ -280,7 +272,7 @@ mod tests {
     /// One that is known is not read again while its owner lives, for that would cost as much as the whole rest.
     #[test]
     fn a_known_rival_is_not_read_again() {
-        let (folder, mut memory) = (Folder::new("read"), Memory::default());
+        let (folder, mut memory) = (Folder::new(), Memory::default());
         folder.post("a.json", folder.me.pid);
         assert_eq!(folder.rival(&mut memory), live("a.json"));
         folder.post("a.json", DEAD); // no bid is ever written over
@@ -290,7 +282,7 @@ mod tests {
 
     #[test]
     fn whether_a_rival_is_alive_its_pulse_tells() {
-        let folder = Folder::new("alive");
+        let folder = Folder::new();
         folder.post("live.json", folder.me.pid);
         folder.post("dead.json", DEAD);
         std::fs::write(folder.path.join("malformed.json"), "").unwrap();
@@ -302,7 +294,40 @@ mod tests {
 
     #[test]
     fn a_bid_that_vanished_is_gone() {
-        let folder = Folder::new("vanished");
+        let folder = Folder::new();
         assert!(folder.eyes().judge(&(c"a.json".to_owned(), 1)).unwrap().is_none());
+    }
+
+    #[test]
+    fn all_the_stale_are_reaped_and_counted() {
+        let folder = Folder::new();
+        for name in ["a.json", "b.json", "c.json"] {
+            folder.post(name, DEAD);
+        }
+        folder.post("live.json", folder.me.pid);
+        assert_eq!(folder.eyes().reap_all(Some(c"b.json")).unwrap(), 2);
+        let left: Vec<_> = folder.eyes().rivals().unwrap().into_iter().map(|rival| rival.name).collect();
+        assert_eq!(left, [c"b.json", c"live.json"]);
+        assert!(!folder.eyes().reap(c"a.json"), "it is gone already");
+    }
+
+    #[test]
+    fn a_bid_of_4_kib_is_read_and_a_larger_one_is_not() {
+        let folder = Folder::new();
+        for (size, verdict) in [(bid::MAX_BYTES, Verdict::Live), (bid::MAX_BYTES + 1, Verdict::Malformed)] {
+            let content = format!("{:<size$}", format!("{{\"PID\": {}}}", folder.me.pid));
+            std::fs::write(folder.path.join("a.json"), content).unwrap();
+            assert_eq!(folder.eyes().rivals().unwrap()[0].verdict, verdict);
+        }
+    }
+
+    #[test]
+    fn a_rival_is_described_to_a_person() {
+        let folder = Folder::new();
+        folder.post("a.json", folder.me.pid);
+        std::fs::write(folder.path.join("b.json"), "").unwrap();
+        let said: Vec<_> = folder.eyes().rivals().unwrap().iter().map(Rival::to_string).collect();
+        let live = format!("the bid a.json of PID {} is live", folder.me.pid);
+        assert_eq!(said, [live.as_str(), "the bid b.json can't be judged: it is empty; it counts as live"]);
     }
 }

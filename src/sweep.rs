@@ -84,23 +84,22 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs::{self, File};
     use std::os::unix::fs::MetadataExt;
-    use std::path::PathBuf;
     use std::sync::Arc;
 
     use super::*;
     use crate::bid::Bid;
+    use crate::scratch::Scratch;
     use crate::sys::{Filesystem, Identity};
 
     struct Hidden {
-        path: PathBuf,
+        path: Scratch,
         dir: Dir,
         me: Arc<Identity>,
     }
 
     impl Hidden {
-        fn new(name: &str) -> Hidden {
-            let path = std::env::temp_dir().join(format!("lockfolder-sweep-{name}-{}", std::process::id()));
-            fs::create_dir(&path).unwrap();
+        fn new() -> Hidden {
+            let path = Scratch::new();
             Hidden { dir: Dir::open(&path).unwrap(), path, me: Identity::current().unwrap() }
         }
 
@@ -117,13 +116,7 @@ mod tests {
         }
 
         fn left(&self) -> BTreeSet<String> {
-            fs::read_dir(&self.path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-        }
-    }
-
-    impl Drop for Hidden {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.path).unwrap();
+            fs::read_dir(&*self.path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
         }
     }
 
@@ -136,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_the_dead_left_goes_and_the_rest_stays() {
-        let hidden = Hidden::new("all");
+        let hidden = Hidden::new();
         hidden.claim("dead", DEAD);
         hidden.claim("live", hidden.me.pid);
         hidden.claim("own", DEAD); // it would go if it were not said to be ours
@@ -155,7 +148,7 @@ mod tests {
     #[test]
     fn a_new_claim_sweeps_two_others() {
         for chance in 0..5 {
-            let hidden = Hidden::new("some");
+            let hidden = Hidden::new();
             for id in ["a", "b", "c"] {
                 hidden.claim(id, DEAD);
             }
@@ -170,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_claims_of_reaped_bids_go_unless_their_owner_lives() {
-        let hidden = Hidden::new("twins");
+        let hidden = Hidden::new();
         let mut numbers = ["x", "a", "m"].map(|id| hidden.claim(id, DEAD));
         numbers[1] = hidden.claim("live", hidden.me.pid);
         hidden.claim("other", DEAD);

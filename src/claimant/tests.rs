@@ -4,16 +4,15 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::queue::Standing;
+use crate::scratch::Scratch;
 
 struct Scene {
-    path: PathBuf,
+    path: Scratch,
 }
 
 impl Scene {
-    fn new(name: &str) -> Scene {
-        let path = std::env::temp_dir().join(format!("lockfolder-claimant-{name}-{}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Scene { path }
+    fn new() -> Scene {
+        Scene { path: Scratch::new() }
     }
 
     fn claimant(&self) -> Claimant {
@@ -25,15 +24,9 @@ impl Scene {
     }
 }
 
-impl Drop for Scene {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.path).unwrap();
-    }
-}
-
 #[test]
 fn a_bid_that_could_not_be_deleted_is_deleted_by_the_next_call_or_at_the_end() {
-    let scene = Scene::new("stray");
+    let scene = Scene::new();
     let mut claimant = scene.claimant();
     let stray = claimant.publish().unwrap();
     claimant.stray = Some(stray);
@@ -49,7 +42,7 @@ fn a_bid_that_could_not_be_deleted_is_deleted_by_the_next_call_or_at_the_end() {
 /// A file's links may have a number each where the caller vouches for the filesystem.
 #[test]
 fn whether_our_bid_is_there_its_name_tells_and_mostly_its_number() {
-    let scene = Scene::new("there");
+    let scene = Scene::new();
     let mut claimant = scene.claimant();
     let bid = claimant.publish().unwrap();
     let path = join(&scene.path, bid.as_c_str());
@@ -70,7 +63,7 @@ fn whether_our_bid_is_there_its_name_tells_and_mostly_its_number() {
 /// Those on other hosts could not be told.
 #[test]
 fn there_is_no_line_where_other_hosts_write() {
-    let scene = Scene::new("hosts");
+    let scene = Scene::new();
     let mut claimant = scene.claimant();
     for (on, stands) in [(Filesystem::Coherent, false), (Filesystem::Trusted, false), (Filesystem::Local, true)] {
         claimant.place.on = on;
@@ -80,7 +73,7 @@ fn there_is_no_line_where_other_hosts_write() {
 
 #[test]
 fn a_reap_takes_the_tickets_of_the_dead_and_no_other() {
-    let scene = Scene::new("tickets");
+    let scene = Scene::new();
     let (mut claimant, mut another) = (scene.claimant(), scene.claimant());
     assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined)));
     let queue = scene.path.join(".lockfolder/queue");
@@ -104,7 +97,7 @@ fn random_numbers_differ_and_chances_are_from_0_to_1() {
     let mut random = Randomness::default();
     let numbers: HashSet<_> = (0..100).map(|_| random.number().unwrap()).collect();
     assert_eq!(numbers.len(), 100);
-    let scene = Scene::new("random");
+    let scene = Scene::new();
     let mut claimant = scene.claimant();
     let chances: Vec<_> = (0..100).map(|_| claimant.chance()).collect();
     assert!(chances.iter().all(|chance| (0.0..=1.0).contains(chance)), "{chances:?}");

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 use crate::folder::Options;
+use crate::scratch::Scratch;
 
 #[test]
 fn a_ticket_sorts_by_arrival_and_names_its_claim() {
@@ -17,8 +18,7 @@ fn a_ticket_sorts_by_arrival_and_names_its_claim() {
 /// Not for ever: half as often in a row as we would try.
 #[test]
 fn a_queue_that_is_removed_meanwhile_is_made_again() {
-    let path = std::env::temp_dir().join(format!("lockfolder-queue-{}", std::process::id()));
-    std::fs::create_dir(&path).unwrap();
+    let path = Scratch::new();
     let hidden = Dir::open(&path).unwrap();
     let (is_over, left) = (AtomicBool::new(false), AtomicUsize::new(0));
     let failed = std::thread::scope(|scope| {
@@ -36,7 +36,6 @@ fn a_queue_that_is_removed_meanwhile_is_made_again() {
         is_over.store(true, Ordering::Relaxed);
         failed
     });
-    std::fs::remove_dir_all(&path).unwrap();
     assert!(failed.is_none(), "{failed:?}");
 }
 
@@ -51,14 +50,13 @@ fn other_names_are_no_tickets() {
 
 /// A lock folder that somebody else holds, and claimants in line there.
 struct Scene {
-    path: PathBuf,
     _holder: Claimant,
+    path: Scratch,
 }
 
 impl Scene {
-    fn new(name: &str) -> Scene {
-        let path = std::env::temp_dir().join(format!("lockfolder-line-{name}-{}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
+    fn new() -> Scene {
+        let path = Scratch::new();
         let mut holder = Claimant::open(&path, Options::default()).unwrap();
         holder.lock().unwrap();
         Scene { path, _holder: holder }
@@ -79,19 +77,13 @@ impl Scene {
     }
 }
 
-impl Drop for Scene {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.path).unwrap();
-    }
-}
-
 fn ticket(claimant: &Claimant) -> CString {
     claimant.line.as_ref().unwrap().ticket.as_ref().unwrap().name.clone()
 }
 
 #[test]
 fn a_view_tells_who_is_before_us_and_how_many_there_are() {
-    let scene = Scene::new("view");
+    let scene = Scene::new();
     let mut claimant = scene.claimant();
     let seen = |claimant: &Claimant| {
         let view = claimant.view().unwrap();
@@ -113,7 +105,7 @@ fn a_view_tells_who_is_before_us_and_how_many_there_are() {
 
 #[test]
 fn a_place_in_line_is_kept_until_it_is_left_or_taken() {
-    let scene = Scene::new("place");
+    let scene = Scene::new();
     let mut claimant = scene.claimant();
     assert!(claimant.has_ticket() && is_formed(claimant.dir()));
     let first = ticket(&claimant);
@@ -135,7 +127,7 @@ fn a_place_in_line_is_kept_until_it_is_left_or_taken() {
 #[cfg(target_os = "linux")] // others watch no beacon
 #[test]
 fn where_there_is_no_line_to_be_had_none_is_left_behind() {
-    let scene = Scene::new("nowhere");
+    let scene = Scene::new();
     let mut claimant = Claimant::open(&scene.path, Options::default()).unwrap();
     claimant.renew_claim().unwrap();
     for beacon in claim::beacons_of(claimant.claim.as_ref().unwrap().name()) {
@@ -148,7 +140,7 @@ fn where_there_is_no_line_to_be_had_none_is_left_behind() {
 #[cfg(target_os = "linux")] // others watch no beacon
 #[test]
 fn a_predecessor_is_watched_while_it_is_there_and_lives() {
-    let scene = Scene::new("predecessor");
+    let scene = Scene::new();
     let (mut a, mut b) = (scene.claimant(), scene.claimant());
     let first = ticket(&a);
     assert_eq!(b.view().unwrap().predecessor.as_ref(), Some(&first));
@@ -177,7 +169,7 @@ fn a_predecessor_is_watched_while_it_is_there_and_lives() {
 #[cfg(target_os = "linux")] // others watch no beacon
 #[test]
 fn a_ticket_whose_light_is_out_is_taken_out_of_the_line() {
-    let scene = Scene::new("out");
+    let scene = Scene::new();
     let (a, mut b) = (scene.claimant(), scene.claimant());
     let first = ticket(&a);
     a.line.as_ref().unwrap().ticket.as_ref().unwrap().beacon.put_out();
@@ -189,7 +181,7 @@ fn a_ticket_whose_light_is_out_is_taken_out_of_the_line() {
 /// A ticket that is no beacon (yet): its owner is judged, and that is all there is to watch.
 #[test]
 fn a_ticket_that_cannot_be_watched_is_judged_by_its_claim() {
-    let scene = Scene::new("judged");
+    let scene = Scene::new();
     let (a, mut b) = (scene.claimant(), scene.claimant());
     let live = ticket_name(1, a.claim.as_ref().unwrap().id());
     let dead = ticket_name(2, ClaimId(7)); // nobody has this claim
@@ -205,7 +197,7 @@ fn a_ticket_that_cannot_be_watched_is_judged_by_its_claim() {
 
 #[test]
 fn a_sweep_takes_the_tickets_of_those_who_are_gone() {
-    let scene = Scene::new("sweep");
+    let scene = Scene::new();
     let claimant = scene.claimant();
     let hidden = Arc::clone(claimant.claim.as_ref().unwrap().hidden());
     let (dead, ours) = (ticket_name(1, ClaimId(7)), ticket(&claimant));

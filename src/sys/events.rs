@@ -286,13 +286,12 @@ mod tests {
     /// nobody.
     #[test]
     fn a_look_takes_the_news_from_nobody_else() {
-        let path = std::env::temp_dir().join(format!("lockfolder-beacon-{}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
+        let path = crate::scratch::Scratch::new();
         let dir = Dir::open(&path).unwrap();
         let names = [c"beacon".to_owned()];
         let (name, beacon) = dir.light_beacon(&names).unwrap();
         let watches = [dir.watch_beacon(name).unwrap(), dir.watch_beacon(name).unwrap()];
-        std::fs::remove_dir_all(&path).unwrap(); // what is open stays
+        drop(path); // what is open stays
         assert!(watches.iter().all(BeaconWatch::is_lit));
 
         let childs = beacon.fd.try_clone().unwrap();

@@ -397,15 +397,13 @@ mod tests {
     #[test]
     fn a_claim_is_current_until_somebody_steps_the_clock() {
         let me = Identity::current().unwrap();
-        let path = std::env::temp_dir().join(format!("lockfolder-clock-{}", std::process::id()));
-        fs::create_dir(&path).unwrap();
+        let path = crate::scratch::Scratch::new();
         let stepped = [0, -1, 1].map(|seconds| {
             let me = Identity { wall: me.wall + seconds * 1_000_000_000, ..Identity::clone(&me) };
             let hidden = Dir::open(&path).unwrap();
             let claim = crate::claim::Claim::prepare(hidden, &path, Arc::new(me), Filesystem::Local, || Ok(1));
             !claim.unwrap().is_current()
         });
-        fs::remove_dir_all(&path).unwrap();
         assert_eq!(stepped, [false, true, true]);
     }
 }

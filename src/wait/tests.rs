@@ -4,17 +4,16 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::folder::Options;
+use crate::scratch::Scratch;
 
 /// A lock folder, and who waits there.
 struct Scene {
-    path: PathBuf,
+    path: Scratch,
 }
 
 impl Scene {
-    fn new(name: &str) -> Scene {
-        let path = std::env::temp_dir().join(format!("lockfolder-wait-{name}-{}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Scene { path }
+    fn new() -> Scene {
+        Scene { path: Scratch::new() }
     }
 
     fn claimant(&self) -> Claimant {
@@ -42,12 +41,6 @@ impl Scene {
 
     fn tickets(&self) -> usize {
         std::fs::read_dir(self.queue()).map_or(0, Iterator::count)
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.path).unwrap();
     }
 }
 
@@ -83,7 +76,7 @@ fn is_ready(sources: [Option<Source<'_>>; 2]) -> bool {
 
 #[test]
 fn each_hand_over_wakes_the_next_and_nobody_else() {
-    let scene = Scene::new("hand-over");
+    let scene = Scene::new();
     let mut holder = scene.holder();
     let [mut a, mut b, mut c] = scene.waiters();
     assert!([&a, &b, &c].iter().all(|waiter| waiter.watch.is_told() && !waiter.is_woken()));
@@ -105,7 +98,7 @@ fn each_hand_over_wakes_the_next_and_nobody_else() {
 /// The one before us is all that we are told of: with another before that one, we are not the first when it goes.
 #[test]
 fn who_is_first_knows_it_without_a_look_only_if_one_alone_was_before_it() {
-    let scene = Scene::new("first");
+    let scene = Scene::new();
     let _holder = scene.holder();
     let [mut a, mut b, mut c] = scene.waiters();
     let mut is_first = |waiter: usize, told| {
@@ -125,7 +118,7 @@ fn who_is_first_knows_it_without_a_look_only_if_one_alone_was_before_it() {
 /// A ticket of the dead is taken out of the line, and the next look is at once.
 #[test]
 fn a_dead_predecessor_is_passed_over_without_a_sleep() {
-    let scene = Scene::new("dead");
+    let scene = Scene::new();
     let _holder = scene.holder();
     std::fs::create_dir(scene.queue()).unwrap();
     std::fs::write(scene.queue().join("0".repeat(32)), "").unwrap();
@@ -137,7 +130,7 @@ fn a_dead_predecessor_is_passed_over_without_a_sleep() {
 
 #[test]
 fn a_first_in_line_that_is_seen_twice_not_to_come_forward_loses_its_place() {
-    let scene = Scene::new("no-show");
+    let scene = Scene::new();
     let mut holder = scene.holder();
     let [mut a, mut b, mut c] = scene.waiters();
     assert!(c.look() == Round::Sleep && c.watch.no_show.is_none(), "somebody holds");
@@ -162,19 +155,18 @@ fn a_first_in_line_that_is_seen_twice_not_to_come_forward_loses_its_place() {
 
 #[test]
 fn a_waiter_goes_on_in_the_folder_that_is_at_the_path_now() {
-    let scene = Scene::new("moved");
+    let scene = Scene::new();
     let _holder = scene.holder();
     let [mut waiter] = scene.waiters();
-    let aside = scene.path.with_extension("aside");
-    std::fs::rename(&scene.path, &aside).unwrap();
-    std::fs::create_dir(&scene.path).unwrap();
+    let aside = Scratch::new();
+    std::fs::rename(&*scene.path, aside.join("moved")).unwrap();
+    std::fs::create_dir(&*scene.path).unwrap();
     let mut another = scene.holder();
     assert!(waiter.advance() == Round::Sleep);
     assert!(waiter.advance() == Round::Sleep);
     assert!(waiter.watch.folder.as_ref().is_some_and(|(id, _)| *id == another.folder_id()));
     another.unlock().unwrap();
     assert!(waiter.is_woken() && waiter.advance() == Round::Locked);
-    std::fs::remove_dir_all(aside).unwrap();
 }
 
 #[test]
@@ -201,7 +193,7 @@ fn whoever_polls_sleeps_ever_longer_also_when_a_look_is_overdue() {
 
 #[test]
 fn whoever_is_told_sleeps_until_the_next_look() {
-    let scene = Scene::new("told");
+    let scene = Scene::new();
     let _holder = scene.holder();
     let [mut waiter] = scene.waiters();
     waiter.watch.polled = LONGEST_PAUSE;
