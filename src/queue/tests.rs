@@ -158,11 +158,12 @@ fn a_predecessor_is_watched_while_it_is_there_and_lives() {
     assert!(!watched.is_there());
     assert!(b.watch_predecessor(&first, Some(watched)).unwrap().is_none());
     // Another claimant, with another claim.
-    let c = scene.claimant();
-    let second = ticket(&c);
-    let watched = b.watch_predecessor(&second, Some(again)).unwrap().expect("it is there");
-    assert_eq!(watched.ticket, second);
+    let (c, d) = (scene.claimant(), scene.claimant());
+    let watched = b.watch_predecessor(&ticket(&c), Some(again)).unwrap().expect("it is there");
+    assert_eq!(watched.ticket, ticket(&c));
     assert!(!Arc::ptr_eq(&watched.owner, &owner));
+    let watched = b.watch_predecessor(&ticket(&d), Some(watched)).unwrap().expect("it is there");
+    assert_eq!(watched.ticket, ticket(&d), "although the one from before is still there");
 }
 
 /// Its owner is about to delete its ticket; but may be stopped before it does.

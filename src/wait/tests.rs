@@ -95,6 +95,18 @@ fn each_hand_over_wakes_the_next_and_nobody_else() {
     assert!(c.is_woken() && c.advance() == Round::Locked);
 }
 
+/// So it costs what a lock costs.
+#[test]
+fn who_finds_the_lock_free_and_no_line_stands_in_none() {
+    let scene = Scene::new();
+    let mut claimant = scene.claimant();
+    assert!(claimant.lock_unless_line().unwrap());
+    assert!(claimant.is_held() && !scene.queue().exists());
+    claimant.unlock().unwrap();
+    std::fs::create_dir(scene.queue()).unwrap();
+    assert!(!claimant.lock_unless_line().unwrap() && !claimant.is_held());
+}
+
 /// The one before us is all that we are told of: with another before that one, we are not the first when it goes.
 #[test]
 fn who_is_first_knows_it_without_a_look_only_if_one_alone_was_before_it() {
