@@ -92,6 +92,49 @@ fn a_reap_takes_the_tickets_of_the_dead_and_no_other() {
     assert_eq!(left, [live]);
 }
 
+/// Once the lock is given back, or was not had: who holds has better things to do.
+#[cfg(unix)]
+#[test]
+fn the_claim_behind_a_reaped_bid_goes_after_the_lock() {
+    let scene = Scene::new();
+    let (mut claimant, mut rival) = (scene.claimant(), scene.claimant());
+    claimant.lock().unwrap();
+    claimant.unlock().unwrap(); // a new claim would look at those of others, too
+    let claim = scene.path.join(".lockfolder/00000000000000ab.json");
+    for is_held in [false, true] {
+        std::fs::write(&claim, r#"{"PID": 2147483647}"#).unwrap();
+        std::fs::hard_link(&claim, scene.path.join("0.json")).unwrap();
+        if is_held {
+            rival.publish().unwrap();
+            assert!(claimant.lock().is_err());
+        } else {
+            claimant.lock().unwrap();
+            assert!(claim.exists());
+            claimant.unlock().unwrap();
+        }
+        assert!(!claim.exists() && !scene.path.join("0.json").exists());
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_claim_is_made_again_if_it_is_missing_and_for_no_other_reason() {
+    let scene = Scene::new();
+    let mut claimant = scene.claimant();
+    let bid = claimant.publish().unwrap();
+    let id = |claimant: &Claimant| claimant.claim.as_ref().unwrap().id();
+    let first = id(&claimant);
+    std::fs::remove_file(join(&scene.path.join(".lockfolder"), &first.file())).unwrap();
+    let another = claimant.publish().unwrap();
+    let second = id(&claimant);
+    assert!(first != second && scene.has(&another));
+    assert!(claimant.withdraw(&another).unwrap() && claimant.withdraw(&bid).unwrap());
+    claimant.place.dir = Dir::open(Path::new("/dev")).unwrap(); // no link leads to another filesystem
+    let exdev = 18;
+    assert_eq!(claimant.publish().map_err(|e| e.code()), Err(exdev));
+    assert_eq!(id(&claimant), second);
+}
+
 #[test]
 fn random_numbers_differ_and_chances_are_from_0_to_1() {
     let mut random = Randomness::default();
