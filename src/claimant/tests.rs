@@ -135,6 +135,26 @@ fn a_claim_is_made_again_if_it_is_missing_and_for_no_other_reason() {
     assert_eq!(id(&claimant), second);
 }
 
+/// A folder that can't be looked at now is not a folder that is gone.
+#[cfg(unix)]
+#[test]
+fn a_lock_is_lost_if_its_folder_is_gone_and_only_then() {
+    let scene = Scene::new();
+    let (parent, aside) = (scene.path.join("parent"), scene.path.join("aside"));
+    std::fs::create_dir(&parent).unwrap();
+    let mut claimant = Claimant::open(&parent.join("lock"), Options::default()).unwrap();
+    claimant.lock().unwrap();
+    let holds = |claimant: &Claimant| claimant.holds().map_err(|e| e.kind());
+    assert_eq!(holds(&claimant), Ok(()));
+    std::fs::rename(&parent, &aside).unwrap();
+    assert_eq!(holds(&claimant), Err(ErrorKind::Lost));
+    std::fs::write(&parent, "").unwrap();
+    assert_eq!(holds(&claimant), Err(ErrorKind::Io)); // ENOTDIR
+    std::fs::remove_file(&parent).unwrap();
+    std::fs::rename(&aside, &parent).unwrap();
+    assert_eq!(holds(&claimant), Ok(()));
+}
+
 #[test]
 fn random_numbers_differ_and_chances_are_from_0_to_1() {
     let mut random = Randomness::default();
