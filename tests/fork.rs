@@ -8,6 +8,7 @@ both!(
     in_a_child_every_call_is_refused,
     in_a_grandchild_every_call_is_refused_too,
     closing_in_the_child_leaves_the_parents_lock,
+    closing_in_the_child_leaves_the_parents_place_in_line,
     a_child_that_ends_leaves_the_parents_lock,
     a_parent_that_dies_frees_the_folder_although_its_child_lives,
     a_child_opens_its_own_handle_and_is_excluded,
@@ -79,6 +80,23 @@ fn closing_in_the_child_leaves_the_parents_lock(kind: Kind) {
     drop(child);
     parent.must("holds 0");
     assert_eq!(other.ask("lock 0"), "LF_BUSY");
+}
+
+fn closing_in_the_child_leaves_the_parents_place_in_line(kind: Kind) {
+    let scratch = Scratch::new();
+    let (mut holder, mut parent) = (Puppet::at(kind, &scratch.folder()), Puppet::at(kind, &scratch.folder()));
+    holder.must("lock 0");
+    parent.start_to_wait(0, -1);
+    let queue = scratch.folder().join(".lockfolder/queue");
+    support::wait_until(|| queue.exists() && listing(&queue).len() == 1);
+    let files = |scratch: &Scratch| (listing(&scratch.folder().join(".lockfolder")), listing(&queue));
+    let before = files(&scratch);
+    let mut child = parent.fork();
+    child.must("close 0");
+    assert_eq!(files(&scratch), before);
+    holder.must("unlock 0");
+    parent.must("join 1");
+    assert_eq!(files(&scratch), before, "it keeps its place while it holds");
 }
 
 fn a_child_that_ends_leaves_the_parents_lock(kind: Kind) {

@@ -197,6 +197,17 @@ fn a_ticket_that_cannot_be_watched_is_judged_by_its_claim() {
 }
 
 #[test]
+fn whoever_closes_leaves_the_line_and_nothing_else() {
+    let scene = Scene::new();
+    let hidden = || std::fs::read_dir(scene.path.join(".lockfolder")).unwrap().count();
+    let before = hidden();
+    let claimant = scene.claimant();
+    assert_ne!(hidden(), before);
+    drop(claimant);
+    assert_eq!(hidden(), before);
+}
+
+#[test]
 fn a_sweep_takes_the_tickets_of_those_who_are_gone() {
     let scene = Scene::new();
     let claimant = scene.claimant();
