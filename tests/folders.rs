@@ -190,8 +190,11 @@ fn a_missing_permission_is_an_error_with_its_number(kind: Kind) {
     assert_eq!(bids_in(&folder).len(), 0);
     mode(&folder.join(".lockfolder"), 0o777);
     nobody.must("lock 0");
-    // A folder that may be written, but not listed, can't be locked.
     nobody.must("unlock 0");
+    // Nobody waits for what will not come, with all made for it before either.
+    mode(&folder, 0o555);
+    fails(&mut nobody, "wait 0 -1", Errno::ACCESS, &folder);
+    // A folder that may be written, but not listed, can't be locked.
     mode(&folder, 0o733);
     assert_eq!(nobody.try_open(1, 0, &folder), "LF_ERR_IO");
 }
