@@ -47,10 +47,10 @@ pub(crate) fn wait_in_line(folder: &LockFolder, bell: &Bell, timeout: Option<Dur
         if left.is_zero() {
             return Err(folder.claimant().why_not_yet().into_kind(ErrorKind::Timeout));
         }
-        watch.is_told = false;
+        watch.is_told_so = false;
         if round == Round::Sleep {
             let pause = watch.pause(folder.claimant().chance());
-            watch.is_told = bell.sleep(watch.sources(), pause.min(left));
+            watch.is_told_so = bell.sleep(watch.sources(), pause.min(left));
         }
     }
 }
@@ -86,7 +86,7 @@ struct Watch {
     /// What we saw of the line.
     view: View,
     /// We were woken by the beacon of the one before us, or by news from the folder.
-    is_told: bool,
+    is_told_so: bool,
     next_look: Instant,
     /// The first in line at the last look, if the lock was free.
     no_show: Option<CString>,
@@ -100,7 +100,7 @@ impl Watch {
             holder: None,
             ahead: None,
             view: View::default(),
-            is_told: false,
+            is_told_so: false,
             next_look: Instant::now() + out_of_step(LOOK, chance),
             no_show: None,
             polled: SHORTEST_PAUSE,
@@ -114,7 +114,7 @@ impl Watch {
 
     /// The one before us had the lock, and gave it back.
     fn is_our_turn(&self) -> bool {
-        self.is_told && self.ahead.as_ref().is_some_and(Predecessor::has_handed_over)
+        self.is_told_so && self.ahead.as_ref().is_some_and(Predecessor::has_handed_over)
     }
 
     fn sources(&self) -> [Option<Source<'_>>; 2] {
@@ -128,7 +128,7 @@ impl Watch {
     }
 
     /// Whether the kernel tells all that matters: that the one we wait for lets go, and that it dies.
-    fn tells_all(&self) -> bool {
+    fn is_told(&self) -> bool {
         match &self.ahead {
             Some(ahead) => ahead.is_told(),
             None => self.folder.is_some() && self.holder.as_ref().is_some_and(|holder| holder.pulse.source().is_some()),
@@ -137,7 +137,7 @@ impl Watch {
 
     /// How long to sleep at most. `chance` is from 0 to 1.
     fn pause(&mut self, chance: f64) -> Duration {
-        if self.tells_all() {
+        if self.is_told() {
             self.polled = SHORTEST_PAUSE;
             return self.next_look.saturating_duration_since(Instant::now());
         }

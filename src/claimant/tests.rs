@@ -75,7 +75,7 @@ fn there_is_no_line_where_other_hosts_write() {
 fn a_reap_takes_the_tickets_of_the_dead_and_no_other() {
     let scene = Scene::new();
     let (mut claimant, mut another) = (scene.claimant(), scene.claimant());
-    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined)));
+    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined(_))));
     let queue = scene.path.join(".lockfolder/queue");
     let live = std::fs::read_dir(&queue).unwrap().next().unwrap().unwrap().file_name();
     // Of one whose claim says so, and of one that has no claim any more.

@@ -64,7 +64,7 @@ impl Scene {
 
     fn claimant(&self) -> Claimant {
         let mut claimant = Claimant::open(&self.path, Options::default()).unwrap();
-        assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined)));
+        assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined(_))));
         claimant
     }
 
@@ -85,11 +85,11 @@ fn ticket(claimant: &Claimant) -> CString {
 fn a_view_tells_who_is_before_us_and_how_many_there_are() {
     let scene = Scene::new();
     let mut claimant = scene.claimant();
-    let seen = |claimant: &Claimant| {
+    let seen = |claimant: &mut Claimant| {
         let view = claimant.view().unwrap();
         (view.first, view.predecessor, view.ahead, view.length)
     };
-    assert_eq!(seen(&claimant), (None, None, 0, 1));
+    assert_eq!(seen(&mut claimant), (None, None, 0, 1));
     let id = ClaimId(7);
     let [a, b, c] = [1, 2, 3].map(|arrival| ticket_name(arrival, id));
     let later = [u64::MAX - 1, u64::MAX].map(|arrival| ticket_name(arrival, id));
@@ -97,10 +97,10 @@ fn a_view_tells_who_is_before_us_and_how_many_there_are() {
         std::fs::write(scene.queue().join(name.to_str().unwrap()), "").unwrap();
     }
     std::fs::write(scene.queue().join("0-no-ticket"), "").unwrap();
-    assert_eq!(seen(&claimant), (Some(a.clone()), Some(c.clone()), 3, 6));
+    assert_eq!(seen(&mut claimant), (Some(a.clone()), Some(c.clone()), 3, 6));
     // Those that can't be deleted are passed over.
     claimant.line.as_mut().unwrap().ghosts.extend([c, a]);
-    assert_eq!(seen(&claimant), (Some(b.clone()), Some(b), 1, 6));
+    assert_eq!(seen(&mut claimant), (Some(b.clone()), Some(b), 1, 6));
 }
 
 #[test]
@@ -116,11 +116,11 @@ fn a_place_in_line_is_kept_until_it_is_left_or_taken() {
     assert!(matches!(claimant.stand_in_line(), Ok(Standing::Lost)));
     assert!(!claimant.has_ticket());
     std::fs::remove_dir(scene.queue()).unwrap(); // as the last who leaves would
-    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined)));
+    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined(_))));
     assert!(ticket(&claimant) > first, "at the end of the line");
-    claimant.leave_line();
+    claimant.leave_line(News::Left);
     assert!(!claimant.has_ticket() && !is_formed(claimant.dir()));
-    claimant.leave_line(); // once is enough
+    claimant.leave_line(News::Left); // once is enough
 }
 
 /// Without FIFOs or links, say. (Here: what should be a beacon is a folder.) And nobody must think that there was a line.
@@ -154,7 +154,7 @@ fn a_predecessor_is_watched_while_it_is_there_and_lives() {
     let again = b.watch_predecessor(&first, None).unwrap().expect("it is there");
     assert!(Arc::ptr_eq(&again.owner, &owner));
     // It leaves.
-    a.leave_line();
+    a.leave_line(News::Left);
     assert!(!watched.is_there());
     assert!(b.watch_predecessor(&first, Some(watched)).unwrap().is_none());
     // Another claimant, with another claim.
@@ -173,7 +173,7 @@ fn a_ticket_whose_light_is_out_is_taken_out_of_the_line() {
     let scene = Scene::new();
     let (a, mut b) = (scene.claimant(), scene.claimant());
     let first = ticket(&a);
-    a.line.as_ref().unwrap().ticket.as_ref().unwrap().beacon.put_out();
+    a.line.as_ref().unwrap().ticket.as_ref().unwrap().beacon.put_out(News::Left);
     assert!(scene.has(&first));
     assert!(b.watch_predecessor(&first, None).unwrap().is_none());
     assert!(!scene.has(&first));

@@ -401,7 +401,8 @@ mod tests {
         let stepped = [0, -1, 1].map(|seconds| {
             let me = Identity { wall: me.wall + seconds * 1_000_000_000, ..Identity::clone(&me) };
             let hidden = Dir::open(&path).unwrap();
-            let claim = crate::claim::Claim::prepare(hidden, &path, Arc::new(me), Filesystem::Local, || Ok(1));
+            let claim =
+                crate::claim::Claim::prepare(hidden, &path, std::sync::Arc::new(me), Filesystem::Local, || Ok(1));
             !claim.unwrap().is_current()
         });
         assert_eq!(stepped, [false, true, true]);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::folder::Options;
 use crate::scratch::Scratch;
+use crate::sys::News;
 
 /// A lock folder, and who waits there.
 struct Scene {
@@ -107,24 +108,58 @@ fn who_finds_the_lock_free_and_no_line_stands_in_none() {
     assert!(!claimant.lock_unless_line().unwrap() && !claimant.is_held());
 }
 
-/// The one before us is all that we are told of: with another before that one, we are not the first when it goes.
+/// By what the one before it says. Who only left the line may have had another before it.
 #[test]
-fn who_is_first_knows_it_without_a_look_only_if_one_alone_was_before_it() {
+fn it_is_our_turn_when_the_one_before_us_has_had_the_lock() {
     let scene = Scene::new();
-    let _holder = scene.holder();
-    let [mut a, mut b, mut c] = scene.waiters();
-    let mut is_first = |waiter: usize, told| {
-        let watch = &mut [&mut a, &mut b, &mut c][waiter].watch;
-        watch.is_told_so = told;
-        watch.is_first()
+    let mut holder = scene.holder();
+    let [mut a, mut b, mut c, mut d] = scene.waiters();
+    let is_our_turn = |waiter: &mut Waiting| {
+        waiter.watch.is_told_so = waiter.is_woken();
+        waiter.watch.is_our_turn()
     };
-    assert!(is_first(0, false) && is_first(0, true));
-    assert!(!is_first(1, false) && is_first(1, true));
-    assert!(!is_first(2, false) && !is_first(2, true));
-    b.watch.ahead = None;
-    b.watch.is_told_so = true;
-    assert!(!b.watch.is_first(), "nobody could have told us");
+    assert!(a.watch.is_first() && ![&b, &c, &d].iter().any(|waiter| waiter.watch.is_first()));
+    assert!(![&mut a, &mut b, &mut c, &mut d].into_iter().any(is_our_turn));
+    c.claimant.leave_line(News::Left);
+    assert!(!is_our_turn(&mut d));
+    holder.unlock().unwrap();
+    assert!(!is_our_turn(&mut a) && a.advance() == Round::Locked, "there was nobody to tell it");
+    a.claimant.unlock().unwrap();
+    assert!(is_our_turn(&mut b));
+    b.watch.is_told_so = false;
+    assert!(!b.watch.is_our_turn(), "something else woke it");
     assert!(!Watch::new(0.5).is_first(), "not in line");
+}
+
+/// Whoever joins a long line does not read it: what comes before the last is none of its business, and may be anything.
+#[test]
+fn the_tail_of_a_long_line_tells_who_is_before() {
+    let scene = Scene::new();
+    let mut holder = scene.holder();
+    let mut waiters: [Waiting; 10] = scene.waiters();
+    let views = waiters.each_ref().map(|waiter| waiter.watch.view.length);
+    assert_eq!(views, [1, 2, 3, 4, 5, 6, 7, 8, 2, 2], "the last two have read nothing");
+    holder.unlock().unwrap();
+    for waiter in &mut waiters {
+        assert!(waiter.is_woken() && waiter.advance() == Round::Locked);
+        waiter.claimant.unlock().unwrap();
+    }
+    assert!(!scene.path.join(".lockfolder/tail").exists());
+}
+
+/// Then it is somebody else's turn, and to try is to find that out.
+#[test]
+fn who_was_told_too_soon_takes_its_place_again() {
+    let scene = Scene::new();
+    let mut holder = scene.holder();
+    let [mut a, mut b] = scene.waiters();
+    holder.unlock().unwrap();
+    assert!(a.advance() == Round::Locked);
+    a.claimant.unlock().unwrap();
+    holder.lock().unwrap();
+    assert!(b.advance() == Round::Sleep && b.watch.is_first() && b.watch.is_told());
+    holder.unlock().unwrap();
+    assert!(b.is_woken() && b.advance() == Round::Locked);
 }
 
 /// A ticket of the dead is taken out of the line, and the next look is at once.
@@ -157,7 +192,7 @@ fn a_first_in_line_that_is_seen_twice_not_to_come_forward_loses_its_place() {
     holder.unlock().unwrap();
     assert!(c.look() == Round::Sleep);
     // Another is the first now: it starts anew, too.
-    a.claimant.leave_line();
+    a.claimant.leave_line(News::Left);
     assert!(c.look() == Round::Sleep && scene.tickets() == 2);
     assert!(c.look() == Round::Again && scene.tickets() == 1);
     assert!(c.advance() == Round::Locked);
@@ -179,18 +214,6 @@ fn a_waiter_goes_on_in_the_folder_that_is_at_the_path_now() {
     assert!(waiter.watch.folder.as_ref().is_some_and(|(id, _)| *id == another.folder_id()));
     another.unlock().unwrap();
     assert!(waiter.is_woken() && waiter.advance() == Round::Locked);
-}
-
-#[test]
-fn cancel_finds_a_wait_in_progress_and_no_other() {
-    let waiter = Waiter::default();
-    waiter.cancel();
-    assert!(!waiter.is_cancelled());
-    waiter.bell().unwrap();
-    waiter.state.store(WAITING, Ordering::SeqCst);
-    assert!(!waiter.is_cancelled());
-    waiter.cancel();
-    assert!(waiter.is_cancelled());
 }
 
 #[test]
@@ -223,15 +246,18 @@ fn whoever_is_told_sleeps_until_the_next_look() {
 /// So that all looks together, of which each reads the line, cost the same however many wait.
 #[test]
 fn looks_are_further_apart_in_a_longer_line_and_out_of_step() {
-    assert_eq!([0.0, 0.5, 1.0].map(|chance| out_of_step(LOOK * 4, chance)), [3, 4, 5].map(Duration::from_secs));
-    for (length, seconds) in [(0, 1), (1000, 11)] {
+    assert_eq!(
+        [0.0, 0.5, 1.0].map(|chance| out_of_step(LOOK * 4, chance)),
+        [4500, 6000, 7500].map(Duration::from_millis)
+    );
+    for (length, millis) in [(0, 1500), (1000, 11_500)] {
         let mut watch = Watch::new(0.5);
         watch.view.length = length;
         assert!(!watch.look_is_due(0.5));
         let before = Instant::now();
         watch.next_look = before;
         assert!(watch.look_is_due(0.5) && !watch.look_is_due(0.5));
-        let pause = Duration::from_secs(seconds);
+        let pause = Duration::from_millis(millis);
         assert!(watch.next_look >= before + pause && watch.next_look <= Instant::now() + pause);
     }
 }
