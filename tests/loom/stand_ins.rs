@@ -49,6 +49,10 @@ pub mod sys {
 
     pub struct Bell(usize);
 
+    pub enum News {
+        Left,
+    }
+
     impl Bell {
         pub fn new() -> std::io::Result<Bell> {
             let mut state = state();
@@ -75,6 +79,7 @@ pub mod claimant {
     use crate::bids::BidInfo;
     use crate::error::{Error, ErrorKind, Result};
     use crate::folder::Options;
+    use crate::sys::News;
 
     pub struct Claimant {
         path: Arc<Path>,
@@ -124,7 +129,7 @@ pub mod claimant {
             error
         }
 
-        pub fn leave_line(&mut self) {}
+        pub fn leave_line(&mut self, _news: News) {}
 
         pub fn in_use(&mut self) -> Result<bool> {
             Ok(state().locked && !self.held)
