@@ -54,6 +54,10 @@ fn counts_as(puppet: &mut Puppet, path: &Path, state: &str) {
     let stale = state == "STALE";
     assert_eq!(puppet.must("in_use 0").number(), u64::from(!stale));
     assert_eq!(puppet.ask("lock 0"), if stale { "LF_OK" } else { "LF_BUSY" });
+    if state == "UNKNOWN" {
+        let why = puppet.why(0);
+        assert!(why.contains("can't be judged from here"), "{why}");
+    }
     assert_eq!(puppet.must("reap 0").number(), 0);
     assert_eq!(path.exists(), !stale);
     if stale {
