@@ -27,6 +27,7 @@ both!(
     an_unsupported_filesystem_is_refused_with_the_reason,
     trust_changes_nothing_where_the_filesystem_is_known,
     a_local_folder_is_not_opened_anew_to_be_listed,
+    who_can_not_say_who_it_is_gets_no_handle,
     a_failed_open_says_why_to_its_thread,
 );
 
@@ -256,6 +257,18 @@ fn a_local_folder_is_not_opened_anew_to_be_listed(kind: Kind) {
     puppet.must("lock 0");
     puppet.must("fence 0");
     puppet.must("unlock 0");
+}
+
+/// Nobody could judge its bids.
+fn who_can_not_say_who_it_is_gets_no_handle(kind: Kind) {
+    if !root_or_skip("a process without /proc") {
+        return;
+    }
+    let scratch = Scratch::shm();
+    let hide = "mount -t tmpfs tmpfs /proc && exec \"$@\"";
+    let mut puppet = Puppet::behind(&["unshare", "--mount", "sh", "-c", hide, "sh"], kind);
+    assert_eq!(puppet.try_open(0, 0, &scratch.folder()), "LF_ERR_UNSUPPORTED");
+    assert!(puppet.why_not_opened().contains("/proc"), "{}", puppet.why_not_opened());
 }
 
 fn a_failed_open_says_why_to_its_thread(kind: Kind) {
