@@ -13,6 +13,7 @@ use crate::folder::Options;
 use crate::liveness::Verdict;
 use crate::place::{join, open_shared, Place};
 use crate::queue::{self, Line};
+use crate::random::Randomness;
 use crate::survey::{Check, Eyes, Memory, Rival};
 use crate::sys::{self, Dir, FileId, Filesystem, Identity, News};
 use crate::{fence, sweep};
@@ -372,33 +373,6 @@ fn identity() -> Result<Arc<Identity>> {
             format!("cannot tell from {} who this process is, so nobody could judge its bids: {e}", sys::PROCESS_TABLE);
         Error::new(ErrorKind::Unsupported, text)
     })
-}
-
-/// Random bits, fetched for many names at once. Safe across fork, for a child never uses its parent's handles.
-#[derive(Default)]
-struct Randomness {
-    pool: [u64; 32],
-    left: usize,
-}
-
-impl Randomness {
-    fn number(&mut self) -> io::Result<u64> {
-        if self.left == 0 {
-            let mut bytes = [0; 32 * 8];
-            sys::fill_random(&mut bytes)?;
-            for (number, bytes) in self.pool.iter_mut().zip(bytes.chunks_exact(8)) {
-                *number = u64::from_ne_bytes(bytes.try_into().expect("chunks of 8"));
-            }
-            self.left = self.pool.len();
-        }
-        self.left -= 1;
-        Ok(self.pool[self.left])
-    }
-
-    /// A name that nobody has used or will use.
-    fn name(&mut self) -> io::Result<Guid> {
-        Ok(Guid::new(sys::unix_nanos(), self.number()?.to_ne_bytes()))
-    }
 }
 
 #[cfg(test)]

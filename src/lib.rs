@@ -21,7 +21,7 @@
 //!
 //! - [`LockFolder`] (`folder`) is the handle: threads, fork, and one method per function of the C interface.
 //! - `lock` is the protocol, whole, on one page. `claimant` has its steps, `survey` its check, `claim` its bid, `place` the
-//!   folder.
+//!   folder, `random` its names.
 //! - `liveness` gives the verdicts: who is alive. `sweep` deletes what the dead left. `bid` is the file, `bids` the snapshot for
 //!   users, `fence` the fencing tokens, `error` every message.
 //! - `waiter` is a wait and how it is cancelled, `wait` the waiting itself, and `queue` the line of those who do.
@@ -43,6 +43,7 @@ mod liveness;
 mod lock;
 mod place;
 mod queue;
+mod random;
 #[cfg(test)]
 mod scratch;
 mod survey;

@@ -6,12 +6,12 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{pidfd_open, test_kill_process, Pid, PidfdFlags};
 use rustix::time::{clock_gettime, ClockId};
 
-use super::{Dir, Filesystem, ProcessState, Source};
+use super::{ProcessState, Source};
 
 // ---- this process ----
 
@@ -292,75 +292,9 @@ impl Exit {
     }
 }
 
-// ---- filesystems ----
-
-/// Filesystems that only this kernel writes to. Not here: whatever a network, a host machine or a cluster stands behind.
-const LOCAL: &[&str] = &[
-    "ext2",
-    "ext3",
-    "ext4",
-    "xfs",
-    "btrfs",
-    "tmpfs",
-    "ramfs",
-    "overlay",
-    "f2fs",
-    "zfs",
-    "bcachefs",
-    "jfs",
-    "reiserfs",
-    "nilfs2",
-    "vfat",
-    "msdos",
-    "exfat",
-    "ntfs",
-    "ntfs3",
-    "fuseblk",
-    "udf",
-    "hfsplus",
-    "ubifs",
-    "jffs2",
-    "ecryptfs",
-    "fuse.fuse-overlayfs",
-];
-
-/// Filesystems that others can write to, and that were seen to show every bid in a listing opened anew: see
-/// `docs/protocol.md`.
-const COHERENT: &[&str] = &["fuse.glusterfs"];
-
-/// What filesystem a folder is on. The error is its type, where nobody has shown that it carries the promise.
-pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, String>> {
-    // The commonest by their numbers, statfs(2): ext2 to 4, tmpfs, xfs, btrfs, overlayfs.
-    const KNOWN: &[u32] = &[0xef53, 0x0102_1994, 0x5846_5342, 0x9123_683e, 0x794c_7630];
-    let number = rustix::io::retry_on_intr(|| rustix::fs::fstatfs(dir.fd()))?.f_type as u32;
-    if KNOWN.contains(&number) {
-        return Ok(Ok(Filesystem::Local));
-    }
-    // FUSE hides what is behind it from statfs; the mount table doesn't.
-    let kind = mount_type(dir)?.unwrap_or_else(|| format!("type {number:#x}"));
-    Ok(match kind.as_str() {
-        kind if LOCAL.contains(&kind) => Ok(Filesystem::Local),
-        kind if COHERENT.contains(&kind) => Ok(Filesystem::Coherent),
-        _ => Err(kind),
-    })
-}
-
-/// The type of the mount that a folder is on, as `/proc/self/mountinfo` says it (`ext4`, `fuse.sshfs`).
-fn mount_type(dir: &Dir) -> io::Result<Option<String>> {
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", dir.fd().as_raw_fd()))?;
-    let Some(id) = info.lines().find_map(|line| line.strip_prefix("mnt_id:")) else {
-        return Ok(None);
-    };
-    let mounts = fs::read("/proc/self/mountinfo")?;
-    Ok(String::from_utf8_lossy(&mounts).lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        let same = before.split(' ').next() == Some(id.trim());
-        same.then(|| after.split(' ').next().map(str::to_owned))?
-    }))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::{Dir, Filesystem};
     use super::*;
 
     #[test]

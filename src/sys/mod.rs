@@ -3,8 +3,8 @@
 //!
 //! | | folders and files | processes, filesystems | how a thread sleeps until something happens |
 //! | --- | --- | --- | --- |
-//! | Linux | `unix`, `linux_fs` | `linux` | `events` |
-//! | macOS, FreeBSD, NetBSD | `unix`, `bsd` | `bsd` | `bsd`, `polled` |
+//! | Linux | `unix`, `small`, `linux_fs` | `linux`, `linux_fs` | `events` |
+//! | macOS, FreeBSD, NetBSD | `unix`, `small`, `bsd` | `bsd` | `bsd`, `polled` |
 //! | Windows | `windows::folder` | `windows::process`, `windows::volume` | `windows::events`, `polled` |
 //!
 //! `polled` is what there is where the kernel does not tell: a waiter looks again. `docs/platforms.md` says what of all this
@@ -14,9 +14,14 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 #[cfg(unix)]
+mod small;
+#[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub(crate) use unix::{file_name, path, Claimed, Dir, FileId, Opened, Small};
+pub(crate) use {
+    small::{Opened, Small},
+    unix::{file_name, path, Claimed, Dir, FileId},
+};
 
 #[cfg(target_os = "linux")]
 mod events;
@@ -29,8 +34,8 @@ use linux_fs::{entries, id_at, UNNOTICED};
 #[cfg(target_os = "linux")]
 pub(crate) use {
     events::{Beacon, BeaconWatch, Bell, FolderWatch, Source, Tail},
-    linux::{filesystem, process, process_mark, Exit, Identity, ProcessMark, PROCESS_TABLE},
-    linux_fs::fill_random,
+    linux::{process, process_mark, Exit, Identity, ProcessMark, PROCESS_TABLE},
+    linux_fs::{filesystem, fill_random},
 };
 
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]

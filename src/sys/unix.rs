@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, RawMode, CWD};
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RawMode, CWD};
 use rustix::io::Errno;
 
 use super::{entries, id_at, UNNOTICED};
@@ -61,65 +61,6 @@ impl FolderStat {
     /// Who may write, for a person.
     pub fn access(&self) -> String {
         format!("belongs to user {} and has mode {:04o}", self.owner, self.mode)
-    }
-}
-
-/// A small file that was opened for reading, without following, blocking, or trusting it.
-pub(crate) enum Opened {
-    File(Small),
-    /// It vanished.
-    Gone,
-    /// It is there, but not ours to read, or not now.
-    Denied,
-    /// A link, a folder, a FIFO, a device: it was not opened.
-    NotRegular {
-        modified: i64,
-    },
-}
-
-/// A regular file, open for reading.
-pub(crate) struct Small {
-    fd: OwnedFd,
-    size: u64,
-    /// Last modified, Unix milliseconds.
-    pub modified: i64,
-}
-
-impl Small {
-    /// The content as it was when the file was opened (or later), or as much of it as `limit`.
-    pub fn read(&self, limit: usize) -> io::Result<Vec<u8>> {
-        let mut content = vec![0; limit];
-        let mut filled = 0;
-        while filled < limit {
-            match rustix::io::read(&self.fd, &mut content[filled..]) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(Errno::INTR) => {}
-                Err(e) => return Err(e.into()),
-            }
-            if filled as u64 == self.size {
-                break; // to be told that it ends here would be one more system call
-            }
-        }
-        content.truncate(filled);
-        Ok(content)
-    }
-
-    /// Whether somebody holds the file's advisory lock. Shared, so that two who look at once don't take each other for the owner.
-    pub fn is_locked(&self) -> io::Result<bool> {
-        match lock(self.fd.as_fd(), FlockOperation::NonBlockingLockShared)? {
-            false => Ok(true),
-            true => {
-                retry(|| fs::flock(&self.fd, FlockOperation::Unlock))?;
-                Ok(false)
-            }
-        }
-    }
-
-    /// Takes the lock of a file that never got its content, for as long as this is open. False: its maker is at work.
-    /// Once it is had, the file can be deleted: a maker who comes later sees that and starts again, see [`Dir::claim`].
-    pub fn take_over(&self) -> io::Result<bool> {
-        lock(self.fd.as_fd(), FlockOperation::NonBlockingLockExclusive)
     }
 }
 
@@ -222,37 +163,6 @@ impl Dir {
             self
         };
         entries(dir.fd(), each)
-    }
-
-    /// Opens a small file of somebody else's. Looks before it opens: opening a FIFO or a device is an act, not a look.
-    pub fn open_small(&self, name: &CStr) -> io::Result<Opened> {
-        let stat = match rustix::io::retry_on_intr(|| fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)) {
-            Ok(stat) => stat,
-            Err(Errno::NOENT) => return Ok(Opened::Gone),
-            Err(Errno::ACCESS | Errno::PERM) => return Ok(Opened::Denied),
-            Err(e) => return Err(e.into()),
-        };
-        if !is_regular(&stat) {
-            return Ok(Opened::NotRegular { modified: modified(&stat) });
-        }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = match retry(|| fs::openat(&self.fd, name, flags, Mode::empty())) {
-            Ok(fd) => fd,
-            Err(e) => match Errno::from_io_error(&e) {
-                Some(Errno::NOENT) => return Ok(Opened::Gone),
-                // The last one: somebody has a lease on it (fcntl(2)), and we don't wait.
-                Some(Errno::ACCESS | Errno::PERM | Errno::AGAIN) => return Ok(Opened::Denied),
-                // It was swapped for a link, a socket or a device since we looked.
-                Some(Errno::LOOP | Errno::NXIO) => return Ok(Opened::NotRegular { modified: modified(&stat) }),
-                _ => return Err(e),
-            },
-        };
-        let stat = retry(|| fs::fstat(&fd))?;
-        let modified = modified(&stat);
-        Ok(match is_regular(&stat) {
-            true => Opened::File(Small { fd, size: stat.st_size as u64, modified }),
-            false => Opened::NotRegular { modified },
-        })
     }
 
     /// Makes a file, locks it, and only then gives it its content: whoever can read it whole sees it locked.
@@ -373,7 +283,7 @@ impl Dir {
     }
 }
 
-fn lock(fd: BorrowedFd<'_>, how: FlockOperation) -> io::Result<bool> {
+pub(super) fn lock(fd: BorrowedFd<'_>, how: FlockOperation) -> io::Result<bool> {
     match retry(|| fs::flock(fd, how)) {
         Ok(()) => Ok(true),
         Err(e) if Errno::from_io_error(&e) == Some(Errno::WOULDBLOCK) => Ok(false),
@@ -384,16 +294,6 @@ fn lock(fd: BorrowedFd<'_>, how: FlockOperation) -> io::Result<bool> {
 #[allow(clippy::unnecessary_cast)] // its type differs by system
 fn to_mode(mode: u32) -> Mode {
     Mode::from_raw_mode(mode as RawMode)
-}
-
-fn is_regular(stat: &fs::Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-}
-
-#[allow(clippy::unnecessary_cast)] // the types of these fields differ by system
-fn modified(stat: &fs::Stat) -> i64 {
-    // Some filesystems keep any time that they are given.
-    (stat.st_mtime as i64).saturating_mul(1000).saturating_add(stat.st_mtime_nsec as i64 / 1_000_000)
 }
 
 /// Retries a call that changes a name. A filesystem in user space can answer that it was interrupted although it has done
@@ -410,6 +310,6 @@ fn retry_until(done: Errno, mut call: impl FnMut() -> rustix::io::Result<()>) ->
 }
 
 /// Any call that names a file can be interrupted, whatever its manual page says: FUSE, NFS.
-fn retry<T>(call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+pub(super) fn retry<T>(call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
     Ok(rustix::io::retry_on_intr(call)?)
 }
