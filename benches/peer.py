@@ -35,7 +35,7 @@ class Lock:
 
 
 ALL = [
-    Lock("floor", "the bare system calls", C, waits=False),
+    Lock("floor", "the bare system calls", C, waits=False, hands_over=True),
     Lock("ours", "**lockfolder (C)**", C, competes=128, hands_over=True, survives=True),
     Lock("ours-rust", "**lockfolder (Rust)**", RUST),
     Lock("excl", "`O_EXCL` lock file", C, waits=False, competes=128, hands_over=True, polls_ms=2),

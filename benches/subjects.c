@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -103,6 +104,28 @@ static int floor_unlock(void *h)
 {
     struct simple *s = h;
     return unlinkat(s->fd, s->name, 0) == 0 ? HELD : FAILED;
+}
+
+/* As soon as the kernel tells of something that leaves the folder. */
+static int floor_wait(void *h)
+{
+    static int news = -1;
+    struct simple *s = h;
+    char path[64], events[4096];
+    int done = floor_try(h);
+    if (done == BUSY && news < 0) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", s->fd);
+        news = inotify_init1(IN_CLOEXEC);
+        if (inotify_add_watch(news, path, IN_DELETE) < 0)
+            return FAILED;
+        done = floor_try(h);
+    }
+    while (done == BUSY) {
+        if (read(news, events, sizeof events) < 0)
+            return FAILED;
+        done = floor_try(h);
+    }
+    return done;
 }
 
 /* ---- the floor of reaping: open, read and unlink each bid ---- */
@@ -211,7 +234,7 @@ static int ours_unlock(void *h) { return ours(lf_unlock(h)); }
 static void ours_close(void *h) { lf_close(h); }
 
 const struct subject subjects[] = {
-    {"floor", floor_open, floor_try, NULL, floor_unlock, simple_close},
+    {"floor", floor_open, floor_try, floor_wait, floor_unlock, simple_close},
     {"reap-loop", floor_open, reap_loop, NULL, nothing, simple_close},
     {"flock", file_open, flock_try, flock_wait, flock_unlock, simple_close},
     {"ofd", file_open, ofd_try, ofd_wait, ofd_unlock, simple_close},
