@@ -103,6 +103,42 @@ fn a_view_tells_who_is_before_us_and_how_many_there_are() {
     assert_eq!(seen(&mut claimant), (Some(b.clone()), Some(b), 1, 6));
 }
 
+/// Anybody can write there, and who joins at the same moment may have left its name before us.
+#[cfg(target_os = "linux")] // others have no tail
+#[test]
+fn what_the_tail_says_is_believed_if_it_is_a_ticket_before_ours() {
+    let (before, after) = (ticket_name(1, ClaimId(7)), ticket_name(u64::MAX, ClaimId(7)));
+    let no_ticket = CString::new("0".repeat(31) + "g").unwrap();
+    for (hint, believed) in [(&before, true), (&after, false), (&no_ticket, false)] {
+        let scene = Scene::new();
+        let first = scene.claimant();
+        let tail = first.claim.as_ref().unwrap().hidden().make_tail(TAIL).unwrap(); // as long as it is open it keeps what is in it
+        assert!(tail.exchange(hint).is_none());
+        let mut second = Claimant::open(&scene.path, Options::default()).unwrap();
+        let Ok(Standing::Joined(told)) = second.stand_in_line() else { panic!() };
+        assert_eq!(told.as_ref(), believed.then_some(hint));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_last_in_a_long_line_and_nobody_else_begins_a_tail() {
+    let scene = Scene::new();
+    let tail = scene.path.join(".lockfolder/tail");
+    let (mut first, mut last) = (scene.claimant(), scene.claimant());
+    for arrival in 0..LONG as u64 - 3 {
+        std::fs::write(scene.queue().join(ticket_name(arrival, ClaimId(7)).to_str().unwrap()), "").unwrap();
+    }
+    assert_eq!(last.view().unwrap().length, LONG - 1);
+    assert!(!tail.exists());
+    let another = ticket_name(LONG as u64, ClaimId(7));
+    std::fs::write(scene.queue().join(another.to_str().unwrap()), "").unwrap();
+    assert_eq!(first.view().unwrap().length, LONG);
+    assert!(!tail.exists());
+    assert_eq!(last.view().unwrap().length, LONG);
+    assert!(tail.exists());
+}
+
 #[test]
 fn a_place_in_line_is_kept_until_it_is_left_or_taken() {
     let scene = Scene::new();
