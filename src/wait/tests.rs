@@ -30,10 +30,19 @@ impl Scene {
     /// Each has come, found that it can't have the lock, and would sleep.
     fn waiters<const N: usize>(&self) -> [Waiting; N] {
         std::array::from_fn(|_| {
-            let mut waiter = Waiting { claimant: self.claimant(), watch: Watch::new(0.5) };
+            let mut waiter = self.newcomer();
             assert!(waiter.advance() == Round::Sleep);
             waiter
         })
+    }
+
+    fn newcomer(&self) -> Waiting {
+        Waiting { claimant: self.claimant(), watch: Watch::new(0.5) }
+    }
+
+    /// Others come, of whom nobody is told.
+    fn lengthen_the_line(&self, by: usize) {
+        (0..by).for_each(|n| std::fs::write(self.queue().join(format!("f{n:031}")), "").unwrap());
     }
 
     fn queue(&self) -> PathBuf {
@@ -51,8 +60,13 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// One round, after a sleep that ended by what is ready.
+    /// One round, after a sleep that ended by what is ready. No look is due, however slow this machine is.
     fn advance(&mut self) -> Round {
+        self.advance_at(Instant::now() + Duration::from_secs(3600))
+    }
+
+    fn advance_at(&mut self, next_look: Instant) -> Round {
+        self.watch.next_look = next_look;
         let first = [self.watch.sources()[0], None];
         self.watch.is_told_so = is_ready(first);
         self.claimant.advance(&mut self.watch).unwrap()
@@ -60,8 +74,7 @@ impl Waiting {
 
     /// One round in which a look at what no event tells is due.
     fn look(&mut self) -> Round {
-        self.watch.next_look = Instant::now();
-        self.advance()
+        self.advance_at(Instant::now())
     }
 
     fn is_woken(&self) -> bool {
@@ -89,7 +102,7 @@ fn each_hand_over_wakes_the_next_and_nobody_else() {
     assert_eq!([&b, &c].map(Waiting::is_woken), [true, false]);
     // The common hand-over, without a look at the line.
     let length = b.watch.view.length;
-    std::fs::write(scene.queue().join("f".repeat(32)), "").unwrap();
+    scene.lengthen_the_line(5);
     assert!(b.advance() == Round::Locked);
     assert_eq!(b.watch.view.length, length);
     b.claimant.unlock().unwrap();
@@ -139,6 +152,10 @@ fn the_tail_of_a_long_line_tells_who_is_before() {
     let mut waiters: [Waiting; 10] = scene.waiters();
     let views = waiters.each_ref().map(|waiter| waiter.watch.view.length);
     assert_eq!(views, [1, 2, 3, 4, 5, 6, 7, 8, 2, 2], "the last two have read nothing");
+    let mut another = scene.newcomer();
+    assert!(another.look() == Round::Sleep);
+    assert_eq!(another.watch.view.length, 11, "a look that is due is at the whole line");
+    drop(another);
     holder.unlock().unwrap();
     for waiter in &mut waiters {
         assert!(waiter.is_woken() && waiter.advance() == Round::Locked);
@@ -162,6 +179,32 @@ fn who_was_told_too_soon_takes_its_place_again() {
     assert!(b.is_woken() && b.advance() == Round::Locked);
 }
 
+/// Nobody can come before it, so it need not read the line; but once in a while it does.
+#[test]
+fn whoever_is_first_reads_the_line_only_when_a_look_is_due() {
+    let scene = Scene::new();
+    let _holder = scene.holder();
+    let [mut waiter] = scene.waiters();
+    scene.lengthen_the_line(5);
+    assert!(waiter.advance() == Round::Sleep && waiter.watch.view.length == 1);
+    assert!(waiter.look() == Round::Sleep && waiter.watch.view.length == 6);
+}
+
+/// To give it up takes longer than the lock.
+#[test]
+fn what_watches_the_folder_is_kept_until_we_leave_the_line() {
+    let scene = Scene::new();
+    let mut holder = scene.holder();
+    let [mut waiter] = scene.waiters();
+    holder.unlock().unwrap();
+    assert!(waiter.advance() == Round::Locked);
+    waiter.claimant.put_by(waiter.watch);
+    let is_kept = |claimant: &Claimant| claimant.line.as_ref().is_some_and(|line| line.folder_watch.is_some());
+    assert!(is_kept(&waiter.claimant));
+    waiter.claimant.unlock().unwrap();
+    assert!(!is_kept(&waiter.claimant));
+}
+
 /// A ticket of the dead is taken out of the line, and the next look is at once.
 #[test]
 fn a_dead_predecessor_is_passed_over_without_a_sleep() {
@@ -169,7 +212,7 @@ fn a_dead_predecessor_is_passed_over_without_a_sleep() {
     let _holder = scene.holder();
     std::fs::create_dir(scene.queue()).unwrap();
     std::fs::write(scene.queue().join("0".repeat(32)), "").unwrap();
-    let mut waiter = Waiting { claimant: scene.claimant(), watch: Watch::new(0.5) };
+    let mut waiter = scene.newcomer();
     assert!(waiter.advance() == Round::Again);
     assert_eq!(scene.tickets(), 1);
     assert!(waiter.advance() == Round::Sleep && waiter.watch.is_first());
@@ -253,10 +296,11 @@ fn looks_are_further_apart_in_a_longer_line_and_out_of_step() {
     for (length, millis) in [(0, 1500), (1000, 11_500)] {
         let mut watch = Watch::new(0.5);
         watch.view.length = length;
-        assert!(!watch.look_is_due(0.5));
         let before = Instant::now();
+        watch.next_look = before + Duration::from_secs(3600);
+        assert!(!watch.look_is_due(0.5));
         watch.next_look = before;
-        assert!(watch.look_is_due(0.5) && !watch.look_is_due(0.5));
+        assert!(watch.look_is_due(0.5));
         let pause = Duration::from_millis(millis);
         assert!(watch.next_look >= before + pause && watch.next_look <= Instant::now() + pause);
     }
