@@ -26,7 +26,7 @@ impl Claimant {
         self.delete_stray()?;
         self.find_folder()?;
 
-        // 1. Check.
+        // 1. Check. (For the sake of others: it spares them a bid that could not win.)
         if let Some(rival) = self.check(None)?.rival {
             return Err(Error::busy(self.path(), &rival));
         }

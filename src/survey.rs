@@ -95,7 +95,11 @@ pub(crate) struct Check {
 impl Eyes<'_> {
     /// Lists the folder, deletes the stale, and finds the first live rival.
     pub fn check(&self, memory: &mut Memory, own: Option<&CStr>) -> io::Result<Check> {
-        let own_seen = self.list(&mut memory.entries, own)?;
+        let own_seen = match own {
+            // Before we bid nothing depends on it: what it misses, the check that shows our own bid shows too.
+            None if self.on.is_local() => self.glance(&mut memory.entries).map(|()| false)?,
+            own => self.list(&mut memory.entries, own)?,
+        };
         if memory.entries.is_empty() {
             return Ok(Check { own_seen, rival: None });
         }
@@ -142,6 +146,15 @@ impl Eyes<'_> {
         self.list(&mut entries, None)?;
         entries.sort_unstable();
         entries.iter().filter_map(|e| self.judge(e).transpose()).collect()
+    }
+
+    fn glance(&self, entries: &mut Vec<Entry>) -> io::Result<()> {
+        entries.clear();
+        self.dir.glance(|name, number| {
+            if bid::is_bid_name(name) {
+                entries.push((name.to_owned(), number));
+            }
+        })
     }
 
     /// Fills `entries` with the bids that are not ours. True: ours was there too.

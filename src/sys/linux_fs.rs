@@ -15,17 +15,41 @@ use super::{Dir, Filesystem};
 /// For a folder that is opened: to list it is no access to be noted.
 pub(super) const UNNOTICED: OFlags = OFlags::NOATIME;
 
+/// Room for about 100 bids at a time, and small enough for the stack of any thread.
+const BUFFER: usize = 8192;
+
 /// Names every entry of an open folder, and its inode.
-pub(super) fn entries(dir: BorrowedFd<'_>, mut each: impl FnMut(&CStr, u64)) -> io::Result<()> {
+pub(super) fn entries(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
+    read(dir, each, |_| false)
+}
+
+/// The same, but if one call left room for more it is not asked whether there is more. There may be, and it may have failed to read
+/// it: of an error in the midst getdents64(2) tells only when it is called again.
+pub(super) fn glance(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
+    const LARGEST: usize = 19 + 256;
+    read(dir, each, |filled| filled <= BUFFER - LARGEST)
+}
+
+fn read(dir: BorrowedFd<'_>, mut each: impl FnMut(&CStr, u64), is_enough: impl Fn(usize) -> bool) -> io::Result<()> {
     rustix::io::retry_on_intr(|| fs::seek(dir, SeekFrom::Start(0)))?;
-    // Room for about 100 bids at a time, and small enough for the stack of any thread.
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
+    let mut buffer = [MaybeUninit::<u8>::uninit(); BUFFER];
     let mut entries = RawDir::new(dir, &mut buffer);
+    let mut filled = 0;
     while let Some(entry) = entries.next() {
         match entry {
-            Ok(entry) => each(entry.file_name(), entry.ino()),
+            Ok(entry) => {
+                each(entry.file_name(), entry.ino());
+                filled += (19 + entry.file_name().count_bytes() + 1).next_multiple_of(8);
+                // struct linux_dirent64
+            }
             Err(Errno::INTR) => {}
             Err(e) => return Err(e.into()),
+        }
+        if entries.is_buffer_empty() {
+            if is_enough(filled) {
+                break;
+            }
+            filled = 0;
         }
     }
     Ok(())
@@ -120,4 +144,24 @@ fn mount_type(dir: &Dir) -> io::Result<Option<String>> {
         let same = before.split(' ').next() == Some(id.trim());
         same.then(|| after.split(' ').next().map(str::to_owned))?
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Also where it takes several calls to read them.
+    #[test]
+    fn a_glance_names_all_that_local_filesystems_have() {
+        let path = crate::scratch::Scratch::new();
+        let dir = Dir::open(&path).unwrap();
+        for count in [0, 1, 99, 100, 101, 500] {
+            (0..count).for_each(|n| std::fs::write(path.join(format!("{n:0100}")), "").unwrap());
+            let (mut all, mut glanced) = (Vec::new(), Vec::new());
+            dir.list(false, |name, number| all.push((name.to_owned(), number))).unwrap();
+            dir.glance(|name, number| glanced.push((name.to_owned(), number))).unwrap();
+            assert_eq!(all.len(), count + 2);
+            assert_eq!(all, glanced);
+        }
+    }
 }

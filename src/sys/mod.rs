@@ -30,7 +30,7 @@ mod linux;
 #[cfg(target_os = "linux")]
 mod linux_fs;
 #[cfg(target_os = "linux")]
-use linux_fs::{entries, id_at, UNNOTICED};
+use linux_fs::{entries, glance, id_at, UNNOTICED};
 #[cfg(target_os = "linux")]
 pub(crate) use {
     events::{Beacon, BeaconWatch, Bell, FolderWatch, Source, Tail},
@@ -41,7 +41,7 @@ pub(crate) use {
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
 mod bsd;
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
-use bsd::{entries, id_at, UNNOTICED};
+use bsd::{entries, entries as glance, id_at, UNNOTICED};
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
 pub(crate) use bsd::{
     filesystem, fill_random, process, process_mark, Bell, Exit, FolderWatch, Identity, ProcessMark, Source,

@@ -223,6 +223,9 @@ impl Bidding {
         (c.at, c.found, c.own_seen, c.may) = (At::Listing, 0, false, 0);
         c.must = to.there;
         if self.rules.disk == Disk::Local {
+            if self.rules.glance && !c.second && self.kinds[label.who] != Kind::Python {
+                (c.must, c.may) = (0, to.there);
+            }
             return go(label, to);
         }
         let mut stale = to;

@@ -41,6 +41,8 @@ pub struct Rules {
     pub python_tries: u8,
     /// `lf_set_malformed_grace`, and its time is longer than any write takes.
     pub grace: bool,
+    /// Our first check is a glance: it shows any part of what is there.
+    pub glance: bool,
     pub second_check: bool,
     pub tie_break: bool,
     pub own_bid_in_listing: bool,
@@ -66,6 +68,7 @@ pub const RULES: Rules = Rules {
     crashes: 0,
     python_tries: 1,
     grace: true,
+    glance: true,
     second_check: true,
     tie_break: true,
     own_bid_in_listing: true,

@@ -168,6 +168,11 @@ impl Dir {
         Ok(())
     }
 
+    /// Names some entries, as a rule all. For a look on which nothing depends.
+    pub fn glance(&self, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
+        self.list(false, each)
+    }
+
     /// Names every entry that is there from before this call until its end; one that comes or goes meanwhile may be named
     /// or not. Always opens the folder anew.
     ///
