@@ -271,6 +271,15 @@ fn alone(for_ever: bool) {
     });
 }
 
+/// The token, the sub-folder that it is in, and the two folders above, which may be as new as their first token.
+#[test]
+fn a_token_and_the_folders_above_it_are_synced() {
+    let scratch = Scratch::new("fault-sync");
+    let calls = Tracer::new().calls(&lock_folder(&scratch), &["alone"]);
+    let synced = calls.iter().filter(|call| (call.step.as_str(), call.name.as_str()) == ("fence", "fsync"));
+    assert_eq!(synced.count(), 4);
+}
+
 #[test]
 fn every_call_fails_once() {
     alone(false);
