@@ -95,12 +95,20 @@ impl Claimant {
         Ok(())
     }
 
+    /// A check before we bid: it may miss something.
+    pub fn glance(&mut self) -> Result<Option<Arc<Rival>>> {
+        self.look(|eyes, memory| eyes.glance(memory))
+    }
+
     /// Lists the bids, deletes the stale, and finds the first live rival.
     pub fn check(&mut self, own: Option<&Guid>) -> Result<Check> {
+        self.look(|eyes, memory| eyes.check(memory, own.map(Guid::as_c_str)))
+    }
+
+    fn look<T>(&mut self, look: impl FnOnce(&Eyes<'_>, &mut Memory) -> io::Result<T>) -> Result<T> {
         let eyes =
             Eyes { dir: &self.place.dir, me: &self.me, on: self.place.on, malformed_grace_ms: self.malformed_grace_ms };
-        let check = eyes.check(&mut self.memory, own.map(Guid::as_c_str));
-        check.map_err(|e| Error::io("read the bids in", &*self.path, e))
+        look(&eyes, &mut self.memory).map_err(|e| Error::io("read the bids in", &*self.path, e))
     }
 
     /// Deletes the claims behind the stale bids that were deleted.

@@ -27,7 +27,7 @@ impl Claimant {
         self.find_folder()?;
 
         // 1. Check. (For the sake of others: it spares them a bid that could not win.)
-        if let Some(rival) = self.check(None)?.rival {
+        if let Some(rival) = self.glance()? {
             return Err(Error::busy(self.path(), &rival));
         }
 

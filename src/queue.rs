@@ -80,6 +80,8 @@ pub(crate) struct View {
     pub first: Option<CString>,
     /// The one right before us.
     pub predecessor: Option<CString>,
+    /// The one right behind us.
+    pub successor: Option<CString>,
     /// How many are before us.
     pub ahead: usize,
     /// How many there are in all, as far as we know. 0: we are not in line.
@@ -89,7 +91,7 @@ pub(crate) struct View {
 impl View {
     /// What whoever has just joined sees without reading the line.
     pub fn of_predecessor(ticket: CString) -> View {
-        View { first: None, predecessor: Some(ticket), ahead: 1, length: 2 }
+        View { predecessor: Some(ticket), ahead: 1, length: 2, ..View::default() }
     }
 }
 
@@ -126,8 +128,7 @@ impl Line {
             match self.hidden.link(file, &self.queue, &name) {
                 Ok(()) => {
                     let tail = self.hidden.open_tail(TAIL).ok();
-                    let last = tail.as_ref().and_then(|tail| tail.exchange(&name));
-                    let before = last.filter(|last| claim_of(last).is_some() && *last < name);
+                    let before = tail.as_ref().and_then(|tail| self.take_over(tail, &name));
                     self.ticket = Some(Ticket { name, beacon, tail });
                     return Ok(before);
                 }
@@ -136,6 +137,14 @@ impl Line {
             }
         }
         Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// Who was the last in line before us, if the tail says so.
+    fn take_over(&self, tail: &Tail, ours: &CStr) -> Option<CString> {
+        let last = tail.take(ours.count_bytes()).filter(|last| claim_of(last).is_some());
+        let later = last.as_deref().filter(|last| *last > ours && self.queue.has(last));
+        tail.leave(later.unwrap_or(ours)); // whoever comes next must not take us for the last if another is
+        last.filter(|last| **last < *ours)
     }
 
     /// Leaves the line, and so wakes the next.
@@ -166,22 +175,23 @@ impl Line {
     fn view(&mut self) -> io::Result<View> {
         let mut view = View::default();
         let Some(Ticket { name: here, tail, .. }) = &mut self.ticket else { return Ok(view) };
-        let mut is_last = true;
         self.queue.list(false, |name, _| {
             if claim_of(name).is_none() {
                 return;
             }
             view.length += 1;
-            is_last &= name <= here.as_c_str();
+            if name > here.as_c_str() {
+                keep_if(&mut view.successor, name, |kept| name < kept);
+            }
             if name < here.as_c_str() && !self.ghosts.iter().any(|ghost| **ghost == *name) {
                 view.ahead += 1;
                 keep_if(&mut view.first, name, |kept| name < kept);
                 keep_if(&mut view.predecessor, name, |kept| name > kept);
             }
         })?;
-        if is_last && view.length >= LONG && tail.is_none() {
+        if view.successor.is_none() && view.length >= LONG && tail.is_none() {
             *tail = self.hidden.make_tail(TAIL).ok();
-            tail.iter().for_each(|tail| drop(tail.exchange(here)));
+            tail.iter().for_each(|tail| tail.leave(here));
         }
         Ok(view)
     }
@@ -222,14 +232,17 @@ fn claim_of(ticket: &CStr) -> Option<ClaimId> {
 
 /// Deletes the tickets whose owners are gone; `is_gone` judges a claim.
 pub(crate) fn sweep(hidden: &Dir, mut is_gone: impl FnMut(ClaimId) -> bool) {
-    let Ok(queue) = hidden.open_dir(QUEUE) else { return };
     let mut tickets = Vec::new();
-    if queue.list(false, |name, _| tickets.push(name.to_owned())).is_ok() {
+    if let Ok(queue) = hidden.open_dir(QUEUE) {
+        let _ = queue.list(false, |name, _| tickets.push(name.to_owned()));
         for ticket in tickets.iter().filter(|ticket| claim_of(ticket).is_some_and(&mut is_gone)) {
             let _ = queue.unlink(ticket);
         }
     }
     dissolve(hidden);
+    if !hidden.has(QUEUE) {
+        let _ = hidden.unlink(TAIL); // the last of a line died between these two
+    }
 }
 
 /// Fails while somebody is in line.
@@ -320,6 +333,19 @@ impl Claimant {
 
     pub(crate) fn leave_line(&mut self, news: News) {
         self.line.iter_mut().for_each(|line| line.leave(news));
+    }
+
+    /// For the first in line: a holder that came later was told too soon, and whoever is behind it would be, too. Without its
+    /// ticket they look at the line, and find us before them.
+    pub(crate) fn restore_order(&mut self, holder: &Rival) -> Result<()> {
+        let next = self.view()?.successor;
+        if let (Some(line), Some(next)) = (&mut self.line, next) {
+            let claim = claim_of(&next).and_then(|claim| line.hidden.file_id(&claim.file()).ok()?);
+            if claim.is_some_and(|claim| holder.is_link_of(&claim)) {
+                line.discard(&next);
+            }
+        }
+        Ok(())
     }
 
     /// What keeps us from having the lock, for a person.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::bid::{self, Bid};
 use crate::liveness::{self, Pulse, Verdict};
-use crate::sys::{Dir, Filesystem, Identity, Opened};
+use crate::sys::{Dir, FileId, Filesystem, Identity, Opened};
 
 /// A bid that is not ours, read and judged.
 pub(crate) struct Rival {
@@ -24,6 +24,11 @@ pub(crate) struct Rival {
 impl Rival {
     fn is(&self, (name, number): &Entry) -> bool {
         self.name == *name && self.number == *number
+    }
+
+    /// Its bid is a link of this file.
+    pub fn is_link_of(&self, claim: &FileId) -> bool {
+        self.number == claim.number()
     }
 
     /// As far as its pulse tells.
@@ -95,13 +100,23 @@ pub(crate) struct Check {
 impl Eyes<'_> {
     /// Lists the folder, deletes the stale, and finds the first live rival.
     pub fn check(&self, memory: &mut Memory, own: Option<&CStr>) -> io::Result<Check> {
-        let own_seen = match own {
-            // Before we bid nothing depends on it: what it misses, the check that shows our own bid shows too.
-            None if self.on.is_local() => self.glance(&mut memory.entries).map(|()| false)?,
-            own => self.list(&mut memory.entries, own)?,
-        };
+        let own_seen = self.list(&mut memory.entries, own)?;
+        self.first_rival(memory).map(|rival| Check { own_seen, rival })
+    }
+
+    /// The same before we bid. Nothing depends on it, and it may miss a bid: the check that shows ours shows that too.
+    pub fn glance(&self, memory: &mut Memory) -> io::Result<Option<Arc<Rival>>> {
+        memory.entries.clear();
+        match self.on.is_local() {
+            true => self.dir.glance(|name, number| note(&mut memory.entries, name, number)),
+            false => self.list(&mut memory.entries, None).map(drop),
+        }?;
+        self.first_rival(memory)
+    }
+
+    fn first_rival(&self, memory: &mut Memory) -> io::Result<Option<Arc<Rival>>> {
         if memory.entries.is_empty() {
-            return Ok(Check { own_seen, rival: None });
+            return Ok(None);
         }
         memory.entries.sort_unstable();
         let mut first = None;
@@ -124,7 +139,7 @@ impl Eyes<'_> {
             }
         }
         memory.last.clone_from(&first);
-        Ok(Check { own_seen, rival: first })
+        Ok(first)
     }
 
     /// Deletes every stale bid, and says how many.
@@ -148,15 +163,6 @@ impl Eyes<'_> {
         entries.iter().filter_map(|e| self.judge(e).transpose()).collect()
     }
 
-    fn glance(&self, entries: &mut Vec<Entry>) -> io::Result<()> {
-        entries.clear();
-        self.dir.glance(|name, number| {
-            if bid::is_bid_name(name) {
-                entries.push((name.to_owned(), number));
-            }
-        })
-    }
-
     /// Fills `entries` with the bids that are not ours. True: ours was there too.
     pub fn list(&self, entries: &mut Vec<Entry>, own: Option<&CStr>) -> io::Result<bool> {
         entries.clear();
@@ -164,8 +170,8 @@ impl Eyes<'_> {
         self.dir.list(!self.on.is_local(), |name, number| {
             if own == Some(name) {
                 own_seen = true;
-            } else if bid::is_bid_name(name) {
-                entries.push((name.to_owned(), number));
+            } else {
+                note(entries, name, number);
             }
         })?;
         Ok(own_seen)
@@ -222,6 +228,12 @@ impl Eyes<'_> {
     /// is passed over then: its owner is gone all the same.
     pub fn reap(&self, name: &CStr) -> bool {
         self.dir.unlink(name).is_ok()
+    }
+}
+
+fn note(entries: &mut Vec<Entry>, name: &CStr, number: u64) {
+    if bid::is_bid_name(name) {
+        entries.push((name.to_owned(), number));
     }
 }
 

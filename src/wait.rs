@@ -251,6 +251,9 @@ impl Claimant {
             return Ok(true);
         }
         watch.holder = self.last_rival();
+        if let Some(holder) = &watch.holder {
+            self.restore_order(holder)?;
+        }
         Ok(false)
     }
 

@@ -113,11 +113,48 @@ fn what_the_tail_says_is_believed_if_it_is_a_ticket_before_ours() {
         let scene = Scene::new();
         let first = scene.claimant();
         let tail = first.claim.as_ref().unwrap().hidden().make_tail(TAIL).unwrap(); // as long as it is open it keeps what is in it
-        assert!(tail.exchange(hint).is_none());
+        tail.leave(hint);
         let mut second = Claimant::open(&scene.path, Options::default()).unwrap();
         let Ok(Standing::Joined(told)) = second.stand_in_line() else { panic!() };
         assert_eq!(told.as_ref(), believed.then_some(hint));
+        assert_eq!(tail.take(32), Some(ticket(&second)), "the last is the last");
     }
+}
+
+/// Its owner took the time later, and was faster.
+#[cfg(target_os = "linux")] // others have no tail
+#[test]
+fn who_joins_before_the_last_leaves_the_last_ones_name() {
+    let scene = Scene::new();
+    let first = scene.claimant();
+    let tail = first.claim.as_ref().unwrap().hidden().make_tail(TAIL).unwrap();
+    let later = ticket_name(u64::MAX, ClaimId(7));
+    std::fs::write(scene.queue().join(later.to_str().unwrap()), "").unwrap();
+    [&later, &ticket(&first)].into_iter().for_each(|name| tail.leave(name));
+    let mut second = Claimant::open(&scene.path, Options::default()).unwrap();
+    assert!(matches!(second.stand_in_line(), Ok(Standing::Joined(None))));
+    assert_eq!(tail.take(32), Some(later));
+}
+
+/// It keeps the lock: what it loses is that those behind it believe to be next.
+#[cfg(unix)]
+#[test]
+fn a_holder_that_came_later_loses_its_ticket_and_no_other_does() {
+    let mut scene = Scene::new();
+    let (mut a, mut b, c) = (scene.claimant(), scene.claimant(), scene.claimant());
+    let rival = |claimant: &mut Claimant| {
+        assert!(claimant.lock().is_err());
+        claimant.last_rival().unwrap()
+    };
+    let holder = rival(&mut a);
+    a.restore_order(&holder).unwrap();
+    assert!([&a, &b, &c].into_iter().all(|waiter| scene.has(&ticket(waiter))));
+    scene._holder.unlock().unwrap();
+    b.lock().unwrap();
+    let holder = rival(&mut a);
+    a.restore_order(&holder).unwrap();
+    assert_eq!([&a, &b, &c].map(|waiter| scene.has(&ticket(waiter))), [true, false, true]);
+    b.holds().unwrap();
 }
 
 #[cfg(target_os = "linux")]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{process_mark, Dir, Light, News, ProcessMark};
@@ -108,16 +108,15 @@ impl Dir {
         for name in names {
             match self.open_fifo(name, OFlags::WRONLY) {
                 Ok(_) => continue,
-                Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => {} // nobody has it open
-                Err(e) if e.kind() == io::ErrorKind::NotFound => self.make_fifo(name)?,
+                Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => return self.open_beacon(name), // nobody has it open
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
             }
-            return self.open_beacon(name);
+            return Ok((name, Beacon { fd: self.make_fifo(name)? }));
         }
         let name = names.first().ok_or(io::ErrorKind::InvalidInput)?;
         self.unlink(name)?;
-        self.make_fifo(name)?;
-        self.open_beacon(name)
+        Ok((name, Beacon { fd: self.make_fifo(name)? }))
     }
 
     fn open_beacon<'a>(&self, name: &'a CStr) -> io::Result<(&'a CStr, Beacon)> {
@@ -125,12 +124,20 @@ impl Dir {
         Ok((name, Beacon { fd: self.open_fifo(name, OFlags::RDWR)? }))
     }
 
-    fn make_fifo(&self, name: &CStr) -> io::Result<()> {
-        // Whoever may use the folder may watch it, and put it out for an owner that doesn't respond; whatever the umask.
+    /// Makes a FIFO, and opens it for both. Whoever may use the folder may use it too, whatever the umask.
+    fn make_fifo(&self, name: &CStr) -> io::Result<OwnedFd> {
         let mode = Mode::from_raw_mode(self.stat()?.mode & 0o666 | 0o644);
         fs::mknodat(self.fd(), name, FileType::Fifo, mode, 0)?;
-        let set = fs::chmodat(self.fd(), name, mode, AtFlags::empty());
-        set.or_else(|e| self.unlink(name).and(Err(e.into())))
+        let made = self.open_fifo(name, OFlags::RDWR).and_then(|fd| {
+            // By what is open, never by its name: somebody may have put another file there by now.
+            let stat = fs::fstat(&fd)?;
+            if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_nlink != 1 {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            fs::fchmod(&fd, mode)?;
+            Ok(fd)
+        });
+        made.or_else(|e| self.unlink(name).and(Err(e)))
     }
 
     /// Watches somebody's beacon. Whether it is lit is another question.
@@ -165,13 +172,17 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Leaves this name, and takes what is there: of several names the last. `None`: nobody left any, or somebody took it and has
-    /// not left its own yet.
-    pub fn exchange(&self, name: &CStr) -> Option<CString> {
+    /// Takes what is there; of several names of this length the last in their order. `None`: nobody left any, or somebody took it
+    /// and has not left its own yet.
+    pub fn take(&self, length: usize) -> Option<CString> {
         let mut names = [0; 4096];
         let taken = rustix::io::read(&self.fd, &mut names).unwrap_or(0);
-        let _ = rustix::io::write(&self.fd, name.to_bytes()); // whole or not at all, or it fails at once
-        names[..taken].rchunks_exact(name.to_bytes().len()).next().and_then(|last| CString::new(last).ok())
+        names[..taken].chunks_exact(length).max().and_then(|last| CString::new(last).ok())
+    }
+
+    /// Whole or not at all, or it fails at once.
+    pub fn leave(&self, name: &CStr) {
+        let _ = rustix::io::write(&self.fd, name.to_bytes());
     }
 }
 
@@ -182,13 +193,14 @@ impl Dir {
 
     /// That it is there already is fine.
     pub fn make_tail(&self, name: &CStr) -> io::Result<Tail> {
-        match self.make_fifo(name) {
-            // Unlike a beacon it is everybody's. Root can give it away, and an owner to a group.
-            Ok(()) => self.give(name, &self.stat()?).unwrap_or(()),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(e),
-        }
-        self.open_tail(name)
+        let fd = match self.make_fifo(name) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return self.open_tail(name),
+            made => made?,
+        };
+        // Unlike a beacon it is everybody's. Root can give it away, and an owner to a group.
+        let model = self.stat()?;
+        let _ = model.give(&fd);
+        Ok(Tail { fd })
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn entries(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64)) -> io::
 /// The same, but if one call left room for more it is not asked whether there is more. There may be, and it may have failed to read
 /// it: of an error in the midst getdents64(2) tells only when it is called again.
 pub(super) fn glance(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
-    const LARGEST: usize = 19 + 256;
+    const LARGEST: usize = 280 + 8; // an entry with the longest name, wherever it begins
     read(dir, each, |filled| filled <= BUFFER - LARGEST)
 }
 
@@ -42,7 +42,7 @@ fn read(dir: BorrowedFd<'_>, mut each: impl FnMut(&CStr, u64), is_enough: impl F
                 filled += (19 + entry.file_name().count_bytes() + 1).next_multiple_of(8);
                 // struct linux_dirent64
             }
-            Err(Errno::INTR) => {}
+            Err(Errno::INTR) => continue,
             Err(e) => return Err(e.into()),
         }
         if entries.is_buffer_empty() {
@@ -74,7 +74,7 @@ pub(crate) fn fill_random(buffer: &mut [u8]) -> io::Result<()> {
     while filled < buffer.len() {
         match rustix::rand::getrandom(&mut buffer[filled..], rustix::rand::GetRandomFlags::empty()) {
             Ok(n) => filled += n,
-            Err(Errno::INTR) => {}
+            Err(Errno::INTR) => continue,
             Err(e) => return Err(e.into()),
         }
     }

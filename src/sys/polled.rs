@@ -34,7 +34,11 @@ impl BeaconWatch {
 pub(crate) enum Tail {}
 
 impl Tail {
-    pub fn exchange(&self, _name: &CStr) -> Option<CString> {
+    pub fn take(&self, _length: usize) -> Option<CString> {
+        match *self {}
+    }
+
+    pub fn leave(&self, _name: &CStr) {
         match *self {}
     }
 }

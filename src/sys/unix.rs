@@ -29,6 +29,11 @@ pub(crate) struct FileId {
 }
 
 impl FileId {
+    /// The number that a listing gives with the names of this file.
+    pub fn number(&self) -> u64 {
+        self.inode
+    }
+
     #[allow(clippy::unnecessary_cast)] // the types of these fields differ by system
     fn of(stat: &fs::Stat) -> FileId {
         FileId { device: stat.st_dev as u64, inode: stat.st_ino as u64 }
@@ -56,6 +61,14 @@ impl FolderStat {
 
     fn is_ours(&self) -> bool {
         self.owner == rustix::process::geteuid().as_raw()
+    }
+
+    /// Gives an open file the owner and group of this folder, as far as we may.
+    pub(super) fn give(&self, file: impl AsFd) -> io::Result<()> {
+        let owner = rustix::process::Uid::from_raw(self.owner);
+        let group = rustix::process::Gid::from_raw(self.group);
+        retry(|| fs::fchown(&file, Some(owner), Some(group)))
+            .or_else(|_| retry(|| fs::fchown(&file, None, Some(group))))
     }
 
     /// Who may write, for a person.
@@ -133,21 +146,9 @@ impl Dir {
             return Ok(());
         }
         // The mode last: chown clears the set-group-ID bit that it may carry.
-        let owner = rustix::process::Uid::from_raw(model.owner);
-        let group = rustix::process::Gid::from_raw(model.group);
-        let given = retry(|| fs::fchown(&self.fd, Some(owner), Some(group)))
-            .or_else(|_| retry(|| fs::fchown(&self.fd, None, Some(group))));
+        let given = model.give(&self.fd);
         retry(|| fs::fchmod(&self.fd, to_mode(model.mode)))?;
         given
-    }
-
-    /// Gives a file in this folder the owner and group of a folder, as far as we may.
-    #[cfg(target_os = "linux")]
-    pub(super) fn give(&self, name: &CStr, model: &FolderStat) -> io::Result<()> {
-        let owner = rustix::process::Uid::from_raw(model.owner);
-        let group = rustix::process::Gid::from_raw(model.group);
-        let give = |owner| retry(|| fs::chownat(&self.fd, name, owner, Some(group), AtFlags::SYMLINK_NOFOLLOW));
-        give(Some(owner)).or_else(|_| give(None))
     }
 
     /// Names every entry that is there from before this call until its end; one that comes or goes meanwhile may be named

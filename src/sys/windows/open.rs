@@ -33,6 +33,13 @@ pub(crate) struct FileId {
     index: u64,
 }
 
+impl FileId {
+    /// The number that a listing gives with the names of this file.
+    pub fn number(&self) -> u64 {
+        self.index
+    }
+}
+
 /// A small file that was opened for reading, without following or trusting it.
 pub(crate) enum Opened {
     File(Small),
