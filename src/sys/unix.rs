@@ -228,6 +228,10 @@ impl Dir {
     /// Whether a file was gone when it was read, although its name had led to it a moment before: servers keep no file that is
     /// open, if another client deletes it.
     pub fn has_vanished(error: &io::Error) -> bool {
+        #[cfg(target_os = "linux")]
+        if Errno::from_io_error(error) == Some(Errno::BADFD) {
+            return true; // GlusterFS, once in many runs
+        }
         matches!(Errno::from_io_error(error), Some(Errno::STALE | Errno::NOENT))
     }
 
