@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where it does tell, a waiter looks all the same, this often; for what no event tells: that the first in line doesn't come
 /// forward although the lock is free (it is stopped, say), or that the folder was moved.
-const LOOK: Duration = Duration::from_millis(1500);
+const LOOK: Duration = Duration::from_secs(2);
 /// That it doesn't come forward must be seen twice, this long apart: on a machine that has too much to do, it may need a while.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// For each pair of waiters, so that all their looks together (each reads the line) keep below a few percent of one CPU.
