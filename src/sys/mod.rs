@@ -19,7 +19,7 @@ mod small;
 mod unix;
 #[cfg(unix)]
 pub(crate) use {
-    small::{Opened, Small},
+    small::Small,
     unix::{file_name, path, Claimed, Dir, FileId},
 };
 
@@ -53,7 +53,7 @@ mod windows;
 #[cfg(windows)]
 pub(crate) use windows::{
     file_name, filesystem, fill_random, path, process, process_mark, Bell, Claimed, Dir, Exit, FileId, FolderWatch,
-    Identity, Opened, ProcessMark, Small, Source, PROCESS_TABLE,
+    Identity, ProcessMark, Small, Source, PROCESS_TABLE,
 };
 
 #[cfg(not(target_os = "linux"))]
@@ -88,6 +88,20 @@ pub(crate) enum Light {
     Out(News),
     /// Nobody holds it: its owner died, or has not lit it yet. If it was so from the beginning, it wakes nobody.
     Dark,
+}
+
+/// What opening a small file of somebody else's came to: without following, blocking, or trusting it.
+pub(crate) enum Opened {
+    File(Small),
+    /// It vanished.
+    Gone,
+    /// It is there, but not ours to read, or not now.
+    Denied,
+    /// A link, a folder, a FIFO, a device: it was not read.
+    NotRegular {
+        /// Unix milliseconds.
+        modified: i64,
+    },
 }
 
 /// What the system says of a PID.

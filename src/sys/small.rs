@@ -8,19 +8,7 @@ use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::unix::{lock, retry, Dir};
-
-/// What opening one came to.
-pub(crate) enum Opened {
-    File(Small),
-    /// It vanished.
-    Gone,
-    /// It is there, but not ours to read, or not now.
-    Denied,
-    /// A link, a folder, a FIFO, a device: it was not opened.
-    NotRegular {
-        modified: i64,
-    },
-}
+use super::Opened;
 
 /// A regular file, open for reading.
 pub(crate) struct Small {

@@ -13,7 +13,7 @@ mod volume;
 
 pub(crate) use events::{Bell, FolderWatch, Source};
 pub(crate) use folder::{file_name, path, Claimed, Dir, Small};
-pub(crate) use open::{FileId, Opened};
+pub(crate) use open::FileId;
 pub(crate) use process::{process, process_mark, Exit, Identity, ProcessMark, PROCESS_TABLE};
 pub(crate) use volume::filesystem;
 

@@ -40,19 +40,6 @@ impl FileId {
     }
 }
 
-/// A small file that was opened for reading, without following or trusting it.
-pub(crate) enum Opened {
-    File(Small),
-    /// It vanished.
-    Gone,
-    /// It is there, but not ours to read, or not now.
-    Denied,
-    /// A link, a folder, a device: it was not read.
-    NotRegular {
-        modified: i64,
-    },
-}
-
 /// Options that share everything.
 pub(super) fn sharing() -> OpenOptions {
     let mut options = OpenOptions::new();
