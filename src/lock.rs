@@ -111,18 +111,13 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::folder::Options;
     use crate::scratch::Scratch;
-
-    fn claimant(folder: &Scratch) -> Claimant {
-        Claimant::open(folder, Options::default()).unwrap()
-    }
 
     /// Alone in the listing is not enough: whoever bids after such a listing may not see our bid.
     #[test]
     fn a_bid_that_the_listing_does_not_show_never_wins() {
         let folder = Scratch::new();
-        let mut claimant = claimant(&folder);
+        let mut claimant = folder.claimant();
         let bid = claimant.publish().unwrap();
         std::fs::remove_file(folder.join(bid.as_c_str().to_str().unwrap())).unwrap();
         let refusal = claimant.wins(&bid).map_err(|e| e.kind());
@@ -134,7 +129,7 @@ mod tests {
     #[test]
     fn the_first_of_two_bids_waits_and_the_second_goes_at_once() {
         let folder = Scratch::new();
-        let (mut first, mut second) = (claimant(&folder), claimant(&folder));
+        let (mut first, mut second) = (folder.claimant(), folder.claimant());
         let (bid, later) = (first.publish().unwrap(), second.publish().unwrap());
         assert!(bid.as_c_str() < later.as_c_str());
         let refused_after = |claimant: &mut Claimant, bid: &Guid| {

@@ -4,6 +4,9 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::claimant::Claimant;
+use crate::folder::Options;
+
 /// A folder of its own, empty.
 pub(crate) struct Scratch(PathBuf);
 
@@ -15,6 +18,11 @@ impl Scratch {
         let _ = std::fs::remove_dir_all(&path); // a killed predecessor's with our PID
         std::fs::create_dir(&path).unwrap();
         Scratch(path)
+    }
+
+    /// One more claimant on it, as a lock folder.
+    pub fn claimant(&self) -> Claimant {
+        Claimant::open(self, Options::default()).unwrap()
     }
 }
 

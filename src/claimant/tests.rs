@@ -6,47 +6,33 @@ use super::*;
 use crate::queue::Standing;
 use crate::scratch::Scratch;
 
-struct Scene {
-    path: Scratch,
-}
-
-impl Scene {
-    fn new() -> Scene {
-        Scene { path: Scratch::new() }
-    }
-
-    fn claimant(&self) -> Claimant {
-        Claimant::open(&self.path, Options::default()).unwrap()
-    }
-
-    fn has(&self, bid: &Guid) -> bool {
-        join(&self.path, bid.as_c_str()).exists()
-    }
+fn has(scene: &Scratch, bid: &Guid) -> bool {
+    join(scene, bid.as_c_str()).exists()
 }
 
 #[test]
 fn a_bid_that_could_not_be_deleted_is_deleted_by_the_next_call_or_at_the_end() {
-    let scene = Scene::new();
+    let scene = Scratch::new();
     let mut claimant = scene.claimant();
     let stray = claimant.publish().unwrap();
     claimant.stray = Some(stray);
     claimant.lock().unwrap();
-    assert!(!scene.has(&stray) && claimant.stray.is_none());
+    assert!(!has(&scene, &stray) && claimant.stray.is_none());
     claimant.unlock().unwrap();
     let stray = claimant.publish().unwrap();
     claimant.stray = Some(stray);
     drop(claimant);
-    assert!(!scene.has(&stray));
+    assert!(!has(&scene, &stray));
 }
 
 /// A file's links may have a number each where the caller vouches for the filesystem.
 #[cfg(unix)] // elsewhere a bid that its owner has open is not renamed over
 #[test]
 fn whether_our_bid_is_there_its_name_tells_and_mostly_its_number() {
-    let scene = Scene::new();
+    let scene = Scratch::new();
     let mut claimant = scene.claimant();
     let bid = claimant.publish().unwrap();
-    let path = join(&scene.path, bid.as_c_str());
+    let path = join(&scene, bid.as_c_str());
     let is_there = |claimant: &mut Claimant| {
         [Filesystem::Local, Filesystem::Coherent, Filesystem::Trusted].map(|on| {
             claimant.place.on = on;
@@ -54,8 +40,8 @@ fn whether_our_bid_is_there_its_name_tells_and_mostly_its_number() {
         })
     };
     assert_eq!(is_there(&mut claimant), [true, true, true]);
-    std::fs::write(scene.path.join("another"), "").unwrap();
-    std::fs::rename(scene.path.join("another"), &path).unwrap();
+    std::fs::write(scene.join("another"), "").unwrap();
+    std::fs::rename(scene.join("another"), &path).unwrap();
     assert_eq!(is_there(&mut claimant), [false, false, true]);
     std::fs::remove_file(&path).unwrap();
     assert_eq!(is_there(&mut claimant), [false, false, false]);
@@ -64,7 +50,7 @@ fn whether_our_bid_is_there_its_name_tells_and_mostly_its_number() {
 /// Those on other hosts could not be told.
 #[test]
 fn there_is_no_line_where_other_hosts_write() {
-    let scene = Scene::new();
+    let scene = Scratch::new();
     let mut claimant = scene.claimant();
     for (on, stands) in [(Filesystem::Coherent, false), (Filesystem::Trusted, false), (Filesystem::Local, true)] {
         claimant.place.on = on;
@@ -74,13 +60,13 @@ fn there_is_no_line_where_other_hosts_write() {
 
 #[test]
 fn a_reap_takes_the_tickets_of_the_dead_and_no_other() {
-    let scene = Scene::new();
+    let scene = Scratch::new();
     let (mut claimant, mut another) = (scene.claimant(), scene.claimant());
     assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined(_))));
-    let queue = scene.path.join(".lockfolder/queue");
+    let queue = scene.join(".lockfolder/queue");
     let live = std::fs::read_dir(&queue).unwrap().next().unwrap().unwrap().file_name();
     // Of one whose claim says so, and of one that has no claim any more.
-    std::fs::write(scene.path.join(".lockfolder/00000000000000ab.json"), r#"{"PID": 2147483647}"#).unwrap();
+    std::fs::write(scene.join(".lockfolder/00000000000000ab.json"), r#"{"PID": 2147483647}"#).unwrap();
     for id in ["ab", "cd"] {
         std::fs::write(queue.join(format!("{id:0>32}")), "").unwrap();
     }
@@ -97,14 +83,14 @@ fn a_reap_takes_the_tickets_of_the_dead_and_no_other() {
 #[cfg(unix)]
 #[test]
 fn the_claim_behind_a_reaped_bid_goes_after_the_lock() {
-    let scene = Scene::new();
+    let scene = Scratch::new();
     let (mut claimant, mut rival) = (scene.claimant(), scene.claimant());
     claimant.lock().unwrap();
     claimant.unlock().unwrap(); // a new claim would look at those of others, too
-    let claim = scene.path.join(".lockfolder/00000000000000ab.json");
+    let claim = scene.join(".lockfolder/00000000000000ab.json");
     for is_held in [false, true] {
         std::fs::write(&claim, r#"{"PID": 2147483647}"#).unwrap();
-        std::fs::hard_link(&claim, scene.path.join("0.json")).unwrap();
+        std::fs::hard_link(&claim, scene.join("0.json")).unwrap();
         if is_held {
             rival.publish().unwrap();
             assert!(claimant.lock().is_err());
@@ -113,22 +99,22 @@ fn the_claim_behind_a_reaped_bid_goes_after_the_lock() {
             assert!(claim.exists());
             claimant.unlock().unwrap();
         }
-        assert!(!claim.exists() && !scene.path.join("0.json").exists());
+        assert!(!claim.exists() && !scene.join("0.json").exists());
     }
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_claim_is_made_again_if_it_is_missing_and_for_no_other_reason() {
-    let scene = Scene::new();
+    let scene = Scratch::new();
     let mut claimant = scene.claimant();
     let bid = claimant.publish().unwrap();
     let id = |claimant: &Claimant| claimant.claim.as_ref().unwrap().id();
     let first = id(&claimant);
-    std::fs::remove_file(join(&scene.path.join(".lockfolder"), &first.file())).unwrap();
+    std::fs::remove_file(join(&scene.join(".lockfolder"), &first.file())).unwrap();
     let another = claimant.publish().unwrap();
     let second = id(&claimant);
-    assert!(first != second && scene.has(&another));
+    assert!(first != second && has(&scene, &another));
     assert!(claimant.withdraw(&another).unwrap() && claimant.withdraw(&bid).unwrap());
     claimant.place.dir = Dir::open(Path::new("/dev")).unwrap(); // no link leads to another filesystem
     let exdev = 18;
@@ -140,8 +126,8 @@ fn a_claim_is_made_again_if_it_is_missing_and_for_no_other_reason() {
 #[cfg(unix)]
 #[test]
 fn a_lock_is_lost_if_its_folder_is_gone_and_only_then() {
-    let scene = Scene::new();
-    let (parent, aside) = (scene.path.join("parent"), scene.path.join("aside"));
+    let scene = Scratch::new();
+    let (parent, aside) = (scene.join("parent"), scene.join("aside"));
     std::fs::create_dir(&parent).unwrap();
     let mut claimant = Claimant::open(&parent.join("lock"), Options::default()).unwrap();
     claimant.lock().unwrap();
@@ -161,7 +147,7 @@ fn random_numbers_differ_and_chances_are_from_0_to_1() {
     let mut random = Randomness::default();
     let numbers: HashSet<_> = (0..100).map(|_| random.number().unwrap()).collect();
     assert_eq!(numbers.len(), 100);
-    let scene = Scene::new();
+    let scene = Scratch::new();
     let mut claimant = scene.claimant();
     let chances: Vec<_> = (0..100).map(|_| claimant.chance()).collect();
     assert!(chances.iter().all(|chance| (0.0..=1.0).contains(chance)), "{chances:?}");

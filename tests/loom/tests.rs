@@ -13,6 +13,15 @@ fn open() -> Arc<LockFolder> {
     Arc::new(LockFolder::open("lock", Options::default()).unwrap())
 }
 
+/// What another thread does with the same handle.
+fn beside<T: 'static>(
+    handle: &Arc<LockFolder>,
+    work: impl FnOnce(&LockFolder) -> T + 'static,
+) -> thread::JoinHandle<T> {
+    let handle = handle.clone();
+    thread::spawn(move || work(&handle))
+}
+
 /// Runs `body` in every order that there is.
 fn in_every_order(body: impl Fn() + Send + Sync + 'static) {
     loom::model(body);
@@ -33,10 +42,7 @@ fn kind(result: crate::error::Result<()>) -> Option<ErrorKind> {
 fn of_threads_that_lock_one_handle_one_gets_it() {
     in_every_order(|| {
         let handle = open();
-        let other = thread::spawn({
-            let handle = handle.clone();
-            move || kind(handle.lock())
-        });
+        let other = beside(&handle, |handle| kind(handle.lock()));
         let answers = [kind(handle.lock()), other.join().unwrap()];
         assert_eq!(answers.iter().filter(|answer| answer.is_none()).count(), 1, "{answers:?}");
         let refusals = [Some(ErrorKind::Busy), Some(ErrorKind::AlreadyHeld)];
@@ -57,10 +63,7 @@ fn threads_that_lock_and_unlock_one_handle_leave_it_free() {
             let unlocked = kind(handle.unlock());
             (i32::from(locked.is_none()), i32::from(unlocked.is_none()))
         };
-        let other = thread::spawn({
-            let handle = handle.clone();
-            move || work(&handle)
-        });
+        let other = beside(&handle, work);
         let (ours, theirs) = (work(&handle), other.join().unwrap());
         let left = ours.0 + theirs.0 - ours.1 - theirs.1;
         assert_eq!(left, i32::from(handle.holds().is_ok()));
@@ -73,14 +76,8 @@ fn a_lock_beside_a_wait_on_one_handle_is_refused() {
     in_every_order(|| {
         let (holder, handle) = (open(), open());
         holder.lock().unwrap();
-        let waiter = thread::spawn({
-            let handle = handle.clone();
-            move || kind(handle.wait(None))
-        });
-        let other = thread::spawn({
-            let handle = handle.clone();
-            move || kind(handle.lock())
-        });
+        let waiter = beside(&handle, |handle| kind(handle.wait(None)));
+        let other = beside(&handle, |handle| kind(handle.lock()));
         holder.unlock().unwrap();
         let answers = (waiter.join().unwrap(), other.join().unwrap());
         match answers {
@@ -99,10 +96,7 @@ fn cancel_wakes_a_wait_that_nothing_else_would_end() {
     in_every_order(|| {
         let (holder, handle) = (open(), open());
         holder.lock().unwrap();
-        let waiter = thread::spawn({
-            let handle = handle.clone();
-            move || kind(handle.wait(None))
-        });
+        let waiter = beside(&handle, |handle| kind(handle.wait(None)));
         sleep_until(|state| state.waits > 0);
         handle.cancel().unwrap();
         assert_eq!(waiter.join().unwrap(), Some(ErrorKind::Cancelled));
@@ -117,17 +111,11 @@ fn a_wait_that_was_cancelled_just_when_it_got_the_lock_gives_it_back() {
     with_interruptions(5, || {
         let (holder, handle) = (open(), open());
         holder.lock().unwrap();
-        let waiter = thread::spawn({
-            let handle = handle.clone();
-            move || kind(handle.wait(None))
-        });
-        let canceller = thread::spawn({
-            let handle = handle.clone();
-            move || {
-                let before = state().waits > 0;
-                handle.cancel().unwrap();
-                before && state().waits > 0
-            }
+        let waiter = beside(&handle, |handle| kind(handle.wait(None)));
+        let canceller = beside(&handle, |handle| {
+            let before = state().waits > 0;
+            handle.cancel().unwrap();
+            before && state().waits > 0
         });
         holder.unlock().unwrap();
         let (waited, in_progress) = (waiter.join().unwrap(), canceller.join().unwrap());
@@ -144,10 +132,7 @@ fn a_wait_that_was_cancelled_just_when_it_got_the_lock_gives_it_back() {
 fn cancel_ends_one_wait_and_no_later_one() {
     with_interruptions(5, || {
         let (holder, handle) = (open(), open());
-        let canceller = thread::spawn({
-            let handle = handle.clone();
-            move || handle.cancel().unwrap()
-        });
+        let canceller = beside(&handle, |handle| handle.cancel().unwrap());
         let first = kind(handle.wait(None));
         assert!([None, Some(ErrorKind::Cancelled)].contains(&first));
         if first.is_none() {
@@ -155,10 +140,7 @@ fn cancel_ends_one_wait_and_no_later_one() {
         }
         // The second has to sleep; what is left of the cancel may wake it for nothing.
         holder.lock().unwrap();
-        let second = thread::spawn({
-            let handle = handle.clone();
-            move || kind(handle.wait(None))
-        });
+        let second = beside(&handle, |handle| kind(handle.wait(None)));
         holder.unlock().unwrap();
         let second = second.join().unwrap();
         if first.is_some() {
@@ -177,10 +159,7 @@ fn a_wait_whose_time_is_over_when_it_is_cancelled_says_one_of_both() {
     in_every_order(|| {
         let (holder, handle) = (open(), open());
         holder.lock().unwrap();
-        let waiter = thread::spawn({
-            let handle = handle.clone();
-            move || kind(handle.wait(Some(Duration::from_secs(1))))
-        });
+        let waiter = beside(&handle, |handle| kind(handle.wait(Some(Duration::from_secs(1)))));
         handle.cancel().unwrap();
         let waited = waiter.join().unwrap();
         assert!([Some(ErrorKind::Timeout), Some(ErrorKind::Cancelled)].contains(&waited), "{waited:?}");
