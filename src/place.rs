@@ -54,7 +54,7 @@ impl Place {
 }
 
 /// How often a step is tried again when somebody else undoes it at that moment.
-const TRIES: usize = 100;
+pub(crate) const TRIES: usize = 100;
 
 /// Opens a sub-folder, and makes it first if it is missing: with the mode, group and (if root makes it) owner of the folder that
 /// it is in, so that whoever may lock may also use it.

@@ -15,7 +15,7 @@ use crate::claim::{self, Claim, ClaimId};
 use crate::claimant::Claimant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::liveness::Verdict;
-use crate::place::open_shared;
+use crate::place::{open_shared, TRIES};
 use crate::survey::Rival;
 use crate::sys::{self, Beacon, BeaconWatch, Dir, FolderWatch, Light, News, Source, Tail};
 
@@ -27,9 +27,6 @@ const QUEUE_PATH: &CStr = c".lockfolder/queue";
 const TAIL: &CStr = c"tail";
 /// To read a line shorter than this costs less.
 const LONG: usize = 8;
-
-/// The last in line, who leaves, removes the folder. Not many times in a row while we come.
-const REMOVED_MEANWHILE: usize = 100;
 
 /// Whether there is a line. The folder is made when a line forms and removed when it has gone, so this is one cheap look.
 pub(crate) fn is_formed(folder: &Dir) -> bool {
@@ -82,7 +79,7 @@ pub(crate) struct View {
     pub predecessor: Option<CString>,
     /// The one right behind us.
     pub successor: Option<CString>,
-    /// How many are before us.
+    /// How many are before us, where the line was read.
     pub ahead: usize,
     /// How many there are in all, as far as we know. 0: we are not in line.
     pub length: usize,
@@ -91,7 +88,7 @@ pub(crate) struct View {
 impl View {
     /// What whoever has just joined sees without reading the line.
     pub fn of_predecessor(ticket: CString) -> View {
-        View { predecessor: Some(ticket), ahead: 1, length: 2, ..View::default() }
+        View { predecessor: Some(ticket), length: 2, ..View::default() }
     }
 }
 
@@ -124,7 +121,8 @@ impl Line {
         let beacons = claim::beacons_of(&self.claim.file());
         let (file, beacon) = self.hidden.light_beacon(&beacons)?;
         let name = ticket_name(sys::unix_nanos(), self.claim);
-        for _ in 0..REMOVED_MEANWHILE {
+        // The last in line, who leaves, removes the folder. Not many times in a row while we come.
+        for _ in 0..TRIES {
             match self.hidden.link(file, &self.queue, &name) {
                 Ok(()) => {
                     let tail = self.hidden.open_tail(TAIL).ok();

@@ -35,11 +35,13 @@ pub(crate) fn wait_in_line(folder: &LockFolder, bell: &Bell, timeout: Option<Dur
     }
     let mut watch = Watch::new(folder.claimant().chance());
     loop {
-        let round = folder.claimant().advance(&mut watch)?;
+        let mut claimant = folder.claimant();
+        let round = claimant.advance(&mut watch)?;
         if round == Round::Locked {
-            folder.claimant().put_by(watch);
+            claimant.put_by(watch);
             return Ok(());
         }
+        drop(claimant);
         let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
         if folder.waiter.is_cancelled() {
             return Err(folder.claimant().why_not_yet().into_kind(ErrorKind::Cancelled));
@@ -47,10 +49,10 @@ pub(crate) fn wait_in_line(folder: &LockFolder, bell: &Bell, timeout: Option<Dur
         if left.is_zero() {
             return Err(folder.claimant().why_not_yet().into_kind(ErrorKind::Timeout));
         }
-        watch.is_told_so = false;
+        watch.has_news = false;
         if round == Round::Sleep {
             let pause = watch.pause(folder.claimant().chance());
-            watch.is_told_so = bell.sleep(watch.sources(), pause.min(left));
+            watch.has_news = bell.sleep(watch.sources(), pause.min(left));
         }
     }
 }
@@ -86,7 +88,7 @@ struct Watch {
     /// What we saw of the line.
     view: View,
     /// We were woken by the beacon of the one before us, or by news from the folder.
-    is_told_so: bool,
+    has_news: bool,
     next_look: Instant,
     /// The first in line at the last look, if the lock was free.
     no_show: Option<CString>,
@@ -100,7 +102,7 @@ impl Watch {
             holder: None,
             ahead: None,
             view: View::default(),
-            is_told_so: false,
+            has_news: false,
             next_look: Instant::now() + out_of_step(LOOK, chance),
             no_show: None,
             polled: SHORTEST_PAUSE,
@@ -114,7 +116,7 @@ impl Watch {
 
     /// The one before us had the lock, and gave it back.
     fn is_our_turn(&self) -> bool {
-        self.is_told_so && self.ahead.as_ref().is_some_and(Predecessor::has_handed_over)
+        self.has_news && self.ahead.as_ref().is_some_and(Predecessor::has_handed_over)
     }
 
     fn sources(&self) -> [Option<Source<'_>>; 2] {
@@ -237,7 +239,7 @@ impl Claimant {
 
     /// Bids by the ordinary protocol. False: there is a holder, and we are about to be told of what it does.
     fn lock_as_first(&mut self, watch: &mut Watch) -> Result<bool> {
-        (watch.view.predecessor, watch.view.ahead, watch.ahead) = (None, 0, None);
+        (watch.view.predecessor, watch.ahead) = (None, None);
         if self.lock_if_free()? {
             return Ok(true);
         }

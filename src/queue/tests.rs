@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
-use crate::folder::Options;
 use crate::scratch::Scratch;
 
 #[test]
@@ -30,7 +29,7 @@ fn a_queue_that_is_removed_meanwhile_is_made_again() {
             }
         });
         let failed = (0..50_000).find_map(|_| {
-            left.store(REMOVED_MEANWHILE / 2, Ordering::Relaxed);
+            left.store(TRIES / 2, Ordering::Relaxed);
             open_shared(&hidden, QUEUE).err()
         });
         is_over.store(true, Ordering::Relaxed);
@@ -57,13 +56,13 @@ struct Scene {
 impl Scene {
     fn new() -> Scene {
         let path = Scratch::new();
-        let mut holder = Claimant::open(&path, Options::default()).unwrap();
+        let mut holder = path.claimant();
         holder.lock().unwrap();
         Scene { path, _holder: holder }
     }
 
     fn claimant(&self) -> Claimant {
-        let mut claimant = Claimant::open(&self.path, Options::default()).unwrap();
+        let mut claimant = self.path.claimant();
         assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined(_))));
         claimant
     }
@@ -114,7 +113,7 @@ fn what_the_tail_says_is_believed_if_it_is_a_ticket_before_ours() {
         let first = scene.claimant();
         let tail = first.claim.as_ref().unwrap().hidden().make_tail(TAIL).unwrap(); // as long as it is open it keeps what is in it
         tail.leave(hint);
-        let mut second = Claimant::open(&scene.path, Options::default()).unwrap();
+        let mut second = scene.path.claimant();
         let Ok(Standing::Joined(told)) = second.stand_in_line() else { panic!() };
         assert_eq!(told.as_ref(), believed.then_some(hint));
         assert_eq!(tail.take(32), Some(ticket(&second)), "the last is the last");
@@ -131,7 +130,7 @@ fn who_joins_before_the_last_leaves_the_last_ones_name() {
     let later = ticket_name(u64::MAX, ClaimId(7));
     std::fs::write(scene.queue().join(later.to_str().unwrap()), "").unwrap();
     [&later, &ticket(&first)].into_iter().for_each(|name| tail.leave(name));
-    let mut second = Claimant::open(&scene.path, Options::default()).unwrap();
+    let mut second = scene.path.claimant();
     assert!(matches!(second.stand_in_line(), Ok(Standing::Joined(None))));
     assert_eq!(tail.take(32), Some(later));
 }
@@ -201,7 +200,7 @@ fn a_place_in_line_is_kept_until_it_is_left_or_taken() {
 #[test]
 fn where_there_is_no_line_to_be_had_none_is_left_behind() {
     let scene = Scene::new();
-    let mut claimant = Claimant::open(&scene.path, Options::default()).unwrap();
+    let mut claimant = scene.path.claimant();
     claimant.renew_claim().unwrap();
     for beacon in claim::beacons_of(claimant.claim.as_ref().unwrap().name()) {
         std::fs::create_dir(scene.path.join(".lockfolder").join(beacon.to_str().unwrap())).unwrap();

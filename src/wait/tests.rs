@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::folder::Options;
 use crate::scratch::Scratch;
 use crate::sys::News;
 
@@ -17,12 +16,8 @@ impl Scene {
         Scene { path: Scratch::new() }
     }
 
-    fn claimant(&self) -> Claimant {
-        Claimant::open(&self.path, Options::default()).unwrap()
-    }
-
     fn holder(&self) -> Claimant {
-        let mut holder = self.claimant();
+        let mut holder = self.path.claimant();
         holder.lock().unwrap();
         holder
     }
@@ -37,7 +32,7 @@ impl Scene {
     }
 
     fn newcomer(&self) -> Waiting {
-        Waiting { claimant: self.claimant(), watch: Watch::new(0.5) }
+        Waiting { claimant: self.path.claimant(), watch: Watch::new(0.5) }
     }
 
     /// Others come, of whom nobody is told.
@@ -68,7 +63,7 @@ impl Waiting {
     fn advance_at(&mut self, next_look: Instant) -> Round {
         self.watch.next_look = next_look;
         let first = [self.watch.sources()[0], None];
-        self.watch.is_told_so = is_ready(first);
+        self.watch.has_news = is_ready(first);
         self.claimant.advance(&mut self.watch).unwrap()
     }
 
@@ -113,7 +108,7 @@ fn each_hand_over_wakes_the_next_and_nobody_else() {
 #[test]
 fn who_finds_the_lock_free_and_no_line_stands_in_none() {
     let scene = Scene::new();
-    let mut claimant = scene.claimant();
+    let mut claimant = scene.path.claimant();
     assert!(claimant.lock_unless_line().unwrap());
     assert!(claimant.is_held() && !scene.queue().exists());
     claimant.unlock().unwrap();
@@ -128,7 +123,7 @@ fn it_is_our_turn_when_the_one_before_us_has_had_the_lock() {
     let mut holder = scene.holder();
     let [mut a, mut b, mut c, mut d] = scene.waiters();
     let is_our_turn = |waiter: &mut Waiting| {
-        waiter.watch.is_told_so = waiter.is_woken();
+        waiter.watch.has_news = waiter.is_woken();
         waiter.watch.is_our_turn()
     };
     assert!(a.watch.is_first() && ![&b, &c, &d].iter().any(|waiter| waiter.watch.is_first()));
@@ -139,7 +134,7 @@ fn it_is_our_turn_when_the_one_before_us_has_had_the_lock() {
     assert!(!is_our_turn(&mut a) && a.advance() == Round::Locked, "there was nobody to tell it");
     a.claimant.unlock().unwrap();
     assert!(is_our_turn(&mut b));
-    b.watch.is_told_so = false;
+    b.watch.has_news = false;
     assert!(!b.watch.is_our_turn(), "something else woke it");
     assert!(!Watch::new(0.5).is_first(), "not in line");
 }
