@@ -20,10 +20,9 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
+use super::super::Opened;
 use super::done;
-use super::open::{
-    is, is_delete_pending, is_sharing_violation, patiently, sharing, to_look, to_read, About, FileId, Opened,
-};
+use super::open::{is, is_delete_pending, is_sharing_violation, patiently, sharing, to_look, to_read, About, FileId};
 use super::security::{self, FolderStat};
 
 /// A path as C gives it; `None` where it is not UTF-8.

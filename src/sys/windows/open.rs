@@ -20,7 +20,6 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 
 use super::done;
-use super::folder::Small;
 
 /// How long a change is tried again that somebody's open handle prevents. Looking is not: who can't read a bid now counts it
 /// as live.
