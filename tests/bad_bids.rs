@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{mknodat, utimensat, AtFlags, FileType, Mode, Timespec, Timestamps, CWD};
-use support::{both, listing, root_or_skip, Bid, Kind, Puppet, Scratch, NOBODY};
+use support::{both, listing, root_or_skip, wait_until, Bid, Kind, Puppet, Scratch, NOBODY};
 
 both!(
     a_bid_with_bad_content_counts_as_live,
@@ -327,11 +327,11 @@ fn a_bid_that_cannot_be_opened_now_counts_as_live(kind: Kind) {
     let path = Bid::of(std::process::id()).post(&scratch.folder());
     let file = File::options().read(true).write(true).open(&path).unwrap();
     // The kernel says by SIGIO that somebody wants it, which would end us: F_SETSIG to one that is ignored, SIGURG.
-    let leased = unsafe {
-        fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), 10, 23) == 0
-            && fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), F_SETLEASE, F_WRLCK) == 0
-    };
-    assert!(leased, "{}", std::io::Error::last_os_error());
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
+    assert_eq!(unsafe { fcntl(fd, 10, 23) }, 0);
+    // Refused while anybody else has it open: a process that the test beside this one forks while the bid is written has a
+    // copy of that descriptor until its exec.
+    wait_until(|| unsafe { fcntl(fd, F_SETLEASE, F_WRLCK) } == 0);
     assert_eq!(puppet.ask("lock 0"), "LF_BUSY", "{}", puppet.why(0));
     assert_eq!(puppet.bids(0)[0].state, "UNKNOWN");
     assert!(path.exists());
