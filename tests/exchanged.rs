@@ -1,0 +1,54 @@
+//! A lock folder that is exchanged for another all the time, as no sane deployment does it.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use lockfolder::{ErrorKind, LockFolder, Options};
+use rustix::fs::{renameat_with, RenameFlags, CWD};
+use support::{listing, Scratch};
+
+/// A bid goes to the folder that is at the path, which may not be the one that is listed next, and may be elsewhere when the bid is
+/// to be taken back. None stays in anybody's way, though both claimants live on.
+#[test]
+fn no_bid_stays_alive_in_either_of_two_folders_that_change_places() {
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        let (here, there) = (scratch.folder(), scratch.folder().with_file_name("other"));
+        fs::create_dir(&there).unwrap();
+        let folders = [0, 1].map(|_| LockFolder::open(&here, Options::default()).unwrap());
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    renameat_with(CWD, &here, CWD, &there, RenameFlags::EXCHANGE).unwrap();
+                }
+            });
+            let claimants = folders.each_ref().map(|folder| {
+                scope.spawn(move || {
+                    for i in 0..2000 {
+                        let tried = match i % 4 {
+                            0 => folder.wait(Some(Duration::from_secs(60))),
+                            _ => folder.lock(),
+                        };
+                        match tried {
+                            Ok(()) => folder.unlock().unwrap(),
+                            Err(e) => assert_eq!((e.kind(), i % 4 > 0), (ErrorKind::Busy, true), "{e}"),
+                        }
+                    }
+                })
+            });
+            let ended = claimants.map(|claimant| claimant.join());
+            is_over.store(true, Ordering::Relaxed);
+            ended.into_iter().for_each(|ended| ended.unwrap());
+        });
+        for folder in [&here, &there] {
+            LockFolder::open(folder, Options::default()).unwrap().lock().unwrap();
+            let bids: Vec<_> = listing(folder).into_iter().filter(|name| name.ends_with(".json")).collect();
+            assert!(bids.is_empty(), "{bids:?}");
+        }
+    }
+}
