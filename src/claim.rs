@@ -14,9 +14,6 @@ use crate::sys::{self, Claimed, Dir, FileId, Filesystem, Identity};
 /// The one sub-folder that holds whatever is not a bid.
 pub(crate) const HIDDEN: &CStr = c".lockfolder";
 
-/// No system has so large a PID.
-const NOBODY: u32 = i32::MAX as u32;
-
 /// How a bid is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum How {
@@ -121,31 +118,6 @@ impl Claim {
             }
         }
         self.hidden.rename(claim, folder, bid.as_c_str())
-    }
-
-    /// The same, into the folder that is at a path now, whichever that is; where the filesystem has links.
-    pub fn publish_through(&self, path: &Path, bid: &Guid) -> io::Result<()> {
-        match self.how {
-            How::Link => self.hidden.link_through(&self.name, path, bid.as_c_str()),
-            How::Rename => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    /// Takes back a bid that is not in the folder. It may have got into another one, which was at the path for a moment, or
-    /// somebody moved it. If it can't be found, it says from now on that nobody has posted it (but whoever has
-    /// judged it before doesn't read it again), and this claim is of no use any more. That is what true means.
-    pub fn recall(&self, path: &Path, bid: &Guid) -> bool {
-        let is_somewhere = || self.file.links().is_ok_and(|names| names > 1);
-        if is_somewhere() {
-            let _ = Dir::unlink_through(path, bid.as_c_str());
-        }
-        let is_astray = is_somewhere();
-        if is_astray {
-            let nobody = Bid { pid: NOBODY, ..Bid::default() }.to_json();
-            let len = content(&self.me).len();
-            let _ = self.file.write_over(format!("{nobody:len$}").as_bytes());
-        }
-        is_astray
     }
 
     /// Takes the bid out of the folder, in one atomic step.

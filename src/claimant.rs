@@ -83,17 +83,16 @@ impl Claimant {
 
     // ---- the steps of the protocol ----
 
-    /// Makes sure that the open folder is the one that is at the path now. True: it is another than before.
-    pub fn find_folder(&mut self) -> Result<bool> {
+    /// Makes sure that the open folder is the one that is at the path now.
+    pub fn find_folder(&mut self) -> Result<()> {
         let now = Dir::id_at(&self.path);
-        if now.map_err(|e| Error::io("find the lock folder", &*self.path, e))? == self.place.id {
-            return Ok(false);
+        if now.map_err(|e| Error::io("find the lock folder", &*self.path, e))? != self.place.id {
+            self.place = Place::open(&self.path, self.options)?;
+            self.line = None;
+            self.claim = None;
+            self.memory = Memory::default();
         }
-        self.place = Place::open(&self.path, self.options)?;
-        self.line = None;
-        self.claim = None;
-        self.memory = Memory::default();
-        Ok(true)
+        Ok(())
     }
 
     /// A check before we bid: it may miss something.
@@ -119,6 +118,76 @@ impl Claimant {
             if let Ok(hidden) = self.place.dir.open_dir(claim::HIDDEN) {
                 sweep::sweep_twins(&self.eyes_on(&hidden), &mut reaped);
             }
+        }
+    }
+
+    /// Posts a bid under a fresh name.
+    pub fn publish(&mut self) -> Result<Guid> {
+        let bid = self.fresh_name()?;
+        let is_new = self.renew_claim()?;
+        match self.publish_as(&bid) {
+            Ok(()) => Ok(bid),
+            // Somebody deleted the claim or the sub-folder: make them again, once.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !is_new => {
+                self.claim = None;
+                self.publish()
+            }
+            Err(e) => {
+                let error = Error::io("publish the bid", join(&self.path, bid.as_c_str()), e);
+                // What a network reports as failed may have been done all the same.
+                Err(self.withdraw_after(bid, error))
+            }
+        }
+    }
+
+    fn publish_as(&mut self, bid: &Guid) -> io::Result<()> {
+        let claim = self.claim.as_mut().expect("prepared by the caller");
+        claim.publish(&self.place.dir, bid)
+    }
+
+    pub fn hold(&mut self, bid: Guid) {
+        self.held = Some(bid);
+    }
+
+    /// Takes back a bid that didn't win. The result is `error`, which says so if even that fails.
+    pub fn withdraw_after(&mut self, bid: Guid, error: Error) -> Error {
+        match self.withdraw(&bid) {
+            Ok(_) => error,
+            Err(_) => {
+                self.stray = Some(bid);
+                error.leaving(join(&self.path, bid.as_c_str()))
+            }
+        }
+    }
+
+    /// Takes back a bid that won all the same, if we still have it.
+    pub fn give_back(&mut self, error: Error) -> Error {
+        self.leave_line(News::Left);
+        match self.held.take() {
+            Some(bid) => self.withdraw_after(bid, error),
+            None => error,
+        }
+    }
+
+    /// Tries again what [`Self::withdraw_after`] could not do.
+    pub fn delete_stray(&mut self) -> Result<()> {
+        if let Some(stray) = self.stray {
+            self.withdraw(&stray)
+                .map_err(|e| Error::io("delete our old bid", join(&self.path, stray.as_c_str()), e))?;
+            self.stray = None;
+        }
+        Ok(())
+    }
+
+    /// False: the bid was not there any more.
+    fn withdraw(&self, bid: &Guid) -> io::Result<bool> {
+        let Some(claim) = &self.claim else {
+            return Ok(false);
+        };
+        match claim.withdraw(&self.place.dir, bid) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
         }
     }
 
@@ -236,7 +305,7 @@ impl Claimant {
     fn find_folder_unless_held(&mut self) -> Result<()> {
         match self.held.or(self.stray) {
             Some(_) => Ok(()),
-            None => self.find_folder().map(drop),
+            None => self.find_folder(),
         }
     }
 
@@ -277,6 +346,11 @@ impl Claimant {
         Ok(true)
     }
 
+    /// A name that nobody has used or will use.
+    pub fn fresh_name(&mut self) -> Result<Guid> {
+        self.random.name().map_err(|e| Error::io("get random bits for a name in", &*self.path, e))
+    }
+
     /// In a forked child: forgets everything without touching the parent's files.
     pub fn abandon(&mut self) {
         (self.held, self.stray) = (None, None);
@@ -308,8 +382,6 @@ fn identity() -> Result<Arc<Identity>> {
         Error::new(ErrorKind::Unsupported, text)
     })
 }
-
-mod posting;
 
 #[cfg(test)]
 mod tests;

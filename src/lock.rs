@@ -15,12 +15,7 @@ const TIE_BREAK: Duration = Duration::from_millis(5);
 impl Claimant {
     /// One round of check-bid-check. Never waits for another's critical section.
     pub(crate) fn lock(&mut self) -> Result<()> {
-        self.delete_stray()?;
-        let mut locked = self.check_bid_check();
-        // A bid that won was published through the path and seen in our folder, so that is the one at the path. Otherwise, look.
-        if locked.is_err() && !self.has_stray() && self.find_folder()? {
-            locked = self.check_bid_check();
-        }
+        let locked = self.check_bid_check();
         if locked.is_err() {
             self.sweep_reaped(); // who holds has better things to do, and does it after unlocking
         }
@@ -28,6 +23,9 @@ impl Claimant {
     }
 
     fn check_bid_check(&mut self) -> Result<()> {
+        self.delete_stray()?;
+        self.find_folder()?;
+
         // 1. Check. (For the sake of others: it spares them a bid that could not win.)
         if let Some(rival) = self.glance()? {
             return Err(Error::busy(self.path(), &rival));
@@ -46,7 +44,7 @@ impl Claimant {
         }
     }
 
-    pub(crate) fn wins(&mut self, bid: &Guid) -> Result<()> {
+    fn wins(&mut self, bid: &Guid) -> Result<()> {
         let mut patience = Patience::new();
         loop {
             let check = self.check(Some(bid))?;
@@ -71,16 +69,20 @@ impl Claimant {
 
     /// Why a listing did not show our own bid; an error where that can't mend itself.
     fn own_bid_missing(&self, bid: &Guid) -> Result<Error> {
-        let folder = self.path().display();
-        if !self.bid_is_there(bid)? {
-            let text = format!("somebody deleted our bid from {folder}, or replaced the folder, before it won");
-            return Err(Error::new(ErrorKind::Busy, text));
-        }
-        let text = format!(
-            "a listing of {folder} does not show a bid that is there, so this filesystem can't carry the lock (mount \
-             it without a directory cache)"
-        );
-        Ok(Error::new(ErrorKind::Unsupported, text))
+        Ok(match self.bid_is_there(bid)? {
+            true => Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "a listing of {} does not show a bid that is there, so this filesystem can't carry the lock \
+                     (mount it without a directory cache)",
+                    self.path().display()
+                ),
+            ),
+            false => Error::new(
+                ErrorKind::Busy,
+                format!("somebody deleted our bid from {} before it won", self.path().display()),
+            ),
+        })
     }
 }
 

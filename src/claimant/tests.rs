@@ -116,7 +116,6 @@ fn a_claim_is_made_again_if_it_is_missing_and_for_no_other_reason() {
     let second = id(&claimant);
     assert!(first != second && has(&scene, &another));
     assert!(claimant.withdraw(&another).unwrap() && claimant.withdraw(&bid).unwrap());
-    claimant.options.private = true; // so that it is done by the descriptor alone
     claimant.place.dir = Dir::open(Path::new("/dev")).unwrap(); // no link leads to another filesystem
     let exdev = 18;
     assert_eq!(claimant.publish().map_err(|e| e.code()), Err(exdev));
@@ -154,64 +153,4 @@ fn random_numbers_differ_and_chances_are_from_0_to_1() {
     assert!(chances.iter().all(|chance| (0.0..=1.0).contains(chance)), "{chances:?}");
     // All on one side: once in 2^99.
     assert!(chances.iter().any(|chance| *chance < 0.5) && chances.iter().any(|chance| *chance > 0.5), "{chances:?}");
-}
-
-/// The folder is replaced behind our back: the first bid gets into the one that is at the path, and is taken back.
-#[cfg(unix)]
-#[test]
-fn a_bid_that_got_into_another_folder_is_taken_back_and_the_lock_is_had_there() {
-    let scene = Scratch::new();
-    let (lock, aside) = (scene.join("lock"), scene.join("aside"));
-    let mut claimant = Claimant::open(&lock, Options::default()).unwrap();
-    claimant.lock().unwrap();
-    claimant.unlock().unwrap();
-    std::fs::rename(&lock, &aside).unwrap();
-    std::fs::create_dir(&lock).unwrap();
-    let bid = claimant.publish().unwrap();
-    assert!(join(&lock, bid.as_c_str()).exists() && !join(&aside, bid.as_c_str()).exists());
-    assert_eq!(claimant.wins(&bid).map_err(|e| e.kind()), Err(ErrorKind::Busy));
-    claimant.withdraw(&bid).unwrap();
-    assert!(!join(&lock, bid.as_c_str()).exists());
-    claimant.lock().unwrap();
-    assert!(join(&lock, claimant.held.unwrap().as_c_str()).exists());
-}
-
-/// Not even a bid that is gone again at once is put into a folder of which it isn't known that it is private.
-#[cfg(unix)]
-#[test]
-fn nothing_gets_into_another_folder_before_it_is_known_to_be_private() {
-    use std::os::unix::fs::PermissionsExt;
-    let scene = Scratch::new();
-    let (lock, aside) = (scene.join("lock"), scene.join("aside"));
-    let options = Options { private: true, ..Options::default() };
-    let mut claimant = Claimant::open(&lock, options).unwrap();
-    claimant.lock().unwrap();
-    claimant.unlock().unwrap();
-    std::fs::rename(&lock, &aside).unwrap();
-    std::fs::create_dir(&lock).unwrap();
-    std::fs::set_permissions(&lock, std::fs::Permissions::from_mode(0o777)).unwrap();
-    let modified = || std::fs::metadata(&lock).unwrap().modified().unwrap();
-    let before = modified();
-    assert_eq!(claimant.publish().map_err(|e| e.kind()), Err(ErrorKind::Unsafe));
-    assert_eq!(claimant.lock().map_err(|e| e.kind()), Err(ErrorKind::Unsafe));
-    assert_eq!(modified(), before);
-}
-
-/// Somebody moved it. We say that it was lost, so it must not look like ours to others.
-#[cfg(unix)]
-#[test]
-fn a_bid_that_was_moved_while_held_is_nobodys_after_the_unlock() {
-    let scene = Scratch::new();
-    let (mut claimant, mut another) = (scene.claimant(), scene.claimant());
-    claimant.lock().unwrap();
-    let moved = scene.join("0.json");
-    std::fs::rename(join(&scene, claimant.held.unwrap().as_c_str()), &moved).unwrap();
-    assert_eq!(another.lock().map_err(|e| e.kind()), Err(ErrorKind::Busy));
-    assert_eq!(claimant.unlock().map_err(|e| e.kind()), Err(ErrorKind::Lost));
-    assert!(moved.exists());
-    let mut third = scene.claimant();
-    third.lock().unwrap();
-    assert!(!moved.exists());
-    third.unlock().unwrap();
-    claimant.lock().unwrap();
 }

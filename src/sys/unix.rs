@@ -79,21 +79,8 @@ impl FolderStat {
 
 /// A file that we made and hold locked for as long as we live: the kernel's proof of life, in every PID namespace.
 pub(crate) struct Claimed {
-    fd: OwnedFd,
+    _fd: OwnedFd,
     pub id: FileId,
-}
-
-impl Claimed {
-    /// How many names it has.
-    #[allow(clippy::unnecessary_cast)] // its type differs by system
-    pub fn links(&self) -> io::Result<u64> {
-        Ok(retry(|| fs::fstat(&self.fd))?.st_nlink as u64)
-    }
-
-    /// Puts something else in the place of its content, which is not longer.
-    pub fn write_over(&self, content: &[u8]) -> io::Result<()> {
-        retry(|| rustix::io::pwrite(&self.fd, content, 0)).map(drop)
-    }
 }
 
 /// An open folder.
@@ -196,7 +183,7 @@ impl Dir {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = retry(|| fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644)))?;
         match Self::fill(&fd, content, proof) {
-            Ok(Some(id)) => Ok(Some(Claimed { fd, id })),
+            Ok(Some(id)) => Ok(Some(Claimed { _fd: fd, id })),
             Ok(None) => Ok(None),
             Err(e) => {
                 // A server keeps no file that is open, if somebody takes it for a leftover.
@@ -236,16 +223,6 @@ impl Dir {
     /// Gives `from`, a file in this folder, a second name in the folder `to`. Atomic, and fails if the name is taken (link(2)).
     pub fn link(&self, from: &CStr, to: &Dir, name: &CStr) -> io::Result<()> {
         retry_until(Errno::EXIST, || fs::linkat(&self.fd, from, &to.fd, name, AtFlags::empty()))
-    }
-
-    /// The same, into the folder that is at a path now.
-    pub fn link_through(&self, from: &CStr, to: &Path, name: &CStr) -> io::Result<()> {
-        in_folder_at(to, name, |to| retry_until(Errno::EXIST, || fs::linkat(&self.fd, from, CWD, to, AtFlags::empty())))
-    }
-
-    /// Deletes a file in the folder that is at a path now.
-    pub fn unlink_through(path: &Path, name: &CStr) -> io::Result<()> {
-        in_folder_at(path, name, |file| retry_until(Errno::NOENT, || fs::unlinkat(CWD, file, AtFlags::empty())))
     }
 
     /// Whether a file was gone when it was read, although its name had led to it a moment before: servers keep no file that is
@@ -331,19 +308,6 @@ pub(super) fn lock(fd: BorrowedFd<'_>, how: FlockOperation) -> io::Result<bool> 
 #[allow(clippy::unnecessary_cast)] // its type differs by system
 fn to_mode(mode: u32) -> Mode {
     Mode::from_raw_mode(mode as RawMode)
-}
-
-/// Calls with the path of a file in a folder, which is put together without allocating. Long ones are not worth it.
-fn in_folder_at<T>(folder: &Path, name: &CStr, call: impl FnOnce(&CStr) -> io::Result<T>) -> io::Result<T> {
-    let parts = [folder.as_os_str().as_bytes(), b"/", name.to_bytes_with_nul()];
-    let mut buffer = [0; 512];
-    let mut end = 0;
-    for part in parts {
-        let place = buffer.get_mut(end..end + part.len()).ok_or(Errno::NAMETOOLONG)?;
-        place.copy_from_slice(part);
-        end += part.len();
-    }
-    call(CStr::from_bytes_with_nul(&buffer[..end]).map_err(|_| Errno::INVAL)?)
 }
 
 /// Retries a call that changes a name. A filesystem in user space can answer that it was interrupted although it has done

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::mem::{offset_of, size_of};
 use std::os::windows::ffi::OsStringExt;
-use std::os::windows::fs::{FileExt, OpenOptionsExt};
+use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::AsRawHandle;
 use std::path::{Component, Path, PathBuf, Prefix};
 
@@ -109,20 +109,8 @@ fn lock(file: &File, how: u32) -> io::Result<bool> {
 
 /// A file that we made and hold locked for as long as we live: the kernel's proof of life.
 pub(crate) struct Claimed {
-    file: File,
+    _file: File,
     pub id: FileId,
-}
-
-impl Claimed {
-    /// How many names it has. (It moves, where it is published.)
-    pub fn links(&self) -> io::Result<u64> {
-        Ok(1)
-    }
-
-    /// Puts something else in the place of its content, which is not longer.
-    pub fn write_over(&self, content: &[u8]) -> io::Result<()> {
-        self.file.seek_write(content, 0).map(drop)
-    }
 }
 
 /// A folder.
@@ -252,7 +240,7 @@ impl Dir {
         let path = self.at(name);
         let file = patiently(|| sharing().read(true).write(true).create_new(true).open(&path))?;
         match self.fill(&file, name, content, proof) {
-            Ok(Some(id)) => Ok(Some(Claimed { file, id })),
+            Ok(Some(id)) => Ok(Some(Claimed { _file: file, id })),
             Ok(None) => Ok(None),
             Err(e) => {
                 let _ = self.unlink(name);
@@ -276,16 +264,6 @@ impl Dir {
     /// Gives `from`, a file in this folder, a second name in the folder `to`. Atomic, and fails if the name is taken.
     pub fn link(&self, from: &CStr, to: &Dir, name: &CStr) -> io::Result<()> {
         patiently(|| fs::hard_link(self.at(from), to.at(name)))
-    }
-
-    /// The same, into the folder that is at a path now.
-    pub fn link_through(&self, from: &CStr, to: &Path, name: &CStr) -> io::Result<()> {
-        patiently(|| fs::hard_link(self.at(from), to.join(file_name(name))))
-    }
-
-    /// Deletes a file in the folder that is at a path now.
-    pub fn unlink_through(path: &Path, name: &CStr) -> io::Result<()> {
-        patiently(|| fs::remove_file(path.join(file_name(name))))
     }
 
     /// Whether a file was gone when it was read, although its name had led to it a moment before.
