@@ -126,7 +126,7 @@ impl Identity {
         let stat =
             Stat::parse(&read_own_stat(pid)?).ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))?;
         let shift = Shift::read()?;
-        let wall = wall_minus_boot();
+        let wall = wall_minus_boot(nanos);
         Ok(Identity {
             pid,
             start: shift.undo(stat.start),
@@ -150,14 +150,18 @@ impl Identity {
 
     /// Somebody set the clock: `created` is now another number for everybody who computes it.
     pub fn clock_stepped(&self) -> bool {
+        self.stepped_by(nanos)
+    }
+
+    fn stepped_by(&self, clock: impl FnMut(ClockId) -> i64) -> bool {
         // Two clocks are read one after the other, so a pause between them looks like a step of that length.
         const NOISE: i64 = 100_000_000;
-        (wall_minus_boot() - self.wall).abs() > NOISE
+        (wall_minus_boot(clock) - self.wall).abs() > NOISE
     }
 }
 
-fn wall_minus_boot() -> i64 {
-    nanos(ClockId::Realtime) - nanos(ClockId::Boottime)
+fn wall_minus_boot(mut clock: impl FnMut(ClockId) -> i64) -> i64 {
+    clock(ClockId::Realtime) - clock(ClockId::Boottime)
 }
 
 fn nanos(clock: ClockId) -> i64 {
@@ -325,6 +329,28 @@ mod tests {
         assert_eq!(process(&me, me.pid, me.start.map(|s| s + 1), None), ProcessState::Replaced);
         assert_eq!(process(&me, me.pid, None, Some(me.created - 3)), ProcessState::Replaced);
         assert!(!Exit::of(me.pid).unwrap().happened());
+    }
+
+    /// The clocks can only be read one after the other, and we may be kept from the processor in between, here for a minute.
+    #[test]
+    fn a_pause_at_any_moment_is_no_step_of_the_clock() {
+        const SECOND: i64 = 1_000_000_000;
+        let me = Identity::current().unwrap();
+        let clocks = |pause_at: usize, ahead: i64| {
+            let (mut now, mut readings) = (0, 0);
+            move |clock| {
+                readings += 1;
+                now += if readings == pause_at { 60 * SECOND } else { 100 };
+                now + if clock == ClockId::Realtime { ahead } else { 0 }
+            }
+        };
+        for pause_at in 0..12 {
+            let read = wall_minus_boot(clocks(pause_at, 7 * SECOND));
+            assert_eq!((read + 100) / 1000, 7 * SECOND / 1000, "a pause before the reading {pause_at}");
+            let me = Identity { wall: read, ..Identity::clone(&me) };
+            let stepped = [6, 7, 8].map(|ahead| me.stepped_by(clocks(pause_at, ahead * SECOND)));
+            assert_eq!(stepped, [true, false, true], "a pause before the reading {pause_at}");
+        }
     }
 
     /// The bids of before say a CREATED that nobody computes any more.
