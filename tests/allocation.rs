@@ -48,6 +48,7 @@ struct Folder(std::path::PathBuf);
 impl Folder {
     fn new(name: &str) -> Folder {
         let path = std::env::temp_dir().join(format!("lockfolder-allocation-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path); // a killed predecessor's with our PID
         std::fs::create_dir(&path).unwrap();
         Folder(path)
     }

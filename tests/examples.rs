@@ -51,6 +51,7 @@ impl Scratch {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("lockfolder-examples-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = parent.join(name);
+        let _ = fs::remove_dir_all(&path); // a killed predecessor's with our PID
         fs::create_dir(&path).unwrap();
         Scratch(path)
     }

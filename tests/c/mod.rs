@@ -92,6 +92,7 @@ impl Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = tmp().join(format!("{name}-{}-{number}", std::process::id()));
+        let _ = fs::remove_dir_all(&path); // a killed predecessor's with our PID
         fs::create_dir(&path).unwrap();
         Scratch(path)
     }
