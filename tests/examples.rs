@@ -293,8 +293,9 @@ fn race_with_kills(scratch: &Scratch) {
     assert!(report.contains("verdict     good"), "{report}");
     assert_eq!(numbers(&report, "violations"), (0, 0));
     assert!(numbers(&report, "killed").0 > 0, "nobody was killed: {report}");
+    // One more than was reported, if the last to be inside was killed just before it said so.
     let (in_ledger, reported) = numbers(&report, "updates");
-    assert!(in_ledger == reported && in_ledger > 0, "{report}");
+    assert!(in_ledger > 0 && (in_ledger == reported || in_ledger == reported + 1), "{report}");
 
     // Nothing is left but the counter of the fencing tokens, here as race saw it.
     let left: Vec<_> = fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -326,7 +327,8 @@ fn a_race_with_kills_in_memory() {
 
 #[test]
 fn a_race_of_those_who_try_again_and_again() {
-    let (status, report) = race(&["-s", "3", "-k", "20", "--kill-holders", "5", "--try"], &Scratch::new());
+    // So many that also a machine that is very slow comes to one.
+    let (status, report) = race(&["-s", "3", "-k", "20", "--kill-holders", "30", "--try"], &Scratch::new());
     assert_eq!(status, Some(0), "{report}");
     assert!(numbers(&report, "killed").1 > 0, "nobody was killed inside: {report}");
 }
