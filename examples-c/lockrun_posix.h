@@ -11,8 +11,8 @@
     "when it was killed.\n"
 #define ABOUT_COMMANDS_STATUS "that of COMMAND, or 128+N if signal N killed it"
 
-/* What is passed on (ALRM because the wait uses it, see on_signal), and SIGCHLD, which we need. */
-static const int SIGNALS[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTSTP, SIGCHLD};
+/* What is passed on (ALRM because the wait uses it, see on_signal: so it comes first), and SIGCHLD, which we need. */
+static const int SIGNALS[] = {SIGALRM, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGCHLD};
 enum { SIGNAL_COUNT = sizeof SIGNALS / sizeof *SIGNALS };
 static struct sigaction inherited[SIGNAL_COUNT];
 
