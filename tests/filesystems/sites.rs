@@ -13,6 +13,8 @@ pub struct Site {
     pub mounts: Vec<PathBuf>,
     /// `lf_open` must refuse it, unless it is told to trust it.
     pub refused: bool,
+    /// Waiters stand in line.
+    pub has_line: bool,
     /// It is so small that it can be filled, and can be remounted read-only.
     pub small: bool,
 }
@@ -27,7 +29,7 @@ pub const ALL: &[(&str, Mount)] = &[
     ("btrfs", || image("btrfs", 120, "mkfs.btrfs -q", ("mkfs.btrfs", "btrfs-progs"))),
     ("tmpfs", || mounted("tmpfs", "mount -t tmpfs -o size=1m tmpfs $T/at", true)),
     ("overlayfs", || mounted("overlay", OVERLAY, false)),
-    ("vfat", || image("vfat", 16, "mkfs.vfat", ("mkfs.vfat", "dosfstools"))),
+    ("vfat", || Ok(Site { has_line: false, ..image("vfat", 16, "mkfs.vfat", ("mkfs.vfat", "dosfstools"))? })),
     ("exFAT (FUSE, `fuseblk`)", exfat),
     ("sshfs `-o dir_cache=no`", sshfs),
     ("GlusterFS, two mounts", glusterfs),
@@ -60,7 +62,7 @@ fn mounted(filesystem: &str, script: &str, small: bool) -> Result<Site, Impossib
     let stage = Stage::new();
     stage.run(&format!("mkdir $T/at && {script}"));
     let mounts = vec![stage.join("at")];
-    Ok(Site { stage, mounts, refused: false, small })
+    Ok(Site { stage, mounts, refused: false, has_line: true, small })
 }
 
 /// The loop device frees itself when the mount goes.
@@ -81,7 +83,7 @@ fn exfat() -> Result<Site, Impossible> {
         mount.exfat-fuse $device $T/at; losetup -d $device";
     let site = mounted("fuseblk", script, false)?;
     site.stage.run("mountpoint $T/at");
-    Ok(site)
+    Ok(Site { has_line: false, ..site })
 }
 
 /// An sshd of our own on the loopback of our own network, with a key that nobody else has.
@@ -97,7 +99,7 @@ fn sshfs() -> Result<Site, Impossible> {
         $(command -v sshd) -f $T/ssh/config
         sshfs -F /dev/null -o dir_cache=no,IdentityFile=$T/ssh/key,StrictHostKeyChecking=no,UserKnownHostsFile=/dev/null,port=2222 \
             root@127.0.0.1:$T/served $T/at"#;
-    Ok(Site { refused: true, ..mounted("fuse", script, false)? })
+    Ok(Site { refused: true, has_line: false, ..mounted("fuse", script, false)? })
 }
 
 /// One brick, on an address of its own: glusterd wants none of the loopback.
@@ -111,11 +113,11 @@ fn glusterfs() -> Result<Site, Impossible> {
         mount -t tmpfs tmpfs /var/lib/glusterd && mount -t tmpfs tmpfs /var/log/glusterfs
         glusterd -p /run/glusterd.pid
         tries=0; until gluster --mode=script volume create v 10.77.0.1:$T/brick force; do
-            tries=$((tries + 1)); [ $tries -lt 30 ]; sleep 1
+            tries=$((tries + 1)); [ $tries -lt 120 ]; sleep 1
         done
         gluster --mode=script volume start v
         mount -t glusterfs 10.77.0.1:/v $T/at && mount -t glusterfs 10.77.0.1:/v $T/other"#;
-    let mut site = mounted("fuse", script, false)?;
+    let mut site = Site { has_line: false, ..mounted("fuse", script, false)? };
     site.mounts.push(site.stage.join("other"));
     Ok(site)
 }
