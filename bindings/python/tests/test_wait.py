@@ -116,7 +116,8 @@ class WaitTest(TestCase):
         self.holder()
         folder = Folder(self.path)
         thread, outcome = self.in_thread(folder)
-        time.sleep(0.05)
+        while not os.path.exists(os.path.join(self.path, ".lockfolder", "queue")):
+            time.sleep(0.001)  # until it stands in line
         folder.close()
         thread.join(GUARD)
         self.assertIsInstance(outcome[0], Cancelled)
