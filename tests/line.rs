@@ -2,14 +2,19 @@
 //! holds the others up. See `docs/waiting.md`.
 
 mod support;
+#[path = "line/turns.rs"]
+mod turns;
 
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::time::Instant;
 
 use support::{both, listing, root_or_skip, wait_until, Kind, Puppet, Scratch};
+use turns::{are_served, is_served, unless_somebody_dozes, NO_SHOW};
 
 both!(
+    by crate::turns::unless_somebody_dozes;
     who_comes_first_is_served_first,
     a_newcomer_that_waits_does_not_overtake,
     whoever_dies_in_line_is_passed_over_and_leaves_nothing,
@@ -28,10 +33,12 @@ both!(
 
 /// The tickets in line, in its order.
 fn line(folder: &Path) -> Vec<String> {
-    match folder.join(".lockfolder/queue") {
-        queue if queue.exists() => listing(&queue),
-        _ => Vec::new(),
-    }
+    let mut names: Vec<_> = match fs::read_dir(folder.join(".lockfolder/queue")) {
+        Ok(entries) => entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect(),
+        Err(_) => Vec::new(), // there is none (any more)
+    };
+    names.sort();
+    names
 }
 
 /// Joins the line, and returns when the ticket is there.
@@ -50,15 +57,10 @@ fn holder_and_waiters(kind: Kind, folder: &Path, count: usize) -> (Puppet, Vec<P
     (holder, waiters)
 }
 
-/// Each in turn gets the lock, is alone with it, and gives it back.
+/// And nobody else is in line.
 #[track_caller]
-fn are_served_in_order(waiters: &mut [Puppet], folder: &Path) {
-    for turn in 0..waiters.len() {
-        let (now, later) = waiters[turn..].split_first_mut().unwrap();
-        assert_eq!(now.hear(), "LF_OK");
-        assert!(later.iter().all(|waiter| !waiter.has_answered()), "somebody else was served too");
-        now.must("unlock 0");
-    }
+fn are_served_in_order(waiters: &mut [Puppet], folder: &Path, freed: Instant) {
+    are_served(waiters, freed);
     assert!(!folder.join(".lockfolder/queue").exists(), "the line outlives those in it: {:?}", line(folder));
     assert_eq!(listing(folder), [".lockfolder"]);
 }
@@ -67,8 +69,9 @@ fn who_comes_first_is_served_first(kind: Kind) {
     for scratch in [Scratch::new(), Scratch::shm()] {
         let folder = scratch.folder();
         let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 6);
+        let freed = Instant::now();
         holder.must("unlock 0");
-        are_served_in_order(&mut waiters, &folder);
+        are_served_in_order(&mut waiters, &folder, freed);
     }
 }
 
@@ -77,12 +80,13 @@ fn a_newcomer_that_waits_does_not_overtake(kind: Kind) {
     let folder = scratch.folder();
     let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 1);
     waiters[0].stop();
+    let freed = Instant::now();
     holder.must("unlock 0"); // now the lock is free, but it isn't the newcomer's turn
     let mut newcomer = Puppet::at(kind, &folder);
     assert_eq!(newcomer.ask("wait 0 1"), "LF_TIMEOUT");
     assert!(newcomer.why(0).contains("in line before us"), "{}", newcomer.why(0));
     waiters[0].go_on();
-    are_served_in_order(&mut waiters, &folder);
+    are_served_in_order(&mut waiters, &folder, freed);
 }
 
 fn whoever_dies_in_line_is_passed_over_and_leaves_nothing(kind: Kind) {
@@ -93,8 +97,9 @@ fn whoever_dies_in_line_is_passed_over_and_leaves_nothing(kind: Kind) {
     for dead in [4, 3, 1, 0] {
         waiters.remove(dead).kill_and_reap();
     }
+    let freed = Instant::now();
     holder.must("unlock 0");
-    are_served_in_order(&mut waiters, &folder);
+    are_served_in_order(&mut waiters, &folder, freed);
     holder.must("reap 0");
     assert_eq!(claims(&folder), 3, "those of the living: {:?}", listing(&folder.join(".lockfolder")));
 }
@@ -115,21 +120,24 @@ fn whoever_leaves_the_line_is_passed_over_and_leaves_nothing(kind: Kind) {
     cancelled.must("cancel 0");
     assert_eq!(cancelled.ask("join 1"), "LF_CANCELLED");
     assert_eq!(line(&folder).len(), 3);
+    let freed = Instant::now();
     holder.must("unlock 0");
-    are_served_in_order(&mut waiters, &folder);
+    are_served_in_order(&mut waiters, &folder, freed);
 }
 
 fn the_death_of_a_holder_with_a_ticket_serves_the_next(kind: Kind) {
     let scratch = Scratch::new();
     let folder = scratch.folder();
     let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 4);
+    let mut freed = Instant::now();
     holder.must("unlock 0");
     for _ in 0..3 {
-        assert_eq!(waiters[0].hear(), "LF_OK");
+        is_served(&mut waiters, 0, freed);
+        freed = Instant::now();
         waiters[0].kill(); // it is a zombie then
         waiters.remove(0);
     }
-    are_served_in_order(&mut waiters, &folder);
+    are_served_in_order(&mut waiters, &folder, freed);
 }
 
 /// To see that 2,000 are dead takes far more than a millisecond: so if the wait ended in time, it has not looked at them all.
@@ -153,26 +161,30 @@ fn a_stopped_first_in_line_holds_nobody_up_for_ever_and_goes_to_the_end(kind: Ki
     let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 4);
     waiters[0].stop();
     waiters[1].stop();
+    let freed = Instant::now();
     holder.must("unlock 0");
-    assert_eq!(waiters[2].hear(), "LF_OK");
+    is_served(&mut waiters, 2, freed + NO_SHOW * 2); // one for each who is stopped
     for back in [1, 0] {
         waiters[back].go_on();
         wait_until(|| line(&folder).len() == 4 - back);
     }
+    let freed = Instant::now();
     waiters.remove(2).must("unlock 0");
     waiters.reverse();
-    are_served_in_order(&mut waiters, &folder);
+    are_served_in_order(&mut waiters, &folder, freed);
 }
 
 fn a_holder_whose_ticket_is_deleted_still_hands_over(kind: Kind) {
     let scratch = Scratch::new();
     let folder = scratch.folder();
     let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 3);
+    let freed = Instant::now();
     holder.must("unlock 0");
-    assert_eq!(waiters[0].hear(), "LF_OK");
+    is_served(&mut waiters, 0, freed);
     fs::remove_file(folder.join(".lockfolder/queue").join(&line(&folder)[0])).unwrap();
+    let freed = Instant::now();
     waiters.remove(0).must("unlock 0");
-    are_served_in_order(&mut waiters, &folder);
+    are_served_in_order(&mut waiters, &folder, freed);
 }
 
 fn the_tail_of_a_long_line_is_only_a_hint_and_goes_with_it(kind: Kind) {
@@ -195,8 +207,9 @@ fn the_tail_of_a_long_line_is_only_a_hint_and_goes_with_it(kind: Kind) {
     newcomer.tell("wait 0 -1");
     wait_until(|| line(&folder).last() > before.last());
     waiters.push(newcomer);
+    let freed = Instant::now();
     holder.must("unlock 0");
-    are_served_in_order(&mut waiters, &folder);
+    are_served_in_order(&mut waiters, &folder, freed);
     assert!(!tail.exists());
 }
 
@@ -275,106 +288,115 @@ fn without_inotify_instances_the_first_in_line_still_sees_the_unlock(kind: Kind)
     let mut waiter = Puppet::behind(&before, kind);
     waiter.open(0, &folder);
     let mut waiters = [joined(waiter, &folder)];
+    let freed = Instant::now();
     holder.must("unlock 0");
-    are_served_in_order(&mut waiters, &folder);
+    are_served_in_order(&mut waiters, &folder, freed);
 }
 
 fn a_forked_child_that_keeps_everything_open_keeps_nobody_waiting(kind: Kind) {
     let scratch = Scratch::new();
     let folder = scratch.folder();
     let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 3);
+    let freed = Instant::now();
     holder.must("unlock 0");
-    assert_eq!(waiters[0].hear(), "LF_OK");
+    is_served(&mut waiters, 0, freed);
     let _child = waiters[0].fork(); // with the claim, the beacon, and whatever else
+    let freed = Instant::now();
     waiters.remove(0).kill_and_reap();
-    assert_eq!(waiters[0].hear(), "LF_OK");
+    is_served(&mut waiters, 0, freed);
     let _another = waiters[0].fork();
+    let freed = Instant::now();
     waiters.remove(0).must("unlock 0"); // closing the beacon tells nobody now
-    are_served_in_order(&mut waiters, &folder);
+    are_served_in_order(&mut waiters, &folder, freed);
 }
 
 /// Root may delete any ticket, and the owner of a folder any in it; others may not where the folder is sticky.
 #[test]
 fn a_ticket_of_the_dead_that_may_not_be_deleted_is_passed_over() {
-    if !root_or_skip("other users") {
-        return;
-    }
-    use std::os::unix::fs::PermissionsExt;
-    let scratch = Scratch::shm();
-    let folder = scratch.folder();
-    fs::create_dir(&folder).unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777)).unwrap();
-    let user = |id: u32| {
-        let id = id.to_string();
-        let mut puppet = Puppet::behind(&["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"], Kind::C);
-        puppet.open(0, &folder);
-        puppet
-    };
-    let mut holder = user(65_001);
-    holder.must("lock 0");
-    let dead = joined(user(65_002), &folder);
-    let mut waiters = [joined(user(65_003), &folder)];
-    dead.kill_and_reap();
-    holder.must("unlock 0");
-    assert_eq!(waiters[0].hear(), "LF_OK");
-    assert_eq!(line(&folder).len(), 2, "the other's ticket can't be deleted");
-    waiters[0].must("unlock 0");
+    unless_somebody_dozes(|| {
+        if !root_or_skip("other users") {
+            return;
+        }
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = Scratch::shm();
+        let folder = scratch.folder();
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777)).unwrap();
+        let user = |id: u32| {
+            let id = id.to_string();
+            let mut puppet = Puppet::behind(&["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"], Kind::C);
+            puppet.open(0, &folder);
+            puppet
+        };
+        let mut holder = user(65_001);
+        holder.must("lock 0");
+        let dead = joined(user(65_002), &folder);
+        let mut waiters = [joined(user(65_003), &folder)];
+        dead.kill_and_reap();
+        let freed = Instant::now();
+        holder.must("unlock 0");
+        is_served(&mut waiters, 0, freed);
+        assert_eq!(line(&folder).len(), 2, "the other's ticket can't be deleted");
+        waiters[0].must("unlock 0");
+    });
 }
 
 #[test]
 fn containers_stand_in_one_line_and_their_deaths_are_seen() {
-    if !root_or_skip("PID namespaces") {
-        return;
-    }
-    let scratch = Scratch::new();
-    let folder = scratch.folder();
-    let container = || {
-        let mut puppet = Puppet::behind(&["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"], Kind::C);
-        puppet.open(0, &folder);
-        puppet
-    };
-    let mut holder = container();
-    holder.must("lock 0");
-    let mut waiters: Vec<_> =
-        (0..6).map(|n| joined(if n % 2 == 0 { container() } else { Puppet::at(Kind::C, &folder) }, &folder)).collect();
-    holder.kill_and_reap(); // no ticket, and another namespace: the first in line has to look
-    assert_eq!(waiters[0].hear(), "LF_OK");
-    waiters.remove(0).kill_and_reap();
-    assert_eq!(waiters[0].hear(), "LF_OK");
-    waiters.remove(1).kill_and_reap();
-    waiters.remove(0).must("unlock 0");
-    are_served_in_order(&mut waiters, &folder);
+    unless_somebody_dozes(|| {
+        if !root_or_skip("PID namespaces") {
+            return;
+        }
+        let scratch = Scratch::new();
+        let folder = scratch.folder();
+        let container = || {
+            let mut puppet = Puppet::behind(&["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"], Kind::C);
+            puppet.open(0, &folder);
+            puppet
+        };
+        let mut holder = container();
+        holder.must("lock 0");
+        let mut waiters: Vec<_> = (0..6)
+            .map(|n| joined(if n % 2 == 0 { container() } else { Puppet::at(Kind::C, &folder) }, &folder))
+            .collect();
+        let freed = Instant::now();
+        holder.kill_and_reap(); // no ticket, and another namespace: the first in line has to look
+        is_served(&mut waiters, 0, freed);
+        let freed = Instant::now();
+        waiters.remove(0).kill_and_reap();
+        is_served(&mut waiters, 0, freed);
+        waiters.remove(1).kill_and_reap();
+        let freed = Instant::now();
+        waiters.remove(0).must("unlock 0");
+        are_served_in_order(&mut waiters, &folder, freed);
+    });
 }
 
 /// Those who are not next sleep through a hand-over, but for their look about once a second.
 #[test]
 fn a_hand_over_wakes_one() {
-    let scratch = Scratch::new();
-    let folder = scratch.folder();
-    let (mut holder, mut waiters) = holder_and_waiters(Kind::C, &folder, 40);
-    let wakes = |waiter: &Puppet| {
-        let status = fs::read_to_string(format!("/proc/{}/status", waiter.pid())).unwrap();
-        let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        switches.unwrap().trim().parse::<u64>().unwrap()
-    };
-    wait_until(|| waiters.iter().all(|waiter| support::state_of(waiter.pid()) == Some('S')));
-    let began = std::time::Instant::now();
-    let before: Vec<_> = waiters[21..].iter().map(wakes).collect();
-    holder.must("unlock 0");
-    are_served_in_order_but_stay(&mut waiters[..20]);
-    let after = waiters[21..].iter().zip(before).map(|(waiter, before)| wakes(waiter) - before).max().unwrap();
-    // A look may block more than once, on a folder that somebody changes at that moment.
-    let looks = 4 * (1 + began.elapsed().as_secs() * 2);
-    assert!(after <= looks, "woken {after} times by 20 hand-overs, and {looks} are explained");
-    waiters.drain(..20);
-    are_served_in_order(&mut waiters, &folder);
-}
-
-fn are_served_in_order_but_stay(waiters: &mut [Puppet]) {
-    for waiter in waiters {
-        assert_eq!(waiter.hear(), "LF_OK");
-        waiter.must("unlock 0");
-    }
+    unless_somebody_dozes(|| {
+        let scratch = Scratch::new();
+        let folder = scratch.folder();
+        let (mut holder, mut waiters) = holder_and_waiters(Kind::C, &folder, 40);
+        let wakes = |waiter: &Puppet| {
+            let status = fs::read_to_string(format!("/proc/{}/status", waiter.pid())).unwrap();
+            let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            switches.unwrap().trim().parse::<u64>().unwrap()
+        };
+        wait_until(|| waiters.iter().all(|waiter| support::state_of(waiter.pid()) == Some('S')));
+        let began = std::time::Instant::now();
+        let before: Vec<_> = waiters[21..].iter().map(wakes).collect();
+        let freed = Instant::now();
+        holder.must("unlock 0");
+        are_served(&mut waiters[..20], freed);
+        let after = waiters[21..].iter().zip(before).map(|(waiter, before)| wakes(waiter) - before).max().unwrap();
+        // A look may block more than once, on a folder that somebody changes at that moment.
+        let looks = 4 * (1 + began.elapsed().as_secs() * 2);
+        assert!(after <= looks, "woken {after} times by 20 hand-overs, and {looks} are explained");
+        waiters.drain(..20);
+        are_served_in_order(&mut waiters, &folder, freed);
+    });
 }
 
 /// A thousand waiters, in threads: nobody is lost, no two are in.

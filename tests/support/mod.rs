@@ -16,20 +16,25 @@ use std::io::Write;
 
 /// A test that is run twice: with puppets that use the C interface, and with some that use the Rust one.
 macro_rules! both {
-    ($($name:ident),* $(,)?) => {$(
+    (by $how:path; $($name:ident),* $(,)?) => {$(
         mod $name {
             #[test]
             fn in_c() {
-                super::$name(crate::support::Kind::C);
+                $how(|| super::$name(crate::support::Kind::C));
             }
             #[test]
             fn in_rust() {
-                super::$name(crate::support::Kind::Rust);
+                $how(|| super::$name(crate::support::Kind::Rust));
             }
         }
     )*};
+    ($($name:ident),* $(,)?) => { crate::support::both!(by crate::support::once; $($name),*); };
 }
 pub(crate) use both;
+
+pub fn once(test: impl Fn()) {
+    test();
+}
 
 /// Says that something can't run here, so that everybody sees it: `scripts/test` lists it, and fails under CI.
 pub fn skip(why: &str) {
