@@ -9,7 +9,7 @@ use std::os::unix::fs::{symlink, PermissionsExt};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -67,6 +67,17 @@ fn ticks(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// How often its threads went to sleep by themselves.
+fn sleeps(pid: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of_one = |thread: fs::DirEntry| {
+        let status = fs::read_to_string(thread.path().join("status")).unwrap();
+        let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        switches.unwrap().trim().parse::<u64>().unwrap()
+    };
+    threads.map(|thread| of_one(thread.unwrap())).sum()
 }
 
 #[test]
@@ -196,17 +207,14 @@ fn forged_tickets_and_beacons_cost_time_and_nothing_else(kind: Kind) {
     let claim = listing(&folder.join(".lockfolder")).pop().unwrap().replace(".json", "");
     forge_line(&folder, &outside, &claim);
     waiter.start_to_wait(0, -1);
-    // It has looked at what there is when it sleeps, also a moment later.
-    support::wait_until(|| {
-        let before = ticks(waiter.pid());
-        std::thread::sleep(Duration::from_millis(200));
-        ticks(waiter.pid()) - before <= 10
-    });
-    let (before, began) = (ticks(waiter.pid()), std::time::Instant::now());
-    std::thread::sleep(Duration::from_secs(2));
-    let (used, per_second) = (ticks(waiter.pid()) - before, rustix::param::clock_ticks_per_second() as f64);
-    let share = used as f64 / per_second / began.elapsed().as_secs_f64();
-    assert!(share < 0.5, "a waiter needs {share} of a processor");
+    // It looks, and sleeps: short at first, then for 25 to 50 ms. (A look may block once, too.)
+    let slept_until = |count: u64| support::wait_until(|| sleeps(waiter.pid()) >= count);
+    slept_until(sleeps(waiter.pid()) + 20);
+    let (began, before) = (Instant::now(), sleeps(waiter.pid()));
+    slept_until(before + 50);
+    let looks = sleeps(waiter.pid()) - before;
+    let explained = 2 * (began.elapsed().as_millis() as u64 / 25 + 1);
+    assert!(looks <= explained, "{looks} looks, and {explained} are explained");
     assert!(!waiter.has_answered());
     holder.must("unlock 0");
     let joined = waiter.ask("join 1");
