@@ -189,8 +189,11 @@ double supervise(supervisor *s)
     srandom((unsigned)getpid());
     for (int i = 0; i < options->processes; i++)
         start(s, i);
-    while (elapsed < options->seconds && !atomic_load(&s->race->stop)) {
+    /* However slow this machine is, somebody shall have had the lock; unless it seems that nobody can. */
+    while ((elapsed < options->seconds || (count_updates(s->race) == 0 && s->wedges == 0)) && !atomic_load(&s->race->stop)) {
         double wake = shown + interval < options->seconds ? shown + interval : options->seconds;
+        if (elapsed >= options->seconds)
+            wake = elapsed + interval;
         for (int kills = 0; kills < 2; kills++) {
             if (rate[kills] <= 0)
                 continue;
