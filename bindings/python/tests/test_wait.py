@@ -42,6 +42,19 @@ class WaitTest(TestCase):
             self.assertEqual(child.stdout.readline(), "interrupted ['LIVE']\n")
             self.assertEqual(child.wait(GUARD), 0)
 
+    def test_ctrl_c_ends_a_wait_whichever_thread_takes_it(self):
+        """When a stopped process goes on, the kernel gives a signal that came meanwhile to any of its threads."""
+        self.holder()
+        for _ in range(20):
+            child = self.python(INTERRUPTED, self.path)
+            self.assertEqual(child.stdout.readline(), "waiting\n")
+            while not os.path.exists(os.path.join(self.path, ".lockfolder", "queue")):
+                time.sleep(0.001)  # until it stands in line
+            for number in signal.SIGSTOP, signal.SIGINT, signal.SIGCONT:
+                child.send_signal(number)
+            said, _ = child.communicate(timeout=GUARD)
+            self.assertEqual(said, "interrupted ['LIVE']\n")
+
     def test_a_handler_that_returns_does_not_end_a_wait(self):
         holder = self.holder()
         child = self.python(HANDLED, self.path)
