@@ -5,6 +5,7 @@ in the C library. There the wait is left to a helper thread, and the main thread
 interrupt. (Waiting in slices would do too, but each slice would go to the end of the queue.)
 """
 
+import signal
 import threading
 from _thread import allocate_lock, start_new_thread
 from typing import Optional
@@ -35,7 +36,8 @@ class _Helper:
         self._guard = threading.RLock()
         self._began = False
         self._revoked = False
-        self._running = allocate_lock()
+        self._deaf, self._running = allocate_lock(), allocate_lock()
+        self._deaf.acquire()
         self._running.acquire()
         self._over = False
         self._failed: Optional[BaseException] = None
@@ -43,6 +45,7 @@ class _Helper:
 
     def run_in_thread(self) -> Optional[LockFolderError]:
         start_new_thread(self._run, ())
+        self._deaf.acquire()  # only now: a signal that the helper took would not wake us
         self._running.acquire()  # a signal interrupts this
         if self._failed is not None:
             raise self._failed
@@ -50,6 +53,10 @@ class _Helper:
 
     def _run(self) -> None:
         try:
+            try:
+                signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            finally:
+                self._deaf.release()
             with self._guard:
                 if self._revoked:
                     return
