@@ -41,11 +41,12 @@ fn line(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Joins the line, and returns when the ticket is there.
+/// Joins the line, and returns when it sleeps there: so it has left its name in the tail, too.
 fn joined(mut waiter: Puppet, folder: &Path) -> Puppet {
     let before = line(folder).len();
     waiter.tell("wait 0 -1");
     wait_until(|| line(folder).len() == before + 1);
+    wait_until(|| support::state_of(waiter.pid()) == Some('S'));
     waiter
 }
 
