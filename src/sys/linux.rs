@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::io::Errno;
-use rustix::process::{pidfd_open, test_kill_process, Pid, PidfdFlags};
+use rustix::process::{pidfd_open, Pid, PidfdFlags};
 use rustix::time::{clock_gettime, ClockId};
 
-use super::{ProcessState, Source};
+use super::{Identity, Source};
 
 // ---- this process ----
 
@@ -70,21 +69,13 @@ fn page_wiped_on_fork() -> Option<*mut AtomicU64> {
 /// Where we look for processes, for a person.
 pub(crate) const PROCESS_TABLE: &str = "/proc";
 
-/// Who we are, as our bids say it.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    pub pid: u32,
-    /// Field 22 of `/proc/self/stat`, as the initial time namespace counts it.
-    pub start: Option<u64>,
-    /// The process's start in Unix seconds, the same number as psutil's `int(create_time())`.
-    pub created: i64,
-    pub boot: Option<String>,
-    pub pidns: Option<u64>,
-    pub host: String,
-    pub command: String,
+/// Where we see other processes and the clock from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standpoint {
     /// `/proc` shows the processes of our PID namespace (a container can have been given another's).
     proc_is_ours: bool,
     shift: Shift,
+    /// What a step of the clock changes.
     wall: i64,
 }
 
@@ -121,34 +112,40 @@ impl Shift {
 }
 
 impl Identity {
-    pub(in crate::sys) fn read() -> io::Result<Identity> {
+    pub(super) fn read() -> io::Result<Identity> {
         let pid = std::process::id();
-        let stat =
-            Stat::parse(&read_own_stat(pid)?).ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))?;
-        let shift = Shift::read()?;
-        let wall = wall_minus_boot(nanos);
+        let seen =
+            Seen::parse(&read_own_stat(pid)?).ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))?;
+        let standpoint = Standpoint::read(pid)?;
         Ok(Identity {
             pid,
-            start: shift.undo(stat.start),
-            created: created(stat.start)?,
+            start: seen.start(&standpoint),
+            created: seen.created()?,
             boot: known(fs::read_to_string("/proc/sys/kernel/random/boot_id"))?.map(|id| id.trim().to_owned()),
             pidns: known(fs::read_link("/proc/self/ns/pid"))?.and_then(namespace),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            command: stat.command,
+            command: seen.command,
+            standpoint,
+        })
+    }
+}
+
+impl Standpoint {
+    fn read(pid: u32) -> io::Result<Standpoint> {
+        Ok(Standpoint {
             proc_is_ours: known(fs::read_link("/proc/self"))?
                 .is_some_and(|link| link.as_os_str() == pid.to_string().as_str()),
-            shift,
-            wall,
+            shift: Shift::read()?,
+            wall: wall_minus_boot(nanos),
         })
     }
 
-    /// When this machine was booted at the latest, Unix seconds. A time namespace can put that later than it was, by a negative
-    /// shift; what it puts earlier is left there, since not every kernel shifts `btime`.
+    /// A time namespace can put the boot later than it was, by a negative shift; what it puts earlier is left there, since not
+    /// every kernel shifts `btime`.
     pub fn booted(&self) -> io::Result<i64> {
         Ok(boot_time()? + self.shift.nanos.min(0).div_euclid(1_000_000_000))
     }
 
-    /// Somebody set the clock: `created` is now another number for everybody who computes it.
     pub fn clock_stepped(&self) -> bool {
         self.stepped_by(nanos)
     }
@@ -209,45 +206,16 @@ fn boot_time() -> io::Result<i64> {
         .ok_or_else(|| io::Error::other("/proc/stat has no btime"))
 }
 
-fn created(start: u64) -> io::Result<i64> {
-    Ok(boot_time()? + (start / rustix::param::clock_ticks_per_second()) as i64)
-}
-
 // ---- other processes ----
 
-/// Is the process `pid` of our PID namespace the one that started at `start`, or else at `created` (give or take 2 s)?
-pub(crate) fn process(me: &Identity, pid: u32, start: Option<u64>, created_then: Option<i64>) -> ProcessState {
-    if !exists(pid) {
-        return ProcessState::Gone; // said first, for it costs a tenth of a look into /proc
-    }
-    let stat = match me.proc_is_ours {
-        true if pid == me.pid => read_own_stat(pid).ok(),
-        true => read_stat(&format!("/proc/{pid}/stat")).ok(),
-        false => None,
+/// What `/proc` shows of a process.
+pub(super) fn look(me: &Identity, pid: u32) -> Option<Seen> {
+    let stat = match me.standpoint.proc_is_ours {
+        true if pid == me.pid => read_own_stat(pid),
+        true => read_stat(&format!("/proc/{pid}/stat")),
+        false => return None,
     };
-    let Some(stat) = stat.and_then(|bytes| Stat::parse(&bytes)) else {
-        return match exists(pid) {
-            true => ProcessState::Exists, // hidden from us (`hidepid`, proc(5)), or it came a moment ago
-            false => ProcessState::Gone,
-        };
-    };
-    if stat.exited {
-        return ProcessState::Gone;
-    }
-    let same = match (start, created_then) {
-        (Some(start), _) => me.shift.undo(stat.start).map(|now| now == start),
-        (None, Some(then)) => created(stat.start).ok().map(|now| now.abs_diff(then) <= 2),
-        (None, None) => None,
-    };
-    match same {
-        Some(true) => ProcessState::Runs,
-        Some(false) => ProcessState::Replaced,
-        None => ProcessState::Exists,
-    }
-}
-
-fn exists(pid: u32) -> bool {
-    Pid::from_raw(pid as i32).is_none_or(|pid| test_kill_process(pid) != Err(Errno::SRCH))
+    Seen::parse(&stat.ok()?)
 }
 
 /// By way of the main thread: qemu-user makes up `/proc/self/stat`, and others would not find us by such a start.
@@ -262,15 +230,24 @@ fn read_stat(path: &str) -> io::Result<Vec<u8>> {
     Ok(stat)
 }
 
-struct Stat {
+pub(super) struct Seen {
     command: String,
-    exited: bool,
-    start: u64,
+    pub exited: bool,
+    /// Ticks since the boot, as this time namespace counts it.
+    ticks: u64,
 }
 
-impl Stat {
+impl Seen {
+    pub fn start(&self, from: &Standpoint) -> Option<u64> {
+        from.shift.undo(self.ticks)
+    }
+
+    pub fn created(&self) -> io::Result<i64> {
+        Ok(boot_time()? + (self.ticks / rustix::param::clock_ticks_per_second()) as i64)
+    }
+
     /// The fields of proc_pid_stat(5). The command can hold anything, also `)` and line breaks: the last `)` ends it.
-    fn parse(stat: &[u8]) -> Option<Stat> {
+    fn parse(stat: &[u8]) -> Option<Seen> {
         let open = stat.iter().position(|&b| b == b'(')?;
         let close = stat.iter().rposition(|&b| b == b')')?;
         let command = String::from_utf8_lossy(stat.get(open + 1..close)?).into_owned();
@@ -278,11 +255,11 @@ impl Stat {
         // The first of these is field 3.
         let state = *fields.first()?;
         let threads: u64 = fields.get(20 - 3)?.parse().ok()?;
-        Some(Stat {
+        Some(Seen {
             command,
             // The main thread can end while others run: it shows as a zombie then, and they are still counted.
             exited: matches!(state, "X" | "x") || state == "Z" && threads <= 1,
-            start: fields.get(22 - 3)?.parse().ok()?,
+            ticks: fields.get(22 - 3)?.parse().ok()?,
         })
     }
 }
@@ -293,7 +270,7 @@ pub(crate) struct Exit {
 }
 
 impl Exit {
-    /// `None`: there is no such process, or this system can't tell. Ask [`process`] afterwards whether it is the right one.
+    /// `None`: there is no such process, or this system can't tell. Ask [`super::process`] afterwards whether it is the right one.
     pub fn of(pid: u32) -> Option<Exit> {
         let pidfd = pidfd_open(Pid::from_raw(pid as i32)?, PidfdFlags::empty()).ok()?;
         Some(Exit { pidfd })
@@ -319,13 +296,13 @@ mod tests {
     #[test]
     fn stat_is_parsed_from_the_last_parenthesis() {
         let tail = " 1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 3 0 98765 0 0";
-        let running = Stat::parse(format!("7 (a) b) (c\n)) S{tail}").as_bytes()).unwrap();
-        assert_eq!((running.command.as_str(), running.start, running.exited), ("a) b) (c\n)", 98765, false));
+        let running = Seen::parse(format!("7 (a) b) (c\n)) S{tail}").as_bytes()).unwrap();
+        assert_eq!((running.command.as_str(), running.ticks, running.exited), ("a) b) (c\n)", 98765, false));
         // The main thread ended, two others run.
-        assert!(!Stat::parse(format!("7 (x) Z{tail}").as_bytes()).unwrap().exited);
-        assert!(Stat::parse(format!("7 (x) Z{}", tail.replace(" 3 0", " 1 0")).as_bytes()).unwrap().exited);
-        assert!(Stat::parse(b"7 (x").is_none());
-        assert!(Stat::parse(b"").is_none());
+        assert!(!Seen::parse(format!("7 (x) Z{tail}").as_bytes()).unwrap().exited);
+        assert!(Seen::parse(format!("7 (x) Z{}", tail.replace(" 3 0", " 1 0")).as_bytes()).unwrap().exited);
+        assert!(Seen::parse(b"7 (x").is_none());
+        assert!(Seen::parse(b"").is_none());
     }
 
     #[test]
@@ -334,16 +311,6 @@ mod tests {
         assert_eq!(Shift { nanos: 86_400_000_000_000 }.undo(8_640_500), Some(500));
         assert_eq!(Shift { nanos: -10_000_000 }.undo(500), Some(501));
         assert_eq!(Shift { nanos: 5 }.undo(500), None);
-    }
-
-    #[test]
-    fn we_run() {
-        let me = Identity::current().unwrap();
-        assert_eq!(process(&me, me.pid, me.start, None), ProcessState::Runs);
-        assert_eq!(process(&me, me.pid, None, Some(me.created)), ProcessState::Runs);
-        assert_eq!(process(&me, me.pid, me.start.map(|s| s + 1), None), ProcessState::Replaced);
-        assert_eq!(process(&me, me.pid, None, Some(me.created - 3)), ProcessState::Replaced);
-        assert!(!Exit::of(me.pid).unwrap().happened());
     }
 
     /// The clocks can only be read one after the other, and we may be kept from the processor in between, here for a minute.
@@ -362,7 +329,7 @@ mod tests {
         for pause_at in 0..12 {
             let read = wall_minus_boot(clocks(pause_at, 7 * SECOND));
             assert_eq!((read + 100) / 1000, 7 * SECOND / 1000, "a pause before the reading {pause_at}");
-            let me = Identity { wall: read, ..Identity::clone(&me) };
+            let me = Standpoint { wall: read, ..me.standpoint };
             let stepped = [6, 7, 8].map(|ahead| me.stepped_by(clocks(pause_at, ahead * SECOND)));
             assert_eq!(stepped, [true, false, true], "a pause before the reading {pause_at}");
         }
@@ -374,7 +341,8 @@ mod tests {
         let me = Identity::current().unwrap();
         let path = crate::scratch::Scratch::new();
         let stepped = [0, -1, 1].map(|seconds| {
-            let me = Identity { wall: me.wall + seconds * 1_000_000_000, ..Identity::clone(&me) };
+            let standpoint = Standpoint { wall: me.standpoint.wall + seconds * 1_000_000_000, ..me.standpoint };
+            let me = Identity { standpoint, ..Identity::clone(&me) };
             let hidden = Dir::open(&path).unwrap();
             let claim =
                 crate::claim::Claim::prepare(hidden, &path, std::sync::Arc::new(me), Filesystem::Local, || Ok(1));

@@ -7,11 +7,11 @@
 //! | macOS, FreeBSD, NetBSD | `unix`, `small`, `bsd` | `bsd` | `bsd`, `polled` |
 //! | Windows | `windows::folder` | `windows::process`, `windows::volume` | `windows::events`, `polled` |
 //!
-//! `polled` is what there is where the kernel does not tell: a waiter looks again. `docs/platforms.md` says what of all this
-//! was run, and where.
+//! `process` is what all have in common of who a process is, and whether it lives. `polled` is what there is where the kernel
+//! does not tell: a waiter looks again. `docs/platforms.md` says what of all this was run, and where.
 
-use std::io;
-use std::sync::{Arc, Mutex};
+mod process;
+pub(crate) use process::{process, Identity, ProcessState};
 
 #[cfg(unix)]
 mod small;
@@ -30,31 +30,34 @@ mod linux;
 #[cfg(target_os = "linux")]
 mod linux_fs;
 #[cfg(target_os = "linux")]
+use linux::{look, Seen, Standpoint};
+#[cfg(target_os = "linux")]
 use linux_fs::{entries, glance, id_at, UNNOTICED};
 #[cfg(target_os = "linux")]
 pub(crate) use {
     events::{Beacon, BeaconWatch, Bell, FolderWatch, Source, Tail},
-    linux::{process, process_mark, Exit, Identity, ProcessMark, PROCESS_TABLE},
+    linux::{process_mark, Exit, ProcessMark, PROCESS_TABLE},
     linux_fs::{filesystem, fill_random},
 };
 
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
 mod bsd;
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
-use bsd::{entries, entries as glance, id_at, UNNOTICED};
+use bsd::{entries, entries as glance, id_at, look, Seen, Standpoint, UNNOTICED};
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
 pub(crate) use bsd::{
-    filesystem, fill_random, process, process_mark, Bell, Exit, FolderWatch, Identity, ProcessMark, Source,
-    PROCESS_TABLE,
+    filesystem, fill_random, process_mark, Bell, Exit, FolderWatch, ProcessMark, Source, PROCESS_TABLE,
 };
 
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
 pub(crate) use windows::{
-    file_name, filesystem, fill_random, path, process, process_mark, Bell, Claimed, Dir, Exit, FileId, FolderWatch,
-    Identity, ProcessMark, Small, Source, PROCESS_TABLE,
+    file_name, filesystem, fill_random, path, process_mark, Bell, Claimed, Dir, Exit, FileId, FolderWatch, ProcessMark,
+    Small, Source, PROCESS_TABLE,
 };
+#[cfg(windows)]
+use windows::{see, Standpoint};
 
 #[cfg(not(target_os = "linux"))]
 mod polled;
@@ -104,19 +107,6 @@ pub(crate) enum Opened {
     },
 }
 
-/// What the system says of a PID.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ProcessState {
-    /// There is none, or it has exited.
-    Gone,
-    /// It runs, and is the one that started then.
-    Runs,
-    /// It runs, and is another one.
-    Replaced,
-    /// It exists; more can't be known.
-    Exists,
-}
-
 /// What a filesystem is good for, as far as this lock is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // which knows only some
@@ -138,26 +128,6 @@ impl Filesystem {
     /// Whether an advisory lock that can be had proves that its owner is gone.
     pub fn locks_prove_death(self) -> bool {
         self != Filesystem::Trusted
-    }
-}
-
-impl Identity {
-    /// Read once per process, and again when somebody stepped the clock or the process forked.
-    pub fn current() -> io::Result<Arc<Identity>> {
-        static CACHE: Mutex<Option<(ProcessMark, Arc<Identity>)>> = Mutex::new(None);
-        let mark = process_mark();
-        // Not `lock`: in a forked child it may be held for ever by a thread that was not forked.
-        let mut cache = CACHE.try_lock().ok();
-        if let Some(Some((of, identity))) = cache.as_deref() {
-            if *of == mark && !identity.clock_stepped() {
-                return Ok(Arc::clone(identity));
-            }
-        }
-        let identity = Arc::new(Identity::read()?);
-        if let Some(cache) = cache.as_deref_mut() {
-            *cache = Some((mark, Arc::clone(&identity)));
-        }
-        Ok(identity)
     }
 }
 

@@ -12,10 +12,8 @@ use std::time::Duration;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fd::BorrowedFd;
 use rustix::fs::OFlags;
-use rustix::io::Errno;
-use rustix::process::{test_kill_process, Pid};
 
-use super::{Dir, Filesystem, ProcessState};
+use super::{Dir, Filesystem, Identity};
 
 #[cfg_attr(target_os = "macos", path = "macos.rs")]
 #[cfg_attr(target_os = "freebsd", path = "freebsd.rs")]
@@ -36,62 +34,58 @@ pub(crate) fn process_mark() -> ProcessMark {
 /// Where we look for processes, for a person.
 pub(crate) const PROCESS_TABLE: &str = "the kernel's table of processes";
 
-/// Who we are, as our bids say it.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    pub pid: u32,
-    /// Microseconds, as the kernel keeps it: since 1970, or since the boot (FreeBSD).
-    pub start: Option<u64>,
-    /// The process's start in Unix seconds, the same number as psutil's `int(create_time())`.
-    pub created: i64,
-    pub boot: Option<String>,
-    pub pidns: Option<u64>,
-    pub host: String,
-    pub command: String,
-    /// What `created` was computed from.
+/// The clock as we saw it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standpoint {
+    /// What `Identity::created` was computed from.
     base: i64,
 }
 
 impl Identity {
-    pub(in crate::sys) fn read() -> io::Result<Identity> {
+    pub(super) fn read() -> io::Result<Identity> {
         let pid = std::process::id();
-        let base = kernel::base_of_starts()?;
-        let me = kernel::process(pid)?.ok_or_else(|| io::Error::other("the kernel does not know this process"))?;
+        // First: so a step of the clock meanwhile is one after it.
+        let standpoint = Standpoint { base: kernel::base_of_starts()? };
+        let seen = kernel::process(pid)?.ok_or_else(|| io::Error::other("the kernel does not know this process"))?;
         Ok(Identity {
             pid,
-            start: u64::try_from(me.start).ok(),
-            created: me.created(base),
+            start: seen.start(&standpoint),
+            created: seen.created()?,
             boot: Some(kernel::boot()?),
             pidns: None,
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            command: me.command,
-            base,
+            command: seen.command,
+            standpoint,
         })
     }
+}
 
-    /// When this machine was booted at the latest, Unix seconds.
+impl Standpoint {
     pub fn booted(&self) -> io::Result<i64> {
         Ok(kernel::boot_time()?.div_euclid(1_000_000))
     }
 
-    /// Somebody set the clock: `created` is now another number for everybody who computes it.
     pub fn clock_stepped(&self) -> bool {
         kernel::base_of_starts().is_ok_and(|base| base.abs_diff(self.base) > 100_000)
     }
 }
 
 /// What the kernel says of a process.
-struct Known {
+pub(super) struct Seen {
     /// A zombie, or one that is about to be.
-    exited: bool,
+    pub exited: bool,
     /// Microseconds since `kernel::base_of_starts`.
-    start: i64,
+    micros: i64,
     command: String,
 }
 
-impl Known {
-    fn created(&self, base: i64) -> i64 {
-        (self.start + base).div_euclid(1_000_000)
+impl Seen {
+    pub fn start(&self, _from: &Standpoint) -> Option<u64> {
+        u64::try_from(self.micros).ok()
+    }
+
+    pub fn created(&self) -> io::Result<i64> {
+        Ok((self.micros + kernel::base_of_starts()?).div_euclid(1_000_000))
     }
 }
 
@@ -151,35 +145,8 @@ fn found(done: libc::c_int, fits: bool) -> io::Result<bool> {
 
 // ---- other processes ----
 
-/// Is the process `pid` the one that started at `start`, or else at `created` (give or take 2 s)?
-pub(crate) fn process(_me: &Identity, pid: u32, start: Option<u64>, created: Option<i64>) -> ProcessState {
-    if !exists(pid) {
-        return ProcessState::Gone;
-    }
-    let Ok(Some(now)) = kernel::process(pid) else {
-        return match exists(pid) {
-            true => ProcessState::Exists, // hidden from us, or it came a moment ago
-            false => ProcessState::Gone,
-        };
-    };
-    if now.exited {
-        return ProcessState::Gone;
-    }
-    let same = match (start, created) {
-        (Some(start), _) => Some(u64::try_from(now.start) == Ok(start)),
-        (None, Some(then)) => kernel::base_of_starts().ok().map(|base| now.created(base).abs_diff(then) <= 2),
-        (None, None) => None,
-    };
-    match same {
-        Some(true) => ProcessState::Runs,
-        Some(false) => ProcessState::Replaced,
-        None => ProcessState::Exists,
-    }
-}
-
-/// Also where it is another user's, or a zombie.
-fn exists(pid: u32) -> bool {
-    Pid::from_raw(pid as i32).is_none_or(|pid| test_kill_process(pid) != Err(Errno::SRCH))
+pub(super) fn look(_me: &Identity, pid: u32) -> Option<Seen> {
+    kernel::process(pid).ok()?
 }
 
 /// Nothing tells us when a process exits.

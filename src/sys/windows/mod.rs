@@ -14,18 +14,25 @@ mod volume;
 pub(crate) use events::{Bell, FolderWatch, Source};
 pub(crate) use folder::{file_name, path, Claimed, Dir, Small};
 pub(crate) use open::FileId;
-pub(crate) use process::{process, process_mark, Exit, Identity, ProcessMark, PROCESS_TABLE};
+pub(crate) use process::{process_mark, Exit, ProcessMark, PROCESS_TABLE};
+pub(super) use process::{see, Standpoint};
 pub(crate) use volume::filesystem;
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::windows::ffi::OsStrExt;
-use std::path::Path;
 
 use windows_sys::Win32::Security::Cryptography::{BCryptGenRandom, BCRYPT_USE_SYSTEM_PREFERRED_RNG};
 
-/// A path as the system wants it.
-fn wide(path: &Path) -> Vec<u16> {
-    path.as_os_str().encode_wide().chain([0]).collect()
+/// A text or a path as the system wants it.
+fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
+    text.as_ref().encode_wide().chain([0]).collect()
+}
+
+/// A text that the system filled in.
+fn until_nul(text: &[u16]) -> String {
+    let end = text.iter().position(|&unit| unit == 0).unwrap_or(text.len());
+    String::from_utf16_lossy(&text[..end])
 }
 
 /// A call that says by a zero that it failed.

@@ -1,9 +1,7 @@
 //! Who a process is, and whether it lives: its PID and the time of its creation, which the system keeps to 100 ns and no step
 //! of the clock moves.
 
-use std::ffi::OsString;
 use std::io;
-use std::os::windows::ffi::OsStringExt;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
 
@@ -17,9 +15,9 @@ use windows_sys::Win32::System::Threading::{
     PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE,
 };
 
-use super::super::ProcessState;
+use super::super::{unix_nanos, Identity, ProcessState};
 use super::open::is;
-use super::{done, Source};
+use super::{done, until_nul, wide, Source};
 
 /// There is no fork, so there is only one process that can have a handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,42 +30,34 @@ pub(crate) fn process_mark() -> ProcessMark {
 /// Where we look for processes, for a person.
 pub(crate) const PROCESS_TABLE: &str = "the system";
 
-/// Who we are, as our bids say it.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    pub pid: u32,
-    /// When the process was created: 100 ns since 1601.
-    pub start: Option<u64>,
-    /// The same in Unix seconds, the same number as psutil's `int(create_time())`.
-    pub created: i64,
-    pub boot: Option<String>,
-    pub pidns: Option<u64>,
-    pub host: String,
-    pub command: String,
-}
+/// Nothing: from everywhere a process and the clock look alike.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::sys) struct Standpoint;
 
 impl Identity {
     pub(in crate::sys) fn read() -> io::Result<Identity> {
         // SAFETY: a pseudo-handle that is always valid.
-        let start = created_at(unsafe { GetCurrentProcess() })?;
+        let seen = Seen::of(unsafe { GetCurrentProcess() })?;
         let host = host()?;
         let command = std::env::current_exe()?;
         Ok(Identity {
             pid: std::process::id(),
-            start: Some(start),
-            created: unix_micros(start).div_euclid(1_000_000),
+            start: seen.start(&Standpoint),
+            created: seen.created()?,
             boot: Some(boot(&host)?),
             pidns: None,
             host,
             command: command.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            standpoint: Standpoint,
         })
     }
+}
 
-    /// When this machine was booted at the latest, Unix seconds.
+impl Standpoint {
     pub fn booted(&self) -> io::Result<i64> {
         // SAFETY: it takes nothing.
         let uptime = unsafe { GetTickCount64() };
-        Ok((super::super::unix_nanos() / 1_000_000).saturating_sub(uptime) as i64 / 1000 + 1)
+        Ok((unix_nanos() / 1_000_000).saturating_sub(uptime) as i64 / 1000 + 1)
     }
 
     /// No step of the clock changes what we say of ourselves.
@@ -114,15 +104,6 @@ fn host() -> io::Result<String> {
     }
 }
 
-fn wide(text: &str) -> Vec<u16> {
-    text.encode_utf16().chain([0]).collect()
-}
-
-fn until_nul(text: &[u16]) -> String {
-    let end = text.iter().position(|&unit| unit == 0).unwrap_or(text.len());
-    OsString::from_wide(&text[..end]).to_string_lossy().into_owned()
-}
-
 // ---- time ----
 
 /// 100 ns since 1601.
@@ -135,36 +116,44 @@ pub(super) fn unix_micros(ticks: u64) -> i64 {
     (ticks as i64).saturating_sub(UNTIL_1970).div_euclid(10)
 }
 
-fn created_at(process: HANDLE) -> io::Result<u64> {
-    let [mut created, mut exited, mut kernel, mut user] = [FILETIME::default(); 4];
-    // SAFETY: an open handle, and room for the answers.
-    done(unsafe { GetProcessTimes(process, &mut created, &mut exited, &mut kernel, &mut user) })?;
-    Ok(ticks(created))
-}
-
 // ---- other processes ----
 
-/// Is the process `pid` the one that was created at `start`, or else at `created` (give or take 2 s)?
-pub(crate) fn process(_me: &Identity, pid: u32, start: Option<u64>, created: Option<i64>) -> ProcessState {
+/// What is seen of a process.
+pub(in crate::sys) struct Seen {
+    /// When it was created: 100 ns since 1601.
+    created: u64,
+}
+
+impl Seen {
+    fn of(process: HANDLE) -> io::Result<Seen> {
+        let [mut created, mut exited, mut kernel, mut user] = [FILETIME::default(); 4];
+        // SAFETY: an open handle, and room for the answers.
+        done(unsafe { GetProcessTimes(process, &mut created, &mut exited, &mut kernel, &mut user) })?;
+        Ok(Seen { created: ticks(created) })
+    }
+
+    pub fn start(&self, _from: &Standpoint) -> Option<u64> {
+        Some(self.created)
+    }
+
+    pub fn created(&self) -> io::Result<i64> {
+        Ok(unix_micros(self.created).div_euclid(1_000_000))
+    }
+}
+
+/// What is seen of a process that runs, or else all that is known of it.
+pub(in crate::sys) fn see(_me: &Identity, pid: u32) -> Result<Seen, ProcessState> {
     let process = match open(pid, PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE)
         .or_else(|_| open(pid, PROCESS_QUERY_LIMITED_INFORMATION))
     {
         Ok(process) => process,
-        Err(e) if is(&e, ERROR_INVALID_PARAMETER) => return ProcessState::Gone,
-        Err(_) => return ProcessState::Exists, // it may not be ours to know
+        Err(e) if is(&e, ERROR_INVALID_PARAMETER) => return Err(ProcessState::Gone),
+        Err(_) => return Err(ProcessState::Exists), // it may not be ours to know
     };
     if has_exited(process.as_handle()) {
-        return ProcessState::Gone; // and somebody has a handle on it
+        return Err(ProcessState::Gone); // and somebody has a handle on it
     }
-    let same = match (created_at(process.as_raw_handle()), start, created) {
-        (Ok(now), Some(start), _) => now == start,
-        (Ok(now), None, Some(then)) => unix_micros(now).div_euclid(1_000_000).abs_diff(then) <= 2,
-        (Ok(_), None, None) | (Err(_), ..) => return ProcessState::Exists,
-    };
-    match same {
-        true => ProcessState::Runs,
-        false => ProcessState::Replaced,
-    }
+    Seen::of(process.as_raw_handle()).map_err(|_| ProcessState::Exists)
 }
 
 fn open(pid: u32, rights: u32) -> io::Result<OwnedHandle> {
@@ -194,7 +183,7 @@ pub(crate) struct Exit {
 }
 
 impl Exit {
-    /// `None`: there is no such process, or we may not wait for it. Ask [`process`] afterwards whether it is the right one.
+    /// `None`: there is no such process, or we may not wait for it. Ask [`crate::sys::process`] afterwards whether it is the right one.
     pub fn of(pid: u32) -> Option<Exit> {
         open(pid, PROCESS_SYNCHRONIZE).ok().map(|process| Exit { process })
     }
@@ -211,17 +200,8 @@ impl Exit {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::process;
     use super::*;
-
-    #[test]
-    fn we_run() {
-        let me = Identity::current().unwrap();
-        assert_eq!(process(&me, me.pid, me.start, None), ProcessState::Runs);
-        assert_eq!(process(&me, me.pid, None, Some(me.created)), ProcessState::Runs);
-        assert_eq!(process(&me, me.pid, me.start.map(|s| s + 1), None), ProcessState::Replaced);
-        assert_eq!(process(&me, me.pid, None, Some(me.created - 3)), ProcessState::Replaced);
-        assert!(!Exit::of(me.pid).unwrap().happened());
-    }
 
     #[test]
     fn an_exited_process_is_gone_although_we_have_a_handle_on_it() {

@@ -156,7 +156,7 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
         let rights = format!("D:P(A;OICI;FA;;;{user})(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)");
         let mut descriptor: PSECURITY_DESCRIPTOR = ptr::null_mut();
         done(ConvertStringSecurityDescriptorToSecurityDescriptorW(
-            wide(Path::new(&rights)).as_ptr(),
+            wide(&rights).as_ptr(),
             SDDL_REVISION_1,
             &mut descriptor,
             ptr::null_mut(),

@@ -9,7 +9,7 @@ use windows_sys::Win32::Storage::FileSystem::{GetDriveTypeW, GetVolumeInformatio
 use super::super::Filesystem;
 use super::folder::Dir;
 use super::open::to_look;
-use super::{done, wide};
+use super::{done, until_nul, wide};
 
 /// Filesystems that only this machine writes to, on a drive of its own. Not here: CSVFS, a cluster's.
 const LOCAL: &[&str] = &["NTFS", "ReFS", "FAT", "FAT32", "exFAT"];
@@ -45,8 +45,7 @@ fn kind(dir: &Dir) -> io::Result<String> {
             length,
         )
     })?;
-    let end = name.iter().position(|&unit| unit == 0).unwrap_or(name.len());
-    Ok(String::from_utf16_lossy(&name[..end]))
+    Ok(until_nul(&name))
 }
 
 fn drive(dir: &Dir) -> io::Result<u32> {
