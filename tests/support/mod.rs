@@ -10,9 +10,12 @@ mod scratch;
 
 pub use bids::{boot_id, boot_time, pid_namespace, start_of, Bid};
 pub use puppet::{encode, state_of, wait_until, Answer, Kind, Orphan, Puppet};
-pub use scratch::{listing, Scratch};
+pub use scratch::{bids_in, listing, set_mode, Scratch};
 
 use std::io::Write;
+use std::path::Path;
+
+use rustix::io::Errno;
 
 /// A test that is run twice: with puppets that use the C interface, and with some that use the Rust one.
 macro_rules! both {
@@ -56,3 +59,20 @@ pub fn root_or_skip(what: &str) -> bool {
 
 /// A user who is not root, and owns nothing.
 pub const NOBODY: u32 = 65534;
+
+/// A puppet of that user.
+pub fn nobody(kind: Kind) -> Puppet {
+    let mut puppet = Puppet::new(kind);
+    puppet.must(&format!("become {NOBODY}"));
+    puppet
+}
+
+/// An error of the system: its status, its number, and a message that names the folder and has the system's own text.
+#[track_caller]
+pub fn fails(puppet: &mut Puppet, command: &str, errno: Errno, folder: &Path) {
+    assert_eq!(puppet.ask(command), "LF_ERR_IO", "{command}");
+    assert_eq!(puppet.code(0), errno.raw_os_error());
+    let why = puppet.why(0);
+    assert!(why.contains(folder.to_str().unwrap()), "{why}");
+    assert!(why.contains(&format!("(os error {})", errno.raw_os_error())), "{why}");
+}

@@ -27,13 +27,20 @@ impl Scratch {
         let path = parent.join(format!("lockfolder-test-{}-{number}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path); // a killed predecessor's with our PID
         std::fs::create_dir(&path).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        set_mode(&path, 0o755);
         Scratch { path }
     }
 
     /// The lock folder that most tests use: not there yet.
     pub fn folder(&self) -> PathBuf {
         self.path.join("lock")
+    }
+
+    /// The same, made with this mode.
+    pub fn folder_with_mode(&self, bits: u32) -> PathBuf {
+        std::fs::create_dir(self.folder()).unwrap();
+        set_mode(&self.folder(), bits);
+        self.folder()
     }
 }
 
@@ -59,4 +66,15 @@ pub fn listing(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
+}
+
+/// What of a folder is a bid: the paths, sorted.
+pub fn bids_in(folder: &Path) -> Vec<PathBuf> {
+    let names = listing(folder).into_iter().filter(|name| name.ends_with(".json"));
+    names.map(|name| folder.join(name)).collect()
+}
+
+/// Whatever the umask.
+pub fn set_mode(path: &Path, bits: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(bits)).unwrap();
 }
