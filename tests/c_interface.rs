@@ -25,13 +25,16 @@ fn dialects() -> impl Iterator<Item = &'static [&'static str]> {
     DIALECTS.into_iter().filter(move |how| clang || !how[0].starts_with("clang"))
 }
 
-/// Runs `contract` in a folder that is not there yet.
-fn keeps_the_contract(program: &mut Command) {
-    let scratch = Scratch::new("contract");
-    let folder = scratch.join("lock");
-    let said = output(program.arg(&folder));
-    assert_eq!(said, "the contract is kept\n");
-    assert_eq!(unexplained(&folder), None);
+/// Compiles the programs that know the contract, and runs each in a folder that is not there yet.
+fn keeps_the_contract(how: &[&str], link: Link, run: impl Fn(&Path) -> Command) {
+    for source in ["interface.c", "contract.c"] {
+        let program = Program(compile(source, how, link));
+        let scratch = Scratch::new("contract");
+        let folder = scratch.join("lock");
+        let said = output(run(&program.0).arg(&folder));
+        assert_eq!(said, "the contract is kept\n");
+        assert_eq!(unexplained(&folder), None);
+    }
 }
 
 /// Runs `stress`, so many rounds per claimant.
@@ -62,8 +65,7 @@ fn the_header_stands_alone() {
 fn the_contract_in_every_dialect() {
     for how in dialects() {
         for link in [Link::Shared, Link::Static] {
-            let program = Program(compile("contract.c", how, link));
-            keeps_the_contract(&mut guarded(&program.0));
+            keeps_the_contract(how, link, |program| guarded(program));
         }
     }
 }
@@ -72,8 +74,7 @@ fn the_contract_in_every_dialect() {
 fn the_contract_and_stress_under_sanitizers() {
     for link in [Link::Shared, Link::Static] {
         let how = [&["gcc", "-std=c11", "-O1"], SANITIZE.as_slice()].concat();
-        let contract = Program(compile("contract.c", &how, link));
-        keeps_the_contract(&mut sanitized(&contract.0));
+        keeps_the_contract(&how, link, sanitized);
         let stress = Program(compile("stress.c", &how, link));
         withstands_stress(&mut sanitized(&stress.0), 300);
     }
@@ -92,8 +93,7 @@ fn the_contract_and_stress_under_valgrind() {
         return;
     }
     for link in [Link::Shared, Link::Static] {
-        let contract = Program(compile("contract.c", &["gcc", "-std=c11", "-O1"], link));
-        keeps_the_contract(&mut memcheck(&contract.0));
+        keeps_the_contract(&["gcc", "-std=c11", "-O1"], link, memcheck);
         let stress = Program(compile("stress.c", &["gcc", "-std=c11", "-O1"], link));
         withstands_stress(&mut memcheck(&stress.0), 30);
     }

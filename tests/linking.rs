@@ -27,12 +27,14 @@ fn what_a_static_library_needs_is_known() {
 
 #[test]
 fn a_static_library_needs_nothing_else() {
-    // Without what gcc would add by itself.
-    let program = Program(compile("contract.c", &["gcc", "-std=c11", "-nodefaultlibs"], Link::Static));
-    let scratch = Scratch::new("static");
-    output(guarded(&program.0).arg(scratch.join("lock")));
-    let needed = dynamic_section(&program.0);
-    assert!(!needed.contains("liblockfolder"), "{needed}");
+    for source in ["interface.c", "contract.c"] {
+        // Without what gcc would add by itself.
+        let program = Program(compile(source, &["gcc", "-std=c11", "-nodefaultlibs"], Link::Static));
+        let scratch = Scratch::new("static");
+        output(guarded(&program.0).arg(scratch.join("lock")));
+        let needed = dynamic_section(&program.0);
+        assert!(!needed.contains("liblockfolder"), "{needed}");
+    }
 }
 
 #[test]
