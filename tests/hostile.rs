@@ -1,5 +1,6 @@
 //! A folder in which somebody does what they can to harm: it costs time, but lets nobody in, wedges nobody, and nothing outside the
-//! folder is read, written, followed or deleted. (Bad bids are in bad_bids.rs, bad sub-folders in folders.rs too.)
+//! folder is read, written, followed or deleted. (Bad bids are in bad_bids.rs, bad sub-folders in folders.rs too, swapped FIFOs in
+//! fifos.rs.)
 
 mod support;
 
