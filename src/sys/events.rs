@@ -86,8 +86,8 @@ impl BeaconWatch {
         let mut news = [0];
         match rustix::io::read(&self.fd, &mut news) {
             Err(Errno::AGAIN) => Light::Lit,
-            Ok(n) if n > 0 && news[0] == HANDED_OVER[0] => Light::Out(News::HandedOver),
-            Ok(n) if n > 0 => Light::Out(News::Left),
+            Ok(1) if news[0] == HANDED_OVER[0] => Light::Out(News::HandedOver),
+            Ok(1) => Light::Out(News::Left),
             _ => Light::Dark,
         }
     }
@@ -130,8 +130,7 @@ impl Dir {
         fs::mknodat(self.fd(), name, FileType::Fifo, mode, 0)?;
         let made = self.open_fifo(name, OFlags::RDWR).and_then(|fd| {
             // By what is open, never by its name: somebody may have put another file there by now.
-            let stat = fs::fstat(&fd)?;
-            if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_nlink != 1 {
+            if !is_ours_alone(&fd)? {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             fs::fchmod(&fd, mode)?;
@@ -163,6 +162,12 @@ impl Dir {
             _ => Err(io::ErrorKind::InvalidData.into()), // and a write to it would be an act
         }
     }
+}
+
+/// Whether we made it, and it has no other name.
+fn is_ours_alone(fd: &OwnedFd) -> io::Result<bool> {
+    let stat = fs::fstat(fd)?;
+    Ok(stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_nlink == 1)
 }
 
 /// A FIFO in which whoever joins the line leaves its name for the next who joins. What is in it is gone when nobody has it
@@ -291,25 +296,4 @@ impl Instance {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A look takes a byte from a beacon that is out. And a forked child of the owner keeps it open, so that closing it tells
-    /// nobody.
-    #[test]
-    fn a_look_takes_the_news_from_nobody_else() {
-        let path = crate::scratch::Scratch::new();
-        let dir = Dir::open(&path).unwrap();
-        let names = [c"beacon".to_owned()];
-        let (name, beacon) = dir.light_beacon(&names).unwrap();
-        let watches = [dir.watch_beacon(name).unwrap(), dir.watch_beacon(name).unwrap()];
-        drop(path); // what is open stays
-        assert!(watches.iter().all(BeaconWatch::is_lit));
-
-        let childs = beacon.fd.try_clone().unwrap();
-        beacon.put_out(News::HandedOver);
-        let lights: Vec<Light> = (0..4).map(|look| watches[look % 2].light()).collect();
-        drop(childs);
-        assert_eq!(lights, [Light::Out(News::HandedOver); 4]);
-    }
-}
+mod tests;

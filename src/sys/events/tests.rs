@@ -1,0 +1,155 @@
+//! Each of what wakes a sleeper, alone.
+
+use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
+
+use super::*;
+use crate::scratch::Scratch;
+
+fn folder() -> (Scratch, Dir) {
+    let path = Scratch::new();
+    let dir = Dir::open(&path).unwrap();
+    (path, dir)
+}
+
+/// There is something to read.
+fn is_ready(source: Source<'_>) -> bool {
+    Bell::new().unwrap().sleep([Some(source), None], Duration::ZERO)
+}
+
+#[test]
+fn a_sleep_ends_by_any_source_and_tells_whether_it_was_the_first() {
+    let [quiet, loud, bell] = [(); 3].map(|()| Bell::new().unwrap());
+    let (quiet, loud) = (Some(quiet.fd.as_fd()), Some(loud.fd.as_fd()));
+    rustix::io::write(loud.unwrap(), &1u64.to_ne_bytes()).unwrap();
+    // For ever, if nothing wakes.
+    assert!(bell.sleep([loud, quiet], Duration::MAX));
+    assert!(!bell.sleep([quiet, loud], Duration::MAX));
+    assert!(!bell.sleep([None, loud], Duration::MAX));
+    assert!(!bell.sleep([None, None], Duration::ZERO));
+}
+
+/// Or every later sleep would be none.
+#[test]
+fn a_bell_wakes_once() {
+    let bell = Bell::new().unwrap();
+    bell.ring();
+    assert!(is_ready(bell.fd.as_fd()));
+    assert!(!bell.sleep([None, None], Duration::MAX));
+    assert!(!is_ready(bell.fd.as_fd()));
+}
+
+/// A look takes a byte from a beacon that is out. And a forked child of the owner keeps it open, so that closing it tells
+/// nobody.
+#[test]
+fn a_look_takes_the_news_from_nobody_else() {
+    for news in [News::HandedOver, News::Left] {
+        let (path, dir) = folder();
+        let names = [c"beacon".to_owned()];
+        let (name, beacon) = dir.light_beacon(&names).unwrap();
+        let watches = [dir.watch_beacon(name).unwrap(), dir.watch_beacon(name).unwrap()];
+        drop(path); // what is open stays
+        assert!(watches.iter().all(BeaconWatch::is_lit));
+
+        let childs = beacon.fd.try_clone().unwrap();
+        beacon.put_out(news);
+        let lights: Vec<Light> = (0..4).map(|look| watches[look % 2].light()).collect();
+        drop(childs);
+        assert_eq!(lights, [Light::Out(news); 4]);
+    }
+}
+
+#[test]
+fn the_death_of_its_owner_makes_a_beacon_dark() {
+    let (_path, dir) = folder();
+    let names = [c"beacon".to_owned()];
+    let (name, beacon) = dir.light_beacon(&names).unwrap();
+    let watch = dir.watch_beacon(name).unwrap();
+    assert!(!is_ready(watch.source()));
+    drop(beacon);
+    assert_eq!(watch.light(), Light::Dark);
+}
+
+/// Who still watches the one of the last time would take the new one for it.
+#[test]
+fn a_beacon_is_lit_again_when_nobody_watches_it_any_more() {
+    let (path, dir) = folder();
+    let names = [c"a".to_owned(), c"b".to_owned()];
+    let number = |name: &str| std::fs::metadata(path.join(name)).unwrap().ino();
+    let lit = || dir.light_beacon(&names).unwrap().0;
+    assert_eq!(lit(), c"a");
+    let a = number("a");
+    assert_eq!((lit(), number("a")), (c"a", a));
+    let watch = dir.watch_beacon(c"a").unwrap();
+    assert_eq!((lit(), number("a")), (c"b", a));
+    let another = dir.watch_beacon(c"b").unwrap();
+    assert_eq!(lit(), c"a");
+    assert_ne!(number("a"), a, "it is another file");
+    assert!(!watch.is_lit() && !another.is_lit());
+}
+
+#[test]
+fn whoever_may_use_the_folder_may_use_its_fifos() {
+    let (path, dir) = folder();
+    for (folder, fifo) in [(0o700, 0o644), (0o750, 0o644), (0o770, 0o664), (0o1777, 0o666)] {
+        std::fs::set_permissions(&*path, PermissionsExt::from_mode(folder)).unwrap();
+        drop(dir.make_fifo(c"fifo").unwrap());
+        assert_eq!(std::fs::metadata(path.join("fifo")).unwrap().mode() & 0o7777, fifo);
+        dir.unlink(c"fifo").unwrap();
+    }
+}
+
+/// Whoever put it there in place of ours could have it elsewhere too, and we would open that to all.
+#[test]
+fn a_fifo_with_another_name_is_not_taken_for_one_just_made() {
+    let (path, dir) = folder();
+    let fifo = dir.make_fifo(c"fifo").unwrap();
+    assert!(is_ours_alone(&fifo).unwrap());
+    std::fs::hard_link(path.join("fifo"), path.join("elsewhere")).unwrap();
+    assert!(!is_ours_alone(&fifo).unwrap());
+}
+
+/// Opening one never waits, nor does reading it.
+#[test]
+fn only_a_fifo_is_opened_and_no_program_inherits_it() {
+    let (path, dir) = folder();
+    drop(dir.make_fifo(c"fifo").unwrap());
+    let fifo = dir.open_fifo(c"fifo", OFlags::RDONLY).unwrap();
+    assert!(rustix::io::fcntl_getfd(&fifo).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+    symlink("fifo", path.join("link")).unwrap();
+    std::fs::write(path.join("file"), "").unwrap();
+    for name in [c"link", c"file", c"nothing"] {
+        assert!(dir.open_fifo(name, OFlags::RDWR).is_err());
+    }
+}
+
+#[test]
+fn the_tail_is_one_for_all_and_has_the_last_name_once() {
+    let (_path, dir) = folder();
+    assert!(dir.open_tail(c"tail").is_err());
+    let [tail, same] = [(); 2].map(|()| dir.make_tail(c"tail").unwrap());
+    assert_eq!(tail.take(1), None);
+    [c"b", c"c", c"a"].into_iter().for_each(|name| tail.leave(name));
+    assert_eq!(same.take(1).as_deref(), Some(c"c"));
+    assert_eq!(dir.open_tail(c"tail").unwrap().take(1), None);
+}
+
+/// However much of it there is.
+#[test]
+fn after_a_reset_only_news_wakes() {
+    let (path, dir) = folder();
+    let watch = FolderWatch::new(&dir).unwrap();
+    let come_and_go = |count: usize| {
+        for number in 0..count {
+            let name = path.join(format!("{number:0255}"));
+            std::fs::write(&name, "").unwrap();
+            std::fs::remove_file(&name).unwrap();
+        }
+    };
+    for count in [1, 200] {
+        assert!(!is_ready(watch.source()));
+        come_and_go(count);
+        assert!(is_ready(watch.source()));
+        watch.reset();
+    }
+    assert!(!is_ready(watch.source()));
+}
