@@ -26,7 +26,7 @@ pub(super) fn entries(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64)) -> io::
 /// The same, but if one call left room for more it is not asked whether there is more. There may be, and it may have failed to read
 /// it: of an error in the midst getdents64(2) tells only when it is called again.
 pub(super) fn glance(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
-    const LARGEST: usize = 280 + 8; // an entry with the longest name, wherever it begins
+    const LARGEST: usize = 288; // an entry with the longest name takes 280, and the buffer may begin 7 later
     read(dir, each, |filled| filled <= BUFFER - LARGEST)
 }
 
@@ -125,11 +125,15 @@ pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, String>> {
     }
     // FUSE hides what is behind it from statfs; the mount table doesn't.
     let kind = mount_type(dir)?.unwrap_or_else(|| format!("type {number:#x}"));
-    Ok(match kind.as_str() {
-        kind if LOCAL.contains(&kind) => Ok(Filesystem::Local),
-        kind if COHERENT.contains(&kind) => Ok(Filesystem::Coherent),
-        _ => Err(kind),
-    })
+    Ok(by_type(&kind).ok_or(kind))
+}
+
+fn by_type(kind: &str) -> Option<Filesystem> {
+    match kind {
+        kind if LOCAL.contains(&kind) => Some(Filesystem::Local),
+        kind if COHERENT.contains(&kind) => Some(Filesystem::Coherent),
+        _ => None,
+    }
 }
 
 /// The type of the mount that a folder is on, as `/proc/self/mountinfo` says it (`ext4`, `fuse.sshfs`).
@@ -149,19 +153,45 @@ fn mount_type(dir: &Dir) -> io::Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
+
+    fn glances_at_all(path: &Path) {
+        let dir = Dir::open(path).unwrap();
+        let (mut all, mut glanced) = (Vec::new(), Vec::new());
+        dir.list(false, |name, number| all.push((name.to_owned(), number))).unwrap();
+        dir.glance(|name, number| glanced.push((name.to_owned(), number))).unwrap();
+        assert_eq!(all.len(), std::fs::read_dir(path).unwrap().count() + 2);
+        assert_eq!(all, glanced);
+    }
 
     /// Also where it takes several calls to read them.
     #[test]
     fn a_glance_names_all_that_local_filesystems_have() {
-        let path = crate::scratch::Scratch::new();
-        let dir = Dir::open(&path).unwrap();
+        let path = Scratch::new();
         for count in [0, 1, 99, 100, 101, 500] {
-            (0..count).for_each(|n| std::fs::write(path.join(format!("{n:0100}")), "").unwrap());
-            let (mut all, mut glanced) = (Vec::new(), Vec::new());
-            dir.list(false, |name, number| all.push((name.to_owned(), number))).unwrap();
-            dir.glance(|name, number| glanced.push((name.to_owned(), number))).unwrap();
-            assert_eq!(all.len(), count + 2);
-            assert_eq!(all, glanced);
+            (0..count).for_each(|n| std::fs::write(path.join(format!("{n:0width$}", width = 97 + n % 8)), "").unwrap());
+            glances_at_all(&path);
         }
+    }
+
+    /// One of the longest names did not find room: whatever room that is, there is more to ask for.
+    #[test]
+    fn a_glance_does_not_take_a_buffer_that_is_full_for_the_end() {
+        for length in (1..=255).step_by(8) {
+            let path = Scratch::new();
+            for n in 0..30 {
+                let name = if n == 15 { "x".repeat(length) } else { format!("{n:0255}") };
+                std::fs::write(path.join(name), "").unwrap();
+            }
+            glances_at_all(&path);
+        }
+    }
+
+    #[test]
+    fn a_filesystem_is_what_the_mount_table_says() {
+        assert_eq!(filesystem(&Dir::open(Path::new("/proc")).unwrap()).unwrap(), Err("proc".to_owned()));
+        assert_eq!(by_type("ramfs"), Some(Filesystem::Local));
+        assert_eq!(by_type("fuse.glusterfs"), Some(Filesystem::Coherent));
+        assert_eq!(by_type("fuse.sshfs"), None);
     }
 }
