@@ -81,25 +81,28 @@ fn ticket(claimant: &Claimant) -> CString {
 }
 
 #[test]
-fn a_view_tells_who_is_before_us_and_how_many_there_are() {
+fn a_view_tells_who_is_before_and_behind_us_and_how_many_there_are() {
     let scene = Scene::new();
     let mut claimant = scene.claimant();
     let seen = |claimant: &mut Claimant| {
         let view = claimant.view().unwrap();
-        (view.first, view.predecessor, view.ahead, view.length)
+        (view.first, view.predecessor, view.successor, view.ahead, view.length)
     };
-    assert_eq!(seen(&mut claimant), (None, None, 0, 1));
-    let id = ClaimId(7);
-    let [a, b, c] = [1, 2, 3].map(|arrival| ticket_name(arrival, id));
-    let later = [u64::MAX - 1, u64::MAX].map(|arrival| ticket_name(arrival, id));
-    for name in [&c, &a, &b, &later[0], &later[1]] {
-        std::fs::write(scene.queue().join(name.to_str().unwrap()), "").unwrap();
+    assert_eq!(seen(&mut claimant), (None, None, None, 0, 1));
+    // In whatever order they are listed: neither by arrival nor against it.
+    let name = |arrival| ticket_name(arrival, ClaimId(7));
+    let (before, after) = (|n| name(1 + n), |n| name(u64::MAX - n));
+    for n in (0..20).map(|n| (n * 7 + 10) % 20) {
+        for name in [before(n), after(n)] {
+            std::fs::write(scene.queue().join(name.to_str().unwrap()), "").unwrap();
+        }
     }
     std::fs::write(scene.queue().join("0-no-ticket"), "").unwrap();
-    assert_eq!(seen(&mut claimant), (Some(a.clone()), Some(c.clone()), 3, 6));
+    let behind = Some(after(19));
+    assert_eq!(seen(&mut claimant), (Some(before(0)), Some(before(19)), behind.clone(), 20, 41));
     // Those that can't be deleted are passed over.
-    claimant.line.as_mut().unwrap().ghosts.extend([c, a]);
-    assert_eq!(seen(&mut claimant), (Some(b.clone()), Some(b), 1, 6));
+    claimant.line.as_mut().unwrap().ghosts.extend([before(19), before(0)]);
+    assert_eq!(seen(&mut claimant), (Some(before(1)), Some(before(18)), behind, 18, 41));
 }
 
 /// Anybody can write there, and who joins at the same moment may have left its name before us.
@@ -277,6 +280,33 @@ fn whoever_closes_leaves_the_line_and_nothing_else() {
     assert_ne!(hidden(), before);
     drop(claimant);
     assert_eq!(hidden(), before);
+}
+
+/// Its files are the parent's.
+#[cfg(unix)]
+#[test]
+fn a_forked_child_forgets_the_line_and_leaves_it_as_it_is() {
+    let scene = Scene::new();
+    let mut claimant = scene.claimant();
+    let ticket = ticket(&claimant);
+    claimant.line.take().unwrap().abandon();
+    assert!(scene.has(&ticket));
+}
+
+/// The last of a line died in the midst of removing it.
+#[test]
+fn a_sweep_takes_the_tail_that_a_line_left_behind_and_no_other() {
+    let scene = Scene::new();
+    let mut claimant = scene.claimant();
+    let hidden = Arc::clone(claimant.claim.as_ref().unwrap().hidden());
+    let tail = scene.path.join(".lockfolder/tail");
+    std::fs::write(&tail, "").unwrap();
+    sweep(&hidden, |_| false);
+    assert!(tail.exists(), "there is a line");
+    claimant.leave_line(News::Left);
+    std::fs::write(&tail, "").unwrap();
+    sweep(&hidden, |_| false);
+    assert!(!tail.exists());
 }
 
 #[test]

@@ -147,6 +147,7 @@ fn the_tail_of_a_long_line_tells_who_is_before() {
     let mut waiters: [Waiting; 10] = scene.waiters();
     let views = waiters.each_ref().map(|waiter| waiter.watch.view.length);
     assert_eq!(views, [1, 2, 3, 4, 5, 6, 7, 8, 2, 2], "the last two have read nothing");
+    assert!(!waiters[1..].iter().any(|waiter| waiter.watch.is_first()), "but they know of one before them");
     let mut another = scene.newcomer();
     assert!(another.look() == Round::Sleep);
     assert_eq!(another.watch.view.length, 11, "a look that is due is at the whole line");
