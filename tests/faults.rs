@@ -280,6 +280,22 @@ fn a_token_and_the_folders_above_it_are_synced() {
     assert_eq!(synced.count(), 4);
 }
 
+/// The look before the bid is content with what one call tells, unless that is so much that there may be more. After the bid each
+/// listing is read until it says that it ends.
+#[test]
+fn a_folder_is_listed_once_and_a_half() {
+    let tracer = Tracer::new();
+    for (others, calls) in [(0, 3), (50, 3), (100, 5)] {
+        let scratch = Scratch::new("fault-glance");
+        let folder = lock_folder(&scratch);
+        std::fs::create_dir(&folder).unwrap();
+        (0..others).for_each(|n| std::fs::write(folder.join(format!("{n:0100}")), "").unwrap());
+        let made = tracer.calls(&folder, &["alone"]);
+        let listed = made.iter().filter(|call| (call.step.as_str(), call.name.as_str()) == ("lock3", "getdents64"));
+        assert_eq!(listed.count(), calls, "with {others} other files");
+    }
+}
+
 #[test]
 fn every_call_fails_once() {
     alone(false);
