@@ -17,6 +17,7 @@ both!(
     a_second_wait_on_the_same_handle_is_refused,
     many_waiters_all_get_their_turn,
     a_waiter_that_is_killed_is_in_nobodys_way,
+    a_few_folder_watches_are_kept_for_the_next_wait,
 );
 
 fn a_free_folder_is_had_at_once_whatever_the_timeout(kind: Kind) {
@@ -205,6 +206,43 @@ fn a_waiter_that_is_killed_is_in_nobodys_way(kind: Kind) {
     holder.must("unlock 0");
     waiters[2].must("join 1");
     waiters[2].must("holds 0");
+}
+
+/// To close one takes the kernel milliseconds. A forked child makes its own: what one reads from an instance the other misses.
+fn a_few_folder_watches_are_kept_for_the_next_wait(kind: Kind) {
+    let scratch = Scratch::new();
+    let (mut holder, mut waiter) = (Puppet::new(kind), Puppet::new(kind));
+    let mut wait = |waiter: &mut Puppet, handles: std::ops::Range<u32>, instances: usize| {
+        for handle in handles.clone() {
+            let folder = scratch.join(handle.to_string());
+            holder.open(handle, &folder);
+            holder.must(&format!("lock {handle}"));
+            waiter.open(handle, &folder);
+            waiter.must(&format!("start {handle} wait {handle} -1"));
+        }
+        let watches = || inotify(waiter.pid()).iter().filter(|info| info.contains("inotify wd:")).count();
+        wait_until(|| watches() == handles.len());
+        assert_eq!(inotify(waiter.pid()).len(), instances);
+        for handle in handles {
+            holder.must(&format!("unlock {handle}"));
+            waiter.must(&format!("join {handle}"));
+            waiter.must(&format!("unlock {handle}"));
+        }
+    };
+    wait(&mut waiter, 0..6, 6);
+    assert_eq!(inotify(waiter.pid()).len(), 4);
+    wait(&mut waiter, 6..8, 4);
+    assert_eq!(inotify(waiter.pid()).len(), 4);
+    let mut child = waiter.fork();
+    wait(&mut child, 8..9, 1);
+}
+
+/// What the kernel says of the inotify instances that a process has open.
+fn inotify(pid: u32) -> Vec<String> {
+    let folder = |name| std::path::PathBuf::from(format!("/proc/{pid}/{name}"));
+    let open = std::fs::read_dir(folder("fd")).unwrap().map(|fd| fd.unwrap());
+    let open = open.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|file| file.ends_with("anon_inode:inotify")));
+    open.filter_map(|fd| std::fs::read_to_string(folder("fdinfo").join(fd.file_name())).ok()).collect()
 }
 
 #[test]
