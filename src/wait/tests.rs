@@ -116,6 +116,16 @@ fn who_finds_the_lock_free_and_no_line_stands_in_none() {
     assert!(!claimant.lock_unless_line().unwrap() && !claimant.is_held());
 }
 
+/// Nobody waits for what no unlock can mend.
+#[test]
+fn an_error_is_not_taken_for_a_holder() {
+    let scene = Scene::new();
+    let (_holder, mut claimant) = (scene.holder(), scene.path.claimant());
+    assert!(!claimant.lock_if_free().unwrap());
+    std::fs::remove_dir_all(&*scene.path).unwrap();
+    assert_eq!(claimant.lock_if_free().unwrap_err().kind(), ErrorKind::Io);
+}
+
 /// By what the one before it says. Who only left the line may have had another before it.
 #[test]
 fn it_is_our_turn_when_the_one_before_us_has_had_the_lock() {
