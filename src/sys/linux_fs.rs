@@ -30,7 +30,11 @@ pub(super) fn glance(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64)) -> io::R
     read(dir, each, |filled| filled <= BUFFER - LARGEST)
 }
 
-fn read(dir: BorrowedFd<'_>, mut each: impl FnMut(&CStr, u64), is_enough: impl Fn(usize) -> bool) -> io::Result<()> {
+fn read(
+    dir: BorrowedFd<'_>,
+    mut each: impl FnMut(&CStr, u64),
+    mut is_enough: impl FnMut(usize) -> bool,
+) -> io::Result<()> {
     rustix::io::retry_on_intr(|| fs::seek(dir, SeekFrom::Start(0)))?;
     let mut buffer = [MaybeUninit::<u8>::uninit(); BUFFER];
     let mut entries = RawDir::new(dir, &mut buffer);
@@ -164,13 +168,15 @@ mod tests {
         assert_eq!(all, glanced);
     }
 
-    /// Also where it takes several calls to read them.
+    /// Also where it takes several calls to read them. However long the names are: how much room one takes depends on that.
     #[test]
     fn a_glance_names_all_that_local_filesystems_have() {
-        let path = Scratch::new();
-        for count in [0, 1, 99, 100, 101, 500] {
-            (0..count).for_each(|n| std::fs::write(path.join(format!("{n:0width$}", width = 97 + n % 8)), "").unwrap());
-            glances_at_all(&path);
+        for width in 97..=104 {
+            let path = Scratch::new();
+            for count in [0, 1, 70, 200] {
+                (0..count).for_each(|n| std::fs::write(path.join(format!("{n:0width$}")), "").unwrap());
+                glances_at_all(&path);
+            }
         }
     }
 
@@ -184,6 +190,26 @@ mod tests {
                 std::fs::write(path.join(name), "").unwrap();
             }
             glances_at_all(&path);
+        }
+    }
+
+    /// An entry has 19 bytes before its name and a zero behind it, and each begins at a multiple of 8: getdents64(2).
+    #[test]
+    fn how_much_was_filled_is_told_to_the_byte() {
+        for (width, size) in [(1, 24), (4, 24), (5, 32), (108, 128), (109, 136), (255, 280)] {
+            let path = Scratch::new();
+            (0..9).for_each(|n| std::fs::write(path.join(format!("{n:0width$}")), "").unwrap());
+            let (dir, mut filled) = (Dir::open(&path).unwrap(), 0);
+            read(
+                dir.fd(),
+                |_, _| {},
+                |bytes| {
+                    filled += bytes;
+                    false
+                },
+            )
+            .unwrap();
+            assert_eq!(filled, 2 * 24 + 9 * size);
         }
     }
 
