@@ -1,6 +1,8 @@
 //! The line of those who wait: first come, first served, one wake-up per hand-over, and nobody who dies, leaves or is stopped
 //! holds the others up. See `docs/waiting.md`.
 
+#[path = "line/places.rs"]
+mod places;
 mod support;
 #[path = "line/turns.rs"]
 mod turns;
@@ -10,8 +12,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
+use places::{holder_and_waiters, joined, line};
 use support::{both, listing, root_or_skip, wait_until, Kind, Puppet, Scratch};
-use turns::{are_served, is_served, unless_somebody_dozes, NO_SHOW};
+use turns::{are_served, are_served_in_order, is_served, unless_somebody_dozes, NO_SHOW};
 
 both!(
     by crate::turns::unless_somebody_dozes;
@@ -30,41 +33,6 @@ both!(
     without_inotify_instances_the_first_in_line_still_sees_the_unlock,
     a_forked_child_that_keeps_everything_open_keeps_nobody_waiting,
 );
-
-/// The tickets in line, in its order.
-fn line(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = match fs::read_dir(folder.join(".lockfolder/queue")) {
-        Ok(entries) => entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect(),
-        Err(_) => Vec::new(), // there is none (any more)
-    };
-    names.sort();
-    names
-}
-
-/// Joins the line, and returns when it sleeps there: so it has left its name in the tail, too.
-fn joined(mut waiter: Puppet, folder: &Path) -> Puppet {
-    let before = line(folder).len();
-    waiter.tell("wait 0 -1");
-    wait_until(|| line(folder).len() == before + 1);
-    wait_until(|| support::state_of(waiter.pid()) == Some('S'));
-    waiter
-}
-
-/// A holder that came when there was no line, and some in line behind it.
-fn holder_and_waiters(kind: Kind, folder: &Path, count: usize) -> (Puppet, Vec<Puppet>) {
-    let mut holder = Puppet::at(kind, folder);
-    holder.must("lock 0");
-    let waiters = (0..count).map(|_| joined(Puppet::at(kind, folder), folder)).collect();
-    (holder, waiters)
-}
-
-/// And nobody else is in line.
-#[track_caller]
-fn are_served_in_order(waiters: &mut [Puppet], folder: &Path, freed: Instant) {
-    are_served(waiters, freed);
-    assert!(!folder.join(".lockfolder/queue").exists(), "the line outlives those in it: {:?}", line(folder));
-    assert_eq!(listing(folder), [".lockfolder"]);
-}
 
 fn who_comes_first_is_served_first(kind: Kind) {
     for scratch in [Scratch::new(), Scratch::shm()] {

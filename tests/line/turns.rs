@@ -1,9 +1,11 @@
 //! Whose turn it is in the line; and what becomes of a test where this machine kept somebody from its turn.
 
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{wait_until, Puppet};
+use crate::places::line;
+use crate::support::{listing, wait_until, Puppet};
 
 /// Who doesn't come forward for so long, while the lock is free, loses its place: `SECOND_LOOK` of `src/wait.rs`.
 pub const NO_SHOW: Duration = Duration::from_secs(1);
@@ -47,4 +49,12 @@ pub fn are_served(waiters: &mut [Puppet], mut freed: Instant) {
         freed = Instant::now();
         waiters[turn].must("unlock 0");
     }
+}
+
+/// And nobody else is in line.
+#[track_caller]
+pub fn are_served_in_order(waiters: &mut [Puppet], folder: &Path, freed: Instant) {
+    are_served(waiters, freed);
+    assert!(!folder.join(".lockfolder/queue").exists(), "the line outlives those in it: {:?}", line(folder));
+    assert_eq!(listing(folder), [".lockfolder"]);
 }
