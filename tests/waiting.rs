@@ -18,6 +18,7 @@ both!(
     many_waiters_all_get_their_turn,
     a_waiter_that_is_killed_is_in_nobodys_way,
     a_few_folder_watches_are_kept_for_the_next_wait,
+    a_forked_child_makes_folder_watches_of_its_own,
 );
 
 fn a_free_folder_is_had_at_once_whatever_the_timeout(kind: Kind) {
@@ -208,33 +209,45 @@ fn a_waiter_that_is_killed_is_in_nobodys_way(kind: Kind) {
     waiters[2].must("holds 0");
 }
 
-/// To close one takes the kernel milliseconds. A forked child makes its own: what one reads from an instance the other misses.
+/// To close one takes the kernel milliseconds.
 fn a_few_folder_watches_are_kept_for_the_next_wait(kind: Kind) {
-    let scratch = Scratch::new();
-    let (mut holder, mut waiter) = (Puppet::new(kind), Puppet::new(kind));
-    let mut wait = |waiter: &mut Puppet, handles: std::ops::Range<u32>, instances: usize| {
-        for handle in handles.clone() {
-            let folder = scratch.join(handle.to_string());
-            holder.open(handle, &folder);
-            holder.must(&format!("lock {handle}"));
-            waiter.open(handle, &folder);
-            waiter.must(&format!("start {handle} wait {handle} -1"));
-        }
-        let watches = || inotify(waiter.pid()).iter().filter(|info| info.contains("inotify wd:")).count();
-        wait_until(|| watches() == handles.len());
-        assert_eq!(inotify(waiter.pid()).len(), instances);
-        for handle in handles {
-            holder.must(&format!("unlock {handle}"));
-            waiter.must(&format!("join {handle}"));
-            waiter.must(&format!("unlock {handle}"));
-        }
-    };
-    wait(&mut waiter, 0..6, 6);
+    let (scratch, [mut holder, mut waiter]) = (Scratch::new(), [(); 2].map(|()| Puppet::new(kind)));
+    waits_at_once(&scratch, &mut holder, &mut waiter, 0..6, 6);
     assert_eq!(inotify(waiter.pid()).len(), 4);
-    wait(&mut waiter, 6..8, 4);
+    waits_at_once(&scratch, &mut holder, &mut waiter, 6..8, 4);
     assert_eq!(inotify(waiter.pid()).len(), 4);
-    let mut child = waiter.fork();
-    wait(&mut child, 8..9, 1);
+}
+
+/// What one of the two reads from an instance, the other misses.
+fn a_forked_child_makes_folder_watches_of_its_own(kind: Kind) {
+    let (scratch, [mut holder, mut waiter]) = (Scratch::new(), [(); 2].map(|()| Puppet::new(kind)));
+    waits_at_once(&scratch, &mut holder, &mut waiter, 0..2, 2);
+    waits_at_once(&scratch, &mut holder, &mut waiter.fork(), 2..3, 1);
+}
+
+/// Some waits that each watch a folder, at the same time; so many instances are open meanwhile.
+fn waits_at_once(
+    scratch: &Scratch,
+    holder: &mut Puppet,
+    waiter: &mut Puppet,
+    handles: std::ops::Range<u32>,
+    instances: usize,
+) {
+    for handle in handles.clone() {
+        let folder = scratch.join(handle.to_string());
+        holder.open(handle, &folder);
+        holder.must(&format!("lock {handle}"));
+        waiter.open(handle, &folder);
+        waiter.must(&format!("start {handle} wait {handle} -1"));
+    }
+    let watches = || inotify(waiter.pid()).iter().filter(|info| info.contains("inotify wd:")).count();
+    wait_until(|| watches() == handles.len());
+    assert_eq!(inotify(waiter.pid()).len(), instances);
+    for handle in handles {
+        holder.must(&format!("unlock {handle}"));
+        waiter.must(&format!("join {handle}"));
+        waiter.must(&format!("unlock {handle}"));
+    }
 }
 
 /// What the kernel says of the inotify instances that a process has open.
