@@ -24,7 +24,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_secs(2);
 /// That it doesn't come forward must be seen twice, this long apart: on a machine that has too much to do, it may need a while.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
-/// For each pair of waiters, so that all their looks together (each reads the line) keep below a few percent of one CPU.
+/// For each pair of waiters, so that all their looks together (each reads the line, if the lock is free) keep below a few
+/// percent of one CPU.
 const LOOK_PER_PAIR: Duration = Duration::from_micros(10);
 
 /// Waits until the lock is had, the time is over, or somebody cancels. `waiter.rs` has what goes before and after.
@@ -112,6 +113,11 @@ impl Watch {
     /// Nobody was before us when we read the line. Nobody can come before us later.
     fn is_first(&self) -> bool {
         self.view.length > 0 && self.view.predecessor.is_none()
+    }
+
+    /// We have read the line, not only been told who is before us, and watch that one.
+    fn knows_line(&self) -> bool {
+        self.view.first.is_some() && self.ahead.is_some()
     }
 
     /// The one before us had the lock, and gave it back.
@@ -208,8 +214,15 @@ impl Claimant {
                 return Ok(Round::Sleep);
             } // else the folder is another one now, and so is the line
         }
+        let folder = self.folder_id();
         self.find_folder()?;
         match self.stand_in_line()? {
+            // As a rule that is all that a look finds. Whoever holds will tell, by way of those before us.
+            Standing::Stood
+                if is_due && watch.knows_line() && folder == self.folder_id() && self.is_taken(watch)? =>
+            {
+                return Ok(Round::Sleep);
+            }
             Standing::Nowhere => {
                 (watch.ahead, watch.holder, watch.folder) = (None, None, None);
                 watch.view = View::default();
@@ -259,11 +272,19 @@ impl Claimant {
         Ok(false)
     }
 
+    /// Somebody holds the lock, or bids for it; so the first in line has not failed to come forward.
+    fn is_taken(&mut self, watch: &mut Watch) -> Result<bool> {
+        let is_taken = self.check(None)?.rival.is_some();
+        if is_taken {
+            watch.no_show = None;
+        }
+        Ok(is_taken)
+    }
+
     /// Nobody waits for ever for a claimant that can't or won't use its turn. True: the first in line lost its place; if it
     /// comes back, it goes to the end.
     fn forfeit_no_show(&mut self, watch: &mut Watch) -> Result<bool> {
-        if self.check(None)?.rival.is_some() {
-            watch.no_show = None;
+        if self.is_taken(watch)? {
             return Ok(false);
         }
         if watch.no_show.is_some() && watch.no_show == watch.view.first {

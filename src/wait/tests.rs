@@ -196,6 +196,31 @@ fn whoever_is_first_reads_the_line_only_when_a_look_is_due() {
     assert!(waiter.look() == Round::Sleep && waiter.watch.view.length == 6);
 }
 
+/// The others look at the line once, if the tail told them of one before them, and from then on only if the lock is free.
+#[test]
+fn a_look_that_finds_the_lock_taken_reads_the_line_only_to_know_it() {
+    let scene = Scene::new();
+    let mut holder = scene.holder();
+    let mut waiters: [Waiting; 9] = scene.waiters();
+    let [.., read, told] = &mut waiters;
+    let lengths = |read: &Waiting, told: &Waiting| [read, told].map(|waiter| waiter.watch.view.length);
+    assert_eq!(lengths(read, told), [8, 2]);
+    scene.lengthen_the_line(5);
+    for _ in 0..2 {
+        let before = Instant::now();
+        assert!(read.look() == Round::Sleep && told.look() == Round::Sleep);
+        assert_eq!(lengths(read, told), [8, 14]);
+        assert!(told.watch.next_look >= before + out_of_step(LOOK, 0.0), "the next one is later");
+    }
+    holder.unlock().unwrap();
+    assert!(read.look() == Round::Sleep && lengths(read, told) == [14, 14] && read.watch.no_show.is_some());
+    // And if its place was taken, it stands in the line anew, whoever holds.
+    holder.lock().unwrap();
+    std::fs::remove_dir_all(scene.queue()).unwrap();
+    assert!(read.look() == Round::Sleep && !read.watch.knows_line());
+    assert!(read.look() == Round::Sleep && scene.tickets() == 1);
+}
+
 /// To give it up takes longer than the lock.
 #[test]
 fn what_watches_the_folder_is_kept_until_we_leave_the_line() {
