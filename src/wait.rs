@@ -214,15 +214,10 @@ impl Claimant {
                 return Ok(Round::Sleep);
             } // else the folder is another one now, and so is the line
         }
-        let folder = self.folder_id();
         self.find_folder()?;
         match self.stand_in_line()? {
             // As a rule that is all that a look finds. Whoever holds will tell, by way of those before us.
-            Standing::Stood
-                if is_due && watch.knows_line() && folder == self.folder_id() && self.is_taken(watch)? =>
-            {
-                return Ok(Round::Sleep);
-            }
+            Standing::Stood if is_due && watch.knows_line() && self.is_taken(watch)? => return Ok(Round::Sleep),
             Standing::Nowhere => {
                 (watch.ahead, watch.holder, watch.folder) = (None, None, None);
                 watch.view = View::default();
