@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{mknodat, utimensat, AtFlags, FileType, Mode, Timespec, Timestamps, CWD};
-use support::{both, listing, root_or_skip, wait_until, Bid, Kind, Puppet, Scratch, NOBODY};
+use support::{both, listing, root_or_skip, wait_until, Bid, Kind, Puppet, Scratch};
 
 both!(
     a_bid_with_bad_content_counts_as_live,
@@ -291,12 +291,10 @@ fn with_nobody(kind: Kind, mode: u32, test: impl FnOnce(&Path, Puppet, Puppet)) 
         return;
     }
     let scratch = Scratch::shm();
-    fs::create_dir(scratch.folder()).unwrap();
-    fs::set_permissions(scratch.folder(), fs::Permissions::from_mode(mode)).unwrap();
-    let mut nobody = Puppet::new(kind);
-    nobody.must(&format!("become {NOBODY}"));
-    nobody.open(0, &scratch.folder());
-    test(&scratch.folder(), nobody, Puppet::at(kind, &scratch.folder()));
+    let folder = scratch.folder_with_mode(mode);
+    let mut nobody = support::nobody(kind);
+    nobody.open(0, &folder);
+    test(&folder, nobody, Puppet::at(kind, &folder));
 }
 
 fn a_bid_that_may_not_be_read_counts_as_live(kind: Kind) {

@@ -4,13 +4,14 @@
 mod support;
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use lockfolder::{ErrorKind, LockFolder, Options};
 use rustix::fs::{renameat_with, RenameFlags, CWD};
-use support::{listing, Scratch};
+use support::{bids_in, Scratch};
 
 /// The folder that is looked at, the one that a bid is posted to and the one that it is taken back from are one and the same, whatever
 /// is at the path meanwhile. So none stays, though both claimants live on.
@@ -46,8 +47,7 @@ fn no_bid_stays_in_either_of_two_folders_that_change_places() {
             ended.into_iter().for_each(|ended| ended.unwrap());
         });
         for folder in [&here, &there] {
-            let bids: Vec<_> = listing(folder).into_iter().filter(|name| name.ends_with(".json")).collect();
-            assert!(bids.is_empty(), "{bids:?}");
+            assert_eq!(bids_in(folder), Vec::<PathBuf>::new());
         }
     }
 }

@@ -6,7 +6,7 @@ mod support;
 
 use std::fs::{self, File};
 use std::mem::MaybeUninit;
-use std::os::unix::fs::{symlink, PermissionsExt};
+use std::os::unix::fs::symlink;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{mknodat, FileType, Mode, CWD};
 use rustix::io::Errno;
-use support::{both, listing, root_or_skip, Bid, Kind, Puppet, Scratch, NOBODY};
+use support::{both, listing, root_or_skip, Bid, Kind, Puppet, Scratch};
 
 both!(
     a_bid_that_is_swapped_for_a_link_leads_nowhere,
@@ -68,17 +68,6 @@ fn ticks(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-}
-
-/// How often its threads went to sleep by themselves.
-fn sleeps(pid: u32) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let of_one = |thread: fs::DirEntry| {
-        let status = fs::read_to_string(thread.path().join("status")).unwrap();
-        let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        switches.unwrap().trim().parse::<u64>().unwrap()
-    };
-    threads.map(|thread| of_one(thread.unwrap())).sum()
 }
 
 #[test]
@@ -209,11 +198,11 @@ fn forged_tickets_and_beacons_cost_time_and_nothing_else(kind: Kind) {
     forge_line(&folder, &outside, &claim);
     waiter.start_to_wait(0, -1);
     // It looks, and sleeps: short at first, then for 25 to 50 ms. (A look may block once, too.)
-    let slept_until = |count: u64| support::wait_until(|| sleeps(waiter.pid()) >= count);
-    slept_until(sleeps(waiter.pid()) + 20);
-    let (began, before) = (Instant::now(), sleeps(waiter.pid()));
+    let slept_until = |count: u64| support::wait_until(|| waiter.sleeps() >= count);
+    slept_until(waiter.sleeps() + 20);
+    let (began, before) = (Instant::now(), waiter.sleeps());
     slept_until(before + 50);
-    let looks = sleeps(waiter.pid()) - before;
+    let looks = waiter.sleeps() - before;
     let explained = 2 * (began.elapsed().as_millis() as u64 / 25 + 1);
     assert!(looks <= explained, "{looks} looks, and {explained} are explained");
     assert!(!waiter.has_answered());
@@ -256,36 +245,32 @@ fn permissions_that_are_taken_away_midway_are_an_error(kind: Kind) {
         return;
     }
     let scratch = Scratch::shm();
-    let (folder, hidden) = (scratch.folder(), scratch.folder().join(".lockfolder"));
-    let mode = |path: &Path, bits| fs::set_permissions(path, fs::Permissions::from_mode(bits)).unwrap();
-    fs::create_dir(&folder).unwrap();
-    mode(&folder, 0o777);
+    let (folder, hidden) = (scratch.folder_with_mode(0o777), scratch.folder().join(".lockfolder"));
     let mut root = Puppet::at(kind, &folder);
-    let mut nobody = Puppet::new(kind);
-    nobody.must(&format!("become {NOBODY}"));
+    let mut nobody = support::nobody(kind);
     nobody.open(0, &folder);
 
     // From a holder: it goes on to hold, until it can unlock.
     nobody.must("lock 0");
-    mode(&folder, 0o555);
+    support::set_mode(&folder, 0o555);
     assert_eq!(nobody.ask("unlock 0"), "LF_ERR_IO");
     assert_eq!(nobody.code(0), Errno::ACCESS.raw_os_error());
     nobody.must("holds 0");
     assert_eq!(root.ask("lock 0"), "LF_BUSY");
-    mode(&folder, 0o777);
+    support::set_mode(&folder, 0o777);
     nobody.must("unlock 0");
     // From one who had the lock, and from one who waits: an error, and no bid.
     for (path, bits) in [(&folder, 0o555), (&folder, 0o000), (&hidden, 0o000)] {
-        mode(path, bits);
+        support::set_mode(path, bits);
         assert_eq!(nobody.ask("lock 0"), "LF_ERR_IO", "{} {bits:o}", path.display());
         assert_eq!(nobody.code(0), Errno::ACCESS.raw_os_error());
-        mode(path, 0o777);
+        support::set_mode(path, 0o777);
         root.must("lock 0");
         nobody.start_to_wait(0, -1);
-        mode(path, bits);
+        support::set_mode(path, bits);
         root.must("unlock 0");
         assert_eq!(nobody.ask("join 1"), "LF_ERR_IO", "{} {bits:o}", path.display());
-        mode(path, 0o777);
+        support::set_mode(path, 0o777);
         assert_eq!(listing(&folder), [".lockfolder"]);
         nobody.must("wait 0 -1");
         nobody.must("unlock 0");

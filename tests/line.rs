@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use places::{holder_and_waiters, joined, line};
-use support::{both, listing, root_or_skip, wait_until, Kind, Puppet, Scratch};
+use support::{bids_in, both, listing, root_or_skip, wait_until, Kind, Puppet, Scratch};
 use turns::{are_served, are_served_in_order, is_served, unless_somebody_dozes, NO_SHOW};
 
 both!(
@@ -74,7 +74,7 @@ fn whoever_dies_in_line_is_passed_over_and_leaves_nothing(kind: Kind) {
 }
 
 fn claims(folder: &Path) -> usize {
-    listing(&folder.join(".lockfolder")).iter().filter(|name| name.ends_with(".json")).count()
+    bids_in(&folder.join(".lockfolder")).len() // they are named alike
 }
 
 fn whoever_leaves_the_line_is_passed_over_and_leaves_nothing(kind: Kind) {
@@ -286,11 +286,8 @@ fn a_ticket_of_the_dead_that_may_not_be_deleted_is_passed_over() {
         if !root_or_skip("other users") {
             return;
         }
-        use std::os::unix::fs::PermissionsExt;
         let scratch = Scratch::shm();
-        let folder = scratch.folder();
-        fs::create_dir(&folder).unwrap();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777)).unwrap();
+        let folder = scratch.folder_with_mode(0o1777);
         let user = |id: u32| {
             let id = id.to_string();
             let mut puppet = Puppet::behind(&["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"], Kind::C);
@@ -341,25 +338,20 @@ fn containers_stand_in_one_line_and_their_deaths_are_seen() {
     });
 }
 
-/// Those who are not next sleep through a hand-over, but for their look about once a second.
+/// Those who are not next sleep through a hand-over, but for their look every two seconds or so.
 #[test]
 fn a_hand_over_wakes_one() {
     unless_somebody_dozes(|| {
         let scratch = Scratch::new();
         let folder = scratch.folder();
         let (mut holder, mut waiters) = holder_and_waiters(Kind::C, &folder, 40);
-        let wakes = |waiter: &Puppet| {
-            let status = fs::read_to_string(format!("/proc/{}/status", waiter.pid())).unwrap();
-            let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            switches.unwrap().trim().parse::<u64>().unwrap()
-        };
         wait_until(|| waiters.iter().all(|waiter| support::state_of(waiter.pid()) == Some('S')));
         let began = std::time::Instant::now();
-        let before: Vec<_> = waiters[21..].iter().map(wakes).collect();
+        let before: Vec<_> = waiters[21..].iter().map(Puppet::sleeps).collect();
         let freed = Instant::now();
         holder.must("unlock 0");
         are_served(&mut waiters[..20], freed);
-        let after = waiters[21..].iter().zip(before).map(|(waiter, before)| wakes(waiter) - before).max().unwrap();
+        let after = waiters[21..].iter().zip(before).map(|(waiter, before)| waiter.sleeps() - before).max().unwrap();
         // A look may block more than once, on a folder that somebody changes at that moment.
         let looks = 4 * (1 + began.elapsed().as_secs() * 2);
         assert!(after <= looks, "woken {after} times by 20 hand-overs, and {looks} are explained");

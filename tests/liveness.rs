@@ -187,8 +187,7 @@ fn another_users_process_is_judged_like_ours(kind: Kind) {
     }
     let scratch = Scratch::shm();
     make_for_everybody(&scratch.folder());
-    let mut nobody = Puppet::new(kind);
-    nobody.must(&format!("become {NOBODY}"));
+    let mut nobody = support::nobody(kind);
     nobody.open(0, &scratch.folder());
     let mut root = Puppet::at(kind, &scratch.folder());
 

@@ -2,11 +2,10 @@
 
 mod support;
 
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use support::containers::{contained, each_filesystem, is_respected_until_it_dies};
-use support::{both, root_or_skip, skip, Kind, Puppet, Scratch, NOBODY};
+use support::{both, root_or_skip, skip, Kind, Puppet, Scratch};
 
 both!(
     another_user_namespace_changes_nothing,
@@ -69,11 +68,9 @@ fn another_user_is_judged_from_a_user_namespace_that_has_no_name_for_it(kind: Ki
         return;
     }
     let scratch = Scratch::shm(); // where every user can reach it
-    std::fs::create_dir(scratch.folder()).unwrap();
-    std::fs::set_permissions(scratch.folder(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    scratch.folder_with_mode(0o777);
     let stranger = || {
-        let mut puppet = Puppet::new(kind);
-        puppet.must(&format!("become {NOBODY}"));
+        let mut puppet = support::nobody(kind);
         puppet.open(0, &scratch.folder());
         puppet
     };

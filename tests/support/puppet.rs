@@ -134,6 +134,17 @@ impl Puppet {
         self.pid
     }
 
+    /// How often its threads went to sleep by themselves.
+    pub fn sleeps(&self) -> u64 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).unwrap();
+        let of_one = |thread: std::fs::DirEntry| {
+            let status = std::fs::read_to_string(thread.path().join("status")).unwrap();
+            let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            switches.unwrap().trim().parse::<u64>().unwrap()
+        };
+        threads.map(|thread| of_one(thread.unwrap())).sum()
+    }
+
     /// Tells it something, and hears the answer.
     #[track_caller]
     pub fn ask(&mut self, command: &str) -> Answer {
