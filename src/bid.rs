@@ -29,6 +29,11 @@ pub(crate) struct Bid {
     pub pidns: Option<u64>,
     pub host: Option<String>,
     pub command: Option<String>,
+    /// The number of the file that this is. A copy of the bid is another file.
+    pub inode: Option<u64>,
+    /// It was posted where other machines can write too: a machine for which the folder is local (the server of an export)
+    /// can't judge its owner.
+    pub shared: bool,
 }
 
 impl Bid {
@@ -56,6 +61,8 @@ impl Bid {
             pidns: value.get("PIDNS").and_then(Value::as_u64),
             host: text("HOST"),
             command: text("COMMAND"),
+            inode: value.get("INODE").and_then(Value::as_u64),
+            shared: value.get("SHARED").is_some_and(|shared| *shared != Value::Bool(false)),
         })
     }
 
@@ -70,6 +77,8 @@ impl Bid {
             self.pidns.map(|n| ("PIDNS", n.to_string())),
             self.host.as_ref().map(|s| ("HOST", text(s))),
             self.command.as_ref().map(|s| ("COMMAND", text(s))),
+            self.inode.map(|n| ("INODE", n.to_string())),
+            self.shared.then(|| ("SHARED", "true".to_owned())),
         ];
         let fields: Vec<String> =
             fields.into_iter().flatten().map(|(key, value)| format!("\"{key}\": {value}")).collect();
@@ -134,6 +143,8 @@ mod tests {
             pidns: Some(4_026_531_836),
             host: Some("a \"host\"\n".into()),
             command: Some("make".into()),
+            inode: Some(17),
+            shared: true,
         };
         assert_eq!(Bid::parse(bid.to_json().as_bytes()), Ok(bid));
     }

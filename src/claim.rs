@@ -55,6 +55,8 @@ pub(crate) struct Claim {
     /// The name of its file.
     name: CString,
     file: Claimed,
+    content: String,
+    is_trusted: bool,
     how: How,
     me: Arc<Identity>,
     /// False in a forked child: the files are the parent's.
@@ -70,16 +72,30 @@ impl Claim {
         on: Filesystem,
         mut random: impl FnMut() -> io::Result<u64>,
     ) -> Result<Claim> {
-        let content = content(&me);
+        let mut content = String::new();
         let how = if sys::DELETES_AT_ONCE { How::Link } else { How::Rename };
         // A sweep can take our file for a leftover in the instant between its creation and its lock; not many times.
         for _ in 0..100 {
             let id = ClaimId(random().map_err(|e| Error::io("make a random name in", path, e))?);
             let name = id.file();
-            let made = hidden.claim(&name, content.as_bytes(), on.locks_prove_death());
+            let write = |id: FileId| {
+                content = self::content(&me, &id, on);
+                content.clone()
+            };
+            let made = hidden.claim(&name, write, on.locks_prove_death());
             let made = made.map_err(|e| Error::io("write the claim", join(path, &name), e))?;
             if let Some(file) = made {
-                return Ok(Claim { hidden: Arc::new(hidden), id, name, file, how, me, ours: true });
+                return Ok(Claim {
+                    hidden: Arc::new(hidden),
+                    id,
+                    name,
+                    file,
+                    content,
+                    is_trusted: true,
+                    how,
+                    me,
+                    ours: true,
+                });
             }
         }
         Err(Error::new(ErrorKind::Io, format!("the claims that we write to {} keep vanishing", path.display())))
@@ -87,7 +103,7 @@ impl Claim {
 
     /// The claim says who we are as everybody sees it now.
     pub fn is_current(&self) -> bool {
-        !self.me.clock_stepped()
+        self.is_trusted && !self.me.clock_stepped()
     }
 
     pub fn hidden(&self) -> &Arc<Dir> {
@@ -108,16 +124,31 @@ impl Claim {
         self.file.id
     }
 
+    /// Whether a file that says this is our bid, by what it says.
+    pub fn says(&self, content: &[u8]) -> bool {
+        content == self.content.as_bytes()
+    }
+
     /// Puts the bid into the folder, whole, in one atomic step.
     pub fn publish(&mut self, folder: &Dir, bid: &Guid) -> io::Result<()> {
         let claim = &self.name;
         if self.how == How::Link {
             match self.hidden.link(claim, folder, bid.as_c_str()) {
-                Err(e) if Dir::has_no_links(&e) => self.how = How::Rename,
+                Err(e) if Dir::has_no_links(&e) && self.is_in_place() => self.how = How::Rename,
                 done => return done,
             }
         }
         self.hidden.rename(claim, folder, bid.as_c_str())
+    }
+
+    /// Whether the claim's name still leads to the claim.
+    fn is_in_place(&self) -> bool {
+        matches!(self.hidden.file_id(&self.name), Ok(Some(file)) if file == self.file.id)
+    }
+
+    /// From now on it is not current: somebody put another file in its place.
+    pub fn distrust(&mut self) {
+        self.is_trusted = false;
     }
 
     /// Takes the bid out of the folder, in one atomic step.
@@ -146,7 +177,7 @@ impl Drop for Claim {
     }
 }
 
-fn content(me: &Identity) -> String {
+fn content(me: &Identity, file: &FileId, on: Filesystem) -> String {
     // A host name has at most 64 bytes (uname(2)) and a command 15 (proc_pid_comm(5)), so this never gets near the limit.
     let bid = Bid {
         pid: me.pid,
@@ -156,6 +187,8 @@ fn content(me: &Identity) -> String {
         pidns: me.pidns,
         host: Some(me.host.clone()),
         command: Some(me.command.clone()),
+        inode: on.has_stable_numbers().then_some(file.number()),
+        shared: !on.is_local(),
     };
     let content = bid.to_json();
     debug_assert!(content.len() <= MAX_BYTES);
@@ -222,18 +255,18 @@ mod tests {
         }
     }
 
-    /// Only where links can't be had. (Here: a folder has none.) A claim that is missing is another matter.
+    /// A claim that is missing, or another file in its place, is no reason to move it. (That it moves where there are no links is
+    /// tested on filesystems that have none: tests/filesystems.)
     #[test]
-    fn without_links_the_claim_moves() {
+    fn what_is_not_our_claim_is_not_moved() {
         let mut made = Made::new(How::Link);
         let [claim, bid] = made.paths();
         std::fs::remove_file(&claim).unwrap();
         assert_eq!(made.publish().unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert_eq!(made.claim.how, How::Link);
-        std::fs::create_dir(&claim).unwrap();
-        made.publish().unwrap();
-        assert_eq!((made.claim.how, made.are_there()), (How::Rename, [false, true]));
-        assert!(bid.is_dir());
+        std::fs::create_dir(&claim).unwrap(); // a folder can't be linked
+        assert_eq!(made.publish().unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!((made.claim.how, made.are_there()), (How::Link, [true, false]));
+        assert!(!bid.exists());
     }
 
     #[test]

@@ -5,18 +5,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::bid::Guid;
-use crate::bids::{BidInfo, BidState};
+use crate::bid::{Guid, MAX_BYTES};
 use crate::claim::{self, Claim, ClaimId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::Options;
 use crate::liveness::Verdict;
 use crate::place::{join, open_shared, Place};
-use crate::queue::{self, Line};
+use crate::queue::Line;
 use crate::random::Randomness;
 use crate::survey::{Check, Eyes, Memory, Rival};
-use crate::sys::{self, Dir, FileId, Filesystem, Identity, News};
-use crate::{fence, sweep};
+use crate::sweep;
+use crate::sys::{self, Dir, FileId, Filesystem, Identity, News, Opened};
 
 pub(crate) struct Claimant {
     path: Arc<Path>,
@@ -28,11 +27,21 @@ pub(crate) struct Claimant {
     pub claim: Option<Claim>,
     /// Our bid, while we hold the lock.
     held: Option<Guid>,
-    /// A bid of ours that should have been deleted and couldn't be.
+    /// A bid of ours that should have been deleted and couldn't be. It stays ours when the claim is renewed.
     stray: Option<Guid>,
     memory: Memory,
     random: Randomness,
     pub malformed_grace_ms: u32,
+}
+
+/// What has the name of a bid of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// The file that we prepared.
+    Ours,
+    /// Somebody put it there.
+    Another,
+    Nothing,
 }
 
 impl Claimant {
@@ -95,6 +104,14 @@ impl Claimant {
         Ok(())
     }
 
+    /// Where only a private folder will do: makes sure that it still is one.
+    pub fn check_private(&self) -> Result<()> {
+        match self.options.private {
+            true => self.place.check_private(&self.path),
+            false => Ok(()),
+        }
+    }
+
     /// A check before we bid: it may miss something.
     pub fn glance(&mut self) -> Result<Option<Arc<Rival>>> {
         self.look(|eyes, memory| eyes.glance(memory))
@@ -127,8 +144,9 @@ impl Claimant {
         let is_new = self.renew_claim()?;
         match self.publish_as(&bid) {
             Ok(()) => Ok(bid),
-            // Somebody deleted the claim or the sub-folder: make them again, once.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && !is_new => {
+            // Somebody deleted the claim or the sub-folder, or the claim is another user's, because the process has another
+            // user now: make them again, once.
+            Err(e) if (e.kind() == io::ErrorKind::NotFound || Dir::is_not_ours(&e)) && !is_new => {
                 self.claim = None;
                 self.publish()
             }
@@ -172,8 +190,7 @@ impl Claimant {
     /// Tries again what [`Self::withdraw_after`] could not do.
     pub fn delete_stray(&mut self) -> Result<()> {
         if let Some(stray) = self.stray {
-            self.withdraw(&stray)
-                .map_err(|e| Error::io("delete our old bid", join(&self.path, stray.as_c_str()), e))?;
+            self.delete(&stray).map_err(|e| Error::io("delete our old bid", join(&self.path, stray.as_c_str()), e))?;
             self.stray = None;
         }
         Ok(())
@@ -181,23 +198,47 @@ impl Claimant {
 
     /// False: the bid was not there any more.
     fn withdraw(&self, bid: &Guid) -> io::Result<bool> {
-        let Some(claim) = &self.claim else {
-            return Ok(false);
-        };
-        match claim.withdraw(&self.place.dir, bid) {
-            Ok(()) => Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(e),
+        match &self.claim {
+            Some(claim) => was_there(claim.withdraw(&self.place.dir, bid)),
+            None => self.delete(bid),
         }
     }
 
-    /// Whether a bid of ours has its name in the folder.
-    pub fn bid_is_there(&self, bid: &Guid) -> Result<bool> {
-        let found = self.place.dir.file_id(bid.as_c_str());
-        let found = found.map_err(|e| Error::io("look for our bid", join(&self.path, bid.as_c_str()), e))?;
-        // A file's links may have a number each (sshfs); but a bid's name is never used twice.
-        let same = || self.place.on == Filesystem::Trusted || found == self.claim.as_ref().map(Claim::file_id);
-        Ok(found.is_some() && same())
+    /// The same for a bid that need not be of our claim.
+    fn delete(&self, bid: &Guid) -> io::Result<bool> {
+        was_there(self.place.dir.unlink(bid.as_c_str()))
+    }
+
+    /// Whether the bid that a listing shows, with this number, is the file that we prepared. Another file has our name where
+    /// somebody swapped the claim just before we published it; others would judge that file, and not us.
+    pub fn is_ours(&mut self, bid: &Guid, number: Option<u64>) -> Result<bool> {
+        let Some(number) = number else { return Ok(false) };
+        let is_ours = self.claim.as_ref().is_some_and(|claim| claim.file_id().number() == number)
+            || self.find_bid(bid)? == Found::Ours;
+        if !is_ours {
+            self.claim.iter_mut().for_each(Claim::distrust); // the next try makes a new one
+        }
+        Ok(is_ours)
+    }
+
+    /// What has the name of a bid of ours in the folder.
+    pub fn find_bid(&self, bid: &Guid) -> Result<Found> {
+        let found = self.place.dir.file_id(bid.as_c_str()).and_then(|found| {
+            Ok(match (found, &self.claim) {
+                (None, _) => Found::Nothing,
+                (Some(found), Some(claim)) if found == claim.file_id() => Found::Ours,
+                // A file's names may have a number each here (sshfs), but another file says something else.
+                (Some(_), Some(claim)) if self.place.on == Filesystem::Trusted => {
+                    match self.place.dir.open_small(bid.as_c_str())? {
+                        Opened::File(file) if claim.says(&file.read(MAX_BYTES)?) => Found::Ours,
+                        Opened::Gone => Found::Nothing,
+                        _ => Found::Another,
+                    }
+                }
+                _ => Found::Another,
+            })
+        });
+        found.map_err(|e| Error::io("look for our bid", join(&self.path, bid.as_c_str()), e))
     }
 
     // ---- what else a claimant does ----
@@ -205,41 +246,6 @@ impl Claimant {
     /// A number from 0 to 1, to be out of step with others.
     pub fn chance(&mut self) -> f64 {
         self.random.number().unwrap_or(0) as f64 / u64::MAX as f64
-    }
-
-    pub fn unlock(&mut self) -> Result<()> {
-        let bid = *self.held_bid()?;
-        let was_there = self.withdraw(&bid);
-        let was_there = was_there.map_err(|e| Error::io("delete the bid", join(&self.path, bid.as_c_str()), e))?;
-        self.held = None;
-        self.leave_line(News::HandedOver);
-        self.sweep_reaped();
-        if was_there {
-            return Ok(());
-        }
-        // It may have been the claim too, where the claim moves.
-        self.claim = None;
-        Err(self.lost(&bid))
-    }
-
-    /// Held, and seen to be held by everybody who goes by the path.
-    pub fn holds(&self) -> Result<()> {
-        let bid = self.held_bid()?;
-        match Dir::id_at(&self.path) {
-            Ok(now) if now == self.place.id => {}
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io("find the lock folder", &*self.path, e))
-            }
-            _ => {
-                let text =
-                    format!("the lock folder {} was deleted, moved or replaced while we held it", self.path.display());
-                return Err(Error::new(ErrorKind::Lost, text));
-            }
-        }
-        match self.bid_is_there(bid)? {
-            true => Ok(()),
-            false => Err(self.lost(bid)),
-        }
     }
 
     /// The live rival that the last check found.
@@ -257,67 +263,6 @@ impl Claimant {
     fn is_gone(&self, hidden: &Dir, claim: ClaimId) -> bool {
         let owner = self.eyes_on(hidden).judge(&(claim.file(), 0));
         owner.is_ok_and(|owner| owner.is_none_or(|owner| owner.verdict == Verdict::Stale))
-    }
-
-    pub fn in_use(&mut self) -> Result<bool> {
-        let bids = self.bids()?;
-        Ok(bids.iter().any(|bid| !matches!(bid.state, BidState::Own | BidState::Stale)))
-    }
-
-    pub fn bids(&mut self) -> Result<Vec<BidInfo>> {
-        self.find_folder_unless_held()?;
-        let rivals = self.eyes_on(&self.place.dir).rivals();
-        let rivals = rivals.map_err(|e| Error::io("read the bids in", &*self.path, e))?;
-        let own = self.held.as_ref().map(Guid::as_c_str);
-        let info = |rival: Rival| {
-            let is_own = own == Some(rival.name.as_c_str());
-            BidInfo::new(rival, is_own)
-        };
-        Ok(rivals.into_iter().map(info).collect())
-    }
-
-    pub fn reap_stale(&mut self) -> Result<usize> {
-        self.find_folder_unless_held()?;
-        let reaped = self.eyes_on(&self.place.dir).reap_all(self.held.as_ref().map(Guid::as_c_str));
-        let reaped = reaped.map_err(|e| Error::io("reap the bids in", &*self.path, e))?;
-        if let Ok(hidden) = self.place.dir.open_dir(claim::HIDDEN) {
-            sweep::sweep_all(&self.eyes_on(&hidden), self.claim.as_ref().map(Claim::name));
-            queue::sweep(&hidden, |claim| self.is_gone(&hidden, claim));
-        }
-        Ok(reaped)
-    }
-
-    pub fn fence(&mut self) -> Result<u64> {
-        self.holds()?;
-        let claim = self.claim.as_ref().expect("who holds has a claim");
-        let failed = |doing| {
-            let path = self.hidden_path();
-            move |e| Error::io(doing, path, e)
-        };
-        let token = fence::next(claim.hidden(), !self.place.on.is_local());
-        let token = token.map_err(failed("make a fencing token in"))?;
-        // The folders above may be as new as their first token. Cheap where nothing is to be written.
-        self.place.sync(&self.path).map_err(failed("make a fencing token durable in"))?;
-        Ok(token)
-    }
-
-    /// Whoever holds stays with the folder that the bid is in.
-    fn find_folder_unless_held(&mut self) -> Result<()> {
-        match self.held.or(self.stray) {
-            Some(_) => Ok(()),
-            None => self.find_folder(),
-        }
-    }
-
-    fn held_bid(&self) -> Result<&Guid> {
-        let not_held = || Error::misuse(ErrorKind::NotHeld, &self.path, "does not hold the lock");
-        self.held.as_ref().ok_or_else(not_held)
-    }
-
-    fn lost(&self, bid: &Guid) -> Error {
-        let bid = join(&self.path, bid.as_c_str());
-        let text = format!("the lock was lost: somebody deleted our bid {}", bid.display());
-        Error::new(ErrorKind::Lost, text)
     }
 
     pub fn hidden_path(&self) -> PathBuf {
@@ -365,9 +310,16 @@ impl Claimant {
 
 impl Drop for Claimant {
     fn drop(&mut self) {
-        for bid in [self.held, self.stray].into_iter().flatten() {
-            let _ = self.withdraw(&bid);
-        }
+        let _ = self.held.is_some_and(|bid| self.withdraw(&bid).is_ok());
+        let _ = self.stray.is_some_and(|bid| self.delete(&bid).is_ok());
+    }
+}
+
+fn was_there(deleted: io::Result<()>) -> io::Result<bool> {
+    match deleted {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
     }
 }
 
@@ -383,5 +335,6 @@ fn identity() -> Result<Arc<Identity>> {
     })
 }
 
+mod calls;
 #[cfg(test)]
 mod tests;

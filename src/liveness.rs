@@ -99,7 +99,7 @@ mod tests {
     use super::Filesystem::{Coherent, Local, Trusted};
     use super::Verdict::{Live, Stale, Unknown};
     use super::*;
-    use crate::scratch::Scratch;
+    use crate::scratch::{proven, Scratch};
     use crate::sys::{Dir, Opened};
 
     /// A bid, open. The second file is its owner's, who may lock it.
@@ -112,7 +112,7 @@ mod tests {
 
     fn of_us(me: &Identity) -> Bid {
         let (created, start) = (Some(me.created), me.start);
-        Bid { pid: me.pid, created, start, boot: me.boot.clone(), pidns: me.pidns, host: None, command: None }
+        Bid { pid: me.pid, created, start, boot: me.boot.clone(), pidns: me.pidns, ..Bid::default() }
     }
 
     #[test]
@@ -148,9 +148,7 @@ mod tests {
             for (is_locked, verdicts) in [(false, unlocked), (true, locked)] {
                 for (on, expected) in [Local, Coherent, Trusted].into_iter().zip(verdicts) {
                     let (small, owners) = file();
-                    if is_locked {
-                        owners.lock().unwrap();
-                    }
+                    let _owner = if is_locked { proven(owners) } else { owners };
                     let (verdict, pulse) = judge(&bid, small, &me, on);
                     assert_eq!(verdict, expected, "{what}, {on:?}, locked: {is_locked}");
                     assert_eq!(pulse.beats(), (verdict == Live).then_some(true), "{what}");
@@ -184,11 +182,11 @@ mod tests {
     fn the_pulse_of_a_lock() {
         let me = Identity::current().unwrap();
         let (small, owners) = file();
-        owners.lock().unwrap();
+        let owners = proven(owners);
         let (_, pulse) = judge(&Bid { pidns: Some(7), ..of_us(&me) }, small, &me, Local);
         assert_eq!(pulse.beats(), Some(true));
         assert!(pulse.source().is_none());
-        owners.unlock().unwrap();
+        drop(owners);
         assert_eq!(pulse.beats(), None);
     }
 

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::bid::Guid;
-use crate::claimant::Claimant;
+use crate::claimant::{Claimant, Found};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long the first of several bidders waits for the others to withdraw. They need two system calls for it; a holder
@@ -25,6 +25,7 @@ impl Claimant {
     fn check_bid_check(&mut self) -> Result<()> {
         self.delete_stray()?;
         self.find_folder()?;
+        self.check_private()?;
 
         // 1. Check. (For the sake of others: it spares them a bid that could not win.)
         if let Some(rival) = self.glance()? {
@@ -49,8 +50,8 @@ impl Claimant {
         loop {
             let check = self.check(Some(bid))?;
             let refusal = match check.rival {
-                // The proof of exclusion: whoever bids from now on sees our bid.
-                None if check.own_seen => return Ok(()),
+                // The proof of exclusion: each later bidder sees our bid, and it is the file that we prepared.
+                None if self.is_ours(bid, check.own)? => return Ok(()),
                 // Our own bid isn't in the listing, so the listing proves nothing.
                 None => self.own_bid_missing(bid)?,
                 Some(rival) => {
@@ -69,8 +70,8 @@ impl Claimant {
 
     /// Why a listing did not show our own bid; an error where that can't mend itself.
     fn own_bid_missing(&self, bid: &Guid) -> Result<Error> {
-        Ok(match self.bid_is_there(bid)? {
-            true => Error::new(
+        Ok(match self.find_bid(bid)? {
+            Found::Ours => Error::new(
                 ErrorKind::Unsupported,
                 format!(
                     "a listing of {} does not show a bid that is there, so this filesystem can't carry the lock \
@@ -78,7 +79,14 @@ impl Claimant {
                     self.path().display()
                 ),
             ),
-            false => Error::new(
+            Found::Another => Error::new(
+                ErrorKind::Busy,
+                format!(
+                    "somebody put another file in the place of our bid in {}; the next try makes a new one",
+                    self.path().display()
+                ),
+            ),
+            Found::Nothing => Error::new(
                 ErrorKind::Busy,
                 format!("somebody deleted our bid from {} before it won", self.path().display()),
             ),

@@ -1,12 +1,13 @@
 //! The folder at the path: which one it is now, whether it is private, and what its filesystem is good for.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::claim;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::Options;
-use crate::sys::{self, Dir, FileId, Filesystem};
+use crate::sys::{self, Dir, FileId, Filesystem, FolderStat};
 
 /// The folder that was at the path when we last looked.
 pub(crate) struct Place {
@@ -20,8 +21,7 @@ impl Place {
         let dir = Dir::open(path).map_err(|e| Error::io("open the lock folder", path, e))?;
         let stat = dir.stat().map_err(|e| Error::io("look at the lock folder", path, e))?;
         if options.private && !stat.is_private() {
-            let text = format!("the lock folder {} is not private: it {}", path.display(), stat.access());
-            return Err(Error::new(ErrorKind::Unsafe, text));
+            return Err(not_private(path, &stat));
         }
         let on = sys::filesystem(&dir);
         let on = match on.map_err(|e| Error::io("tell the filesystem of", path, e))? {
@@ -40,6 +40,24 @@ impl Place {
         Ok(Place { dir, id: stat.id, on })
     }
 
+    /// Makes sure that the folder is still private, and with it the sub-folder and all below it. What others own or can write in
+    /// there was put there before the folder was private.
+    pub fn check_private(&self, path: &Path) -> Result<()> {
+        let folder = self.dir.stat().map_err(|e| Error::io("look at the lock folder", path, e))?;
+        let unsafe_at: Option<(PathBuf, FolderStat)> = match folder.is_private() {
+            false => Some((path.to_path_buf(), folder)),
+            true => {
+                let found = find_unsafe(&self.dir, claim::HIDDEN);
+                let found = found.map_err(|e| Error::io("look at all in", join(path, claim::HIDDEN), e))?;
+                found.map(|(below, stat)| (path.join(below), stat))
+            }
+        };
+        match unsafe_at {
+            None => Ok(()),
+            Some((at, stat)) => Err(not_private(&at, &stat)),
+        }
+    }
+
     /// Makes the folder itself survive power loss.
     pub fn sync(&self, path: &Path) -> io::Result<()> {
         self.dir.sync()?;
@@ -53,30 +71,92 @@ impl Place {
     }
 }
 
+fn not_private(at: &Path, stat: &FolderStat) -> Error {
+    let text = format!(
+        "the lock folder is not private: {} {}; a private one, and all in its sub-folder, belongs to the effective user (the \
+         content of the sub-folder also to root), and only its owner can write to it",
+        at.display(),
+        stat.access()
+    );
+    Error::new(ErrorKind::Unsafe, text)
+}
+
+/// What others own or can write to: what has this name in the folder, or else something in it, if it is a folder too.
+fn find_unsafe(dir: &Dir, name: &CStr) -> io::Result<Option<(PathBuf, FolderStat)>> {
+    let Some(stat) = dir.stat_at(name)? else { return Ok(None) };
+    let path = PathBuf::from(sys::file_name(name));
+    if !stat.is_private_within() {
+        return Ok(Some((path, stat)));
+    }
+    if !stat.is_folder {
+        return Ok(None);
+    }
+    let folder = match dir.open_dir(name) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let mut names = Vec::new();
+    folder.list(false, |name, _| names.push(name.to_owned()))?;
+    for name in names.iter().filter(|name| **name != *c"." && **name != *c"..") {
+        if let Some((below, stat)) = find_unsafe(&folder, name)? {
+            return Ok(Some((path.join(below), stat)));
+        }
+    }
+    Ok(None)
+}
+
 /// How often a step is tried again when somebody else undoes it at that moment.
 pub(crate) const TRIES: usize = 100;
 
-/// Opens a sub-folder, and makes it first if it is missing: with the mode, group and (if root makes it) owner of the folder that
-/// it is in, so that whoever may lock may also use it.
+/// Opens a sub-folder, and makes it first if it is missing, so that the users of the folder that it is in may use it too. What
+/// is there already is never changed. A new one is made under another name, and moved into place once it is complete: so a
+/// death in between leaves nothing that others can't use.
 pub(crate) fn open_shared(parent: &Dir, name: &CStr) -> io::Result<Dir> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for _ in 0..TRIES {
         match parent.open_dir(name) {
-            Ok(made) => {
-                // Also when a claimant died before it did. Only its owner can; filesystems without modes refuse.
-                let _ = made.adopt(&parent.stat()?);
-                return Ok(made);
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                parent.make_dir(name, 0o777)?;
-                last = e; // whoever leaves removes an empty folder, see `queue`
-            }
-            // It may be another's, who had a strict umask and died, or is just about to change the mode. Then it is empty.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => last = e, // it is missing; or somebody who leaves removed it, see `queue`
+            // Not ours to open. An empty one is in everybody's way, and holds nothing.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied && parent.remove_dir(name).is_ok() => last = e,
-            Err(e) => return Err(e),
+            opened => return opened,
+        }
+        let staged = staged(name)?;
+        let made = parent.make_shared_dir(&staged).and_then(|()| parent.rename_dir(&staged, name));
+        match made {
+            Ok(()) => sweep_staged(parent, name),
+            Err(e) => {
+                let _ = parent.remove_dir(&staged);
+                // Somebody was faster, or took ours away.
+                if e.kind() != io::ErrorKind::NotFound && !Dir::is_taken(&e) {
+                    return Err(e);
+                }
+            }
         }
     }
     Err(last)
+}
+
+/// The name under which a sub-folder is made. Nobody can guess it.
+fn staged(name: &CStr) -> io::Result<CString> {
+    let mut random = [0; 8];
+    sys::fill_random(&mut random)?;
+    let random = format!("-{:016x}", u64::from_ne_bytes(random));
+    Ok(CString::new([name.to_bytes(), random.as_bytes()].concat()).expect("no NUL was added"))
+}
+
+/// Removes what makers that died in between left under other names: empty folders. A maker that lives starts again.
+pub(crate) fn sweep_staged(parent: &Dir, name: &CStr) {
+    let mut left = Vec::new();
+    let is_staged = |other: &CStr| {
+        let random = other.to_bytes().strip_prefix(name.to_bytes()).and_then(|rest| rest.strip_prefix(b"-"));
+        random.is_some_and(|random| random.len() == 16 && random.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+    };
+    let _ = parent.list(true, |other, _| {
+        if is_staged(other) {
+            left.push(other.to_owned());
+        }
+    });
+    left.iter().for_each(|staged| drop(parent.remove_dir(staged)));
 }
 
 pub(crate) fn join(path: &Path, name: &CStr) -> PathBuf {

@@ -19,9 +19,7 @@ use crate::place::{open_shared, TRIES};
 use crate::survey::Rival;
 use crate::sys::{self, Beacon, BeaconWatch, Dir, FolderWatch, Light, News, Source, Tail};
 
-const QUEUE: &CStr = c"queue";
-/// From the lock folder.
-const QUEUE_PATH: &CStr = c".lockfolder/queue";
+pub(crate) const QUEUE: &CStr = c"queue";
 
 /// In `.lockfolder/` while there is a long line: where who joins learns who joined before it without reading the line.
 const TAIL: &CStr = c"tail";
@@ -30,7 +28,7 @@ const LONG: usize = 8;
 
 /// Whether there is a line. The folder is made when a line forms and removed when it has gone, so this is one cheap look.
 pub(crate) fn is_formed(folder: &Dir) -> bool {
-    folder.has(QUEUE_PATH)
+    folder.open_dir(crate::claim::HIDDEN).is_ok_and(|hidden| hidden.has(QUEUE))
 }
 
 /// What a claimant needs to stand in line, made once for each claim.

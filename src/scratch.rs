@@ -26,6 +26,14 @@ impl Scratch {
     }
 }
 
+/// Proves that the owner of this file, which is open for writing, lives: until the result is dropped.
+#[cfg(unix)]
+pub(crate) fn proven(file: std::fs::File) -> std::fs::File {
+    use std::os::fd::AsFd;
+    assert!(crate::sys::take_lock(file.as_fd()).unwrap());
+    file
+}
+
 impl Deref for Scratch {
     type Target = Path;
 

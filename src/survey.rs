@@ -91,8 +91,8 @@ pub(crate) struct Memory {
 
 /// One check.
 pub(crate) struct Check {
-    /// Our own bid is in the listing.
-    pub own_seen: bool,
+    /// Our own bid's name is in the listing, and leads to the file with this number.
+    pub own: Option<u64>,
     /// The live rival whose name sorts first, if there is one.
     pub rival: Option<Arc<Rival>>,
 }
@@ -100,8 +100,8 @@ pub(crate) struct Check {
 impl Eyes<'_> {
     /// Lists the folder, deletes the stale, and finds the first live rival.
     pub fn check(&self, memory: &mut Memory, own: Option<&CStr>) -> io::Result<Check> {
-        let own_seen = self.list(&mut memory.entries, own)?;
-        self.first_rival(memory).map(|rival| Check { own_seen, rival })
+        let own = self.list(&mut memory.entries, own)?;
+        self.first_rival(memory).map(|rival| Check { own, rival })
     }
 
     /// The same before we bid. Nothing depends on it, and it may miss a bid: the check that shows ours shows that too.
@@ -163,18 +163,18 @@ impl Eyes<'_> {
         entries.iter().filter_map(|e| self.judge(e).transpose()).collect()
     }
 
-    /// Fills `entries` with the bids that are not ours. True: ours was there too.
-    pub fn list(&self, entries: &mut Vec<Entry>, own: Option<&CStr>) -> io::Result<bool> {
+    /// Fills `entries` with the bids that are not ours. The result is the number of the file that has the name of ours.
+    pub fn list(&self, entries: &mut Vec<Entry>, own: Option<&CStr>) -> io::Result<Option<u64>> {
         entries.clear();
-        let mut own_seen = false;
+        let mut own_number = None;
         self.dir.list(!self.on.is_local(), |name, number| {
             if own == Some(name) {
-                own_seen = true;
+                own_number = Some(number);
             } else {
                 note(entries, name, number);
             }
         })?;
-        Ok(own_seen)
+        Ok(own_number)
     }
 
     /// Reads and judges one bid. `None`: it vanished, so it is gone.

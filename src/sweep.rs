@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use crate::claim;
 use crate::liveness::Verdict;
 use crate::survey::{Entry, Eyes};
-use crate::sys::{Dir, Opened};
+use crate::sys::Dir;
 
 /// How many claims of others a new claim looks at. Two for each one that comes: so however many are left behind, there
 /// are in the long run no more of them than of live ones.
@@ -68,10 +68,8 @@ fn sweep_one(eyes: &Eyes<'_>, claim: &Entry) {
         }
         // Its maker died, or is about to lock it; then it sees that we took it, and starts again.
         Ok(Some(c)) if c.verdict == Verdict::Malformed => {
-            if let Ok(Opened::File(file)) = eyes.dir.open_small(&claim.0) {
-                if file.take_over().unwrap_or(false) {
-                    delete_claim(eyes.dir, &claim.0);
-                }
+            if eyes.dir.delete_unfinished(&claim.0).unwrap_or(false) {
+                delete_claim(eyes.dir, &claim.0);
             }
         }
         _ => {}
@@ -88,7 +86,7 @@ mod tests {
 
     use super::*;
     use crate::bid::Bid;
-    use crate::scratch::Scratch;
+    use crate::scratch::{proven, Scratch};
     use crate::sys::{Filesystem, Identity};
 
     struct Hidden {
@@ -134,8 +132,7 @@ mod tests {
         hidden.claim("live", hidden.me.pid);
         hidden.claim("own", DEAD); // it would go if it were not said to be ours
         fs::write(hidden.path.join("unfinished.json"), "").unwrap();
-        let unfinished = File::create(hidden.path.join("made-now.json")).unwrap();
-        unfinished.lock().unwrap();
+        let _made_now = proven(File::create(hidden.path.join("made-now.json")).unwrap());
         for name in ["orphan.beacon-1", "orphan.beacon-2", "fence-7"] {
             fs::write(hidden.path.join(name), "").unwrap();
         }

@@ -10,7 +10,7 @@ use lockfolder::{BidState, ErrorKind, LockFolder, Options};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{json, Map, Value};
-use support::{boot_id, pid_namespace, wait_until, Bid, Kind, Puppet, Scratch};
+use support::{boot_id, pid_namespace, vouch_for, wait_until, Bid, Kind, Puppet, Scratch};
 
 /// A process that lives for as long as the test, and a PID that nobody has.
 struct Processes {
@@ -172,8 +172,7 @@ fn a_bid_of_another_container_that_the_kernel_vouches_for_is_never_deleted() {
     for boot in [boot_id().as_str(), "another boot"] {
         for pid in [1, processes().dead, std::process::id()] {
             elsewhere(pid, boot).write(&path);
-            let file = std::fs::File::open(&path).unwrap();
-            rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+            let file = vouch_for(&path);
             for _ in 0..3 {
                 assert_eq!(handle.lock().unwrap_err().kind(), ErrorKind::Busy);
             }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::bids::BidState;
 use crate::queue::Standing;
 use crate::scratch::Scratch;
 
@@ -25,26 +26,64 @@ fn a_bid_that_could_not_be_deleted_is_deleted_by_the_next_call_or_at_the_end() {
     assert!(!has(&scene, &stray));
 }
 
-/// A file's links may have a number each where the caller vouches for the filesystem.
+/// A file's names may have a number each where the caller vouches for the filesystem; there the content tells.
 #[cfg(unix)] // elsewhere a bid that its owner has open is not renamed over
 #[test]
-fn whether_our_bid_is_there_its_name_tells_and_mostly_its_number() {
+fn whether_our_bid_is_there_its_number_tells_or_its_content() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
     let bid = claimant.publish().unwrap();
     let path = join(&scene, bid.as_c_str());
-    let is_there = |claimant: &mut Claimant| {
+    let put = |content: &[u8]| {
+        std::fs::write(scene.join("another"), content).unwrap();
+        std::fs::rename(scene.join("another"), &path).unwrap();
+    };
+    let find = |claimant: &mut Claimant| {
         [Filesystem::Local, Filesystem::Coherent, Filesystem::Trusted].map(|on| {
             claimant.place.on = on;
-            claimant.bid_is_there(&bid).unwrap()
+            claimant.find_bid(&bid).unwrap()
         })
     };
-    assert_eq!(is_there(&mut claimant), [true, true, true]);
-    std::fs::write(scene.join("another"), "").unwrap();
-    std::fs::rename(scene.join("another"), &path).unwrap();
-    assert_eq!(is_there(&mut claimant), [false, false, true]);
+    use Found::{Another, Nothing, Ours};
+    assert_eq!(find(&mut claimant), [Ours, Ours, Ours]);
+    let content = std::fs::read(&path).unwrap();
+    put(&content);
+    assert_eq!(find(&mut claimant), [Another, Another, Ours]);
+    put(&[&content[..], b" "].concat());
+    assert_eq!(find(&mut claimant), [Another, Another, Another]);
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(is_there(&mut claimant), [false, false, false]);
+    assert_eq!(find(&mut claimant), [Nothing, Nothing, Nothing]);
+}
+
+/// Somebody moved the claim away and put their own file in its place just before it was published.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_bid_that_is_another_file_never_wins_and_the_next_try_makes_a_new_claim() {
+    let scene = Scratch::new();
+    let mut claimant = scene.claimant();
+    claimant.renew_claim().unwrap();
+    let swapped = join(&scene.join(".lockfolder"), &claimant.claim.as_ref().unwrap().id().file());
+    std::fs::rename(&swapped, scene.join("moved")).unwrap();
+    std::fs::write(&swapped, "{\"PID\": 2147483647}").unwrap();
+    let refused = claimant.lock().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Busy);
+    assert!(refused.to_string().contains("another file in the place of our bid"), "{refused}");
+    let names = || std::fs::read_dir(&*scene).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names().filter(|name| name.ends_with(".json")).count(), 0);
+    claimant.lock().unwrap();
+}
+
+/// It stays ours when the claim is renewed, as after the clock was set.
+#[test]
+fn a_stray_bid_is_ours_whatever_becomes_of_the_claim() {
+    let scene = Scratch::new();
+    let mut claimant = scene.claimant();
+    let stray = claimant.publish().unwrap();
+    (claimant.stray, claimant.claim) = (Some(stray), None);
+    let states: Vec<_> = claimant.bids().unwrap().into_iter().map(|bid| bid.state).collect();
+    assert_eq!(states, [BidState::Own]);
+    claimant.lock().unwrap();
+    assert!(!has(&scene, &stray));
 }
 
 /// Those on other hosts could not be told.

@@ -13,7 +13,8 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{process_mark, Dir, Light, News, ProcessMark};
+use super::unix::{descriptor, leaf};
+use super::{process_mark, Access, Dir, Light, News, ProcessMark};
 
 /// Something that can wake a sleeper.
 pub(crate) type Source<'a> = BorrowedFd<'a>;
@@ -25,7 +26,7 @@ pub(crate) struct Bell {
 
 impl Bell {
     pub fn new() -> io::Result<Bell> {
-        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let fd = descriptor(|| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK))?;
         Ok(Bell { fd })
     }
 
@@ -124,16 +125,15 @@ impl Dir {
         Ok((name, Beacon { fd: self.open_fifo(name, OFlags::RDWR)? }))
     }
 
-    /// Makes a FIFO, and opens it for both. Whoever may use the folder may use it too, whatever the umask.
+    /// Makes a FIFO, and opens it for both. The users of the folder may use it too, whatever the umask.
     fn make_fifo(&self, name: &CStr) -> io::Result<OwnedFd> {
-        let mode = Mode::from_raw_mode(self.stat()?.mode & 0o666 | 0o644);
-        fs::mknodat(self.fd(), name, FileType::Fifo, mode, 0)?;
+        fs::mknodat(self.fd(), leaf(name)?, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
         let made = self.open_fifo(name, OFlags::RDWR).and_then(|fd| {
             // By what is open, never by its name: somebody may have put another file there by now.
             if !is_ours_alone(&fd)? {
                 return Err(io::ErrorKind::InvalidData.into());
             }
-            fs::fchmod(&fd, mode)?;
+            Access::of(self)?.give_to_file(fd.as_fd())?;
             Ok(fd)
         });
         made.or_else(|e| self.unlink(name).and(Err(e)))
@@ -155,8 +155,7 @@ impl Dir {
 
     /// Never waits, and never goes through a link.
     fn open_fifo(&self, name: &CStr, how: OFlags) -> io::Result<OwnedFd> {
-        let flags = how | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::io::retry_on_intr(|| fs::openat(self.fd(), name, flags, Mode::empty()))?;
+        let fd = self.open_at(name, how | OFlags::NONBLOCK, 0)?;
         match FileType::from_raw_mode(fs::fstat(&fd)?.st_mode) {
             FileType::Fifo => Ok(fd),
             _ => Err(io::ErrorKind::InvalidData.into()), // and a write to it would be an act
@@ -198,14 +197,10 @@ impl Dir {
 
     /// That it is there already is fine.
     pub fn make_tail(&self, name: &CStr) -> io::Result<Tail> {
-        let fd = match self.make_fifo(name) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return self.open_tail(name),
-            made => made?,
-        };
-        // Unlike a beacon it is everybody's. Root can give it away, and an owner to a group.
-        let model = self.stat()?;
-        let _ = model.give(&fd);
-        Ok(Tail { fd })
+        match self.make_fifo(name) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.open_tail(name),
+            made => Ok(Tail { fd: made? }),
+        }
     }
 }
 
@@ -271,7 +266,7 @@ impl Instance {
                 return Ok(instance);
             }
         }
-        let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let fd = descriptor(|| inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK))?;
         Ok(Instance { fd, of: process_mark() })
     }
 

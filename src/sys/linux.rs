@@ -10,6 +10,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{pidfd_open, Pid, PidfdFlags};
 use rustix::time::{clock_gettime, ClockId};
 
+use super::unix::descriptor;
 use super::{Identity, Source};
 
 // ---- this process ----
@@ -272,7 +273,8 @@ pub(crate) struct Exit {
 impl Exit {
     /// `None`: there is no such process, or this system can't tell. Ask [`super::process`] afterwards whether it is the right one.
     pub fn of(pid: u32) -> Option<Exit> {
-        let pidfd = pidfd_open(Pid::from_raw(pid as i32)?, PidfdFlags::empty()).ok()?;
+        let pid = Pid::from_raw(pid as i32)?;
+        let pidfd = descriptor(|| pidfd_open(pid, PidfdFlags::empty())).ok()?;
         Some(Exit { pidfd })
     }
 

@@ -72,6 +72,28 @@ pub(super) fn id_at(path: &Path) -> rustix::io::Result<Option<(u64, u64)>> {
     }
 }
 
+/// A moment as the filesystems of this machine note it, Unix time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(i64, i64);
+
+impl Moment {
+    pub fn now() -> Moment {
+        // The clock that a filesystem reads: it lags the precise one by up to a tick of the kernel's timer.
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        Moment(now.tv_sec, now.tv_nsec)
+    }
+}
+
+/// When this folder was made, statx(2). `None` where the filesystem does not say, or says it by another machine's clock.
+pub(super) fn born(dir: BorrowedFd<'_>) -> Option<Moment> {
+    if !is_known(dir).ok()? {
+        return None;
+    }
+    let stat = fs::statx(dir, c"", AtFlags::EMPTY_PATH, StatxFlags::BTIME).ok()?;
+    let said = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+    said.then_some(Moment(stat.stx_btime.tv_sec, i64::from(stat.stx_btime.tv_nsec)))
+}
+
 /// Fills a buffer from the system's generator, which is safe across fork and in clones of a machine.
 pub(crate) fn fill_random(buffer: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
@@ -121,9 +143,7 @@ const COHERENT: &[&str] = &["fuse.glusterfs"];
 
 /// What filesystem a folder is on. The error is its type, where nobody has shown that it carries the promise.
 pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, String>> {
-    // The commonest by their numbers, statfs(2): ext2 to 4, tmpfs, xfs, btrfs, overlayfs.
-    const KNOWN: &[u32] = &[0xef53, 0x0102_1994, 0x5846_5342, 0x9123_683e, 0x794c_7630];
-    let number = rustix::io::retry_on_intr(|| fs::fstatfs(dir.fd()))?.f_type as u32;
+    let number = number(dir.fd())?;
     if KNOWN.contains(&number) {
         return Ok(Ok(Filesystem::Local));
     }
@@ -132,9 +152,20 @@ pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, String>> {
     Ok(by_type(&kind).ok_or(kind))
 }
 
+/// The commonest by their numbers, statfs(2): ext2 to 4, tmpfs, xfs, btrfs, overlayfs.
+const KNOWN: &[u32] = &[0xef53, 0x0102_1994, 0x5846_5342, 0x9123_683e, 0x794c_7630];
+
+fn is_known(dir: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(KNOWN.contains(&number(dir)?))
+}
+
+fn number(dir: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(rustix::io::retry_on_intr(|| fs::fstatfs(dir))?.f_type as u32)
+}
+
 fn by_type(kind: &str) -> Option<Filesystem> {
     match kind {
-        kind if LOCAL.contains(&kind) => Some(Filesystem::Local),
+        kind if LOCAL.contains(&kind) => Some(Filesystem::LocalByName),
         kind if COHERENT.contains(&kind) => Some(Filesystem::Coherent),
         _ => None,
     }
@@ -216,7 +247,7 @@ mod tests {
     #[test]
     fn a_filesystem_is_what_the_mount_table_says() {
         assert_eq!(filesystem(&Dir::open(Path::new("/proc")).unwrap()).unwrap(), Err("proc".to_owned()));
-        assert_eq!(by_type("ramfs"), Some(Filesystem::Local));
+        assert_eq!(by_type("ramfs"), Some(Filesystem::LocalByName));
         assert_eq!(by_type("fuse.glusterfs"), Some(Filesystem::Coherent));
         assert_eq!(by_type("fuse.sshfs"), None);
     }

@@ -3,8 +3,8 @@
 //!
 //! | | folders and files | processes, filesystems | how a thread sleeps until something happens |
 //! | --- | --- | --- | --- |
-//! | Linux | `unix`, `small`, `linux_fs` | `linux`, `linux_fs` | `events` |
-//! | macOS, FreeBSD, NetBSD | `unix`, `small`, `bsd` | `bsd` | `bsd`, `polled` |
+//! | Linux | `unix`, `small`, `access`, `proof`, `linux_fs` | `linux`, `linux_fs` | `events` |
+//! | macOS, FreeBSD, NetBSD | `unix`, `small`, `access`, `proof`, `bsd` | `bsd` | `bsd`, `polled` |
 //! | Windows | `windows::folder` | `windows::process`, `windows::volume` | `windows::events`, `polled` |
 //!
 //! `process` is what all have in common of who a process is, and whether it lives. `polled` is what there is where the kernel
@@ -14,13 +14,21 @@ mod process;
 pub(crate) use process::{process, Identity, ProcessState};
 
 #[cfg(unix)]
+mod access;
+#[cfg(unix)]
+mod proof;
+#[cfg(unix)]
 mod small;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
+pub(crate) use proof::take_lock;
+#[cfg(unix)]
+use {access::Access, proof::is_locked};
+#[cfg(unix)]
 pub(crate) use {
     small::Small,
-    unix::{file_name, path, Claimed, Dir, FileId},
+    unix::{file_name, path, Claimed, Dir, FileId, FolderStat},
 };
 
 #[cfg(target_os = "linux")]
@@ -32,7 +40,7 @@ mod linux_fs;
 #[cfg(target_os = "linux")]
 use linux::{look, Seen, Standpoint};
 #[cfg(target_os = "linux")]
-use linux_fs::{entries, glance, id_at, UNNOTICED};
+use linux_fs::{born, entries, glance, id_at, Moment, UNNOTICED};
 #[cfg(target_os = "linux")]
 pub(crate) use {
     events::{Beacon, BeaconWatch, Bell, FolderWatch, Source, Tail},
@@ -43,7 +51,7 @@ pub(crate) use {
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
 mod bsd;
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
-use bsd::{entries, entries as glance, id_at, look, Seen, Standpoint, UNNOTICED};
+use bsd::{born, entries, entries as glance, id_at, look, Moment, Seen, Standpoint, UNNOTICED};
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
 pub(crate) use bsd::{
     filesystem, fill_random, process_mark, Bell, Exit, FolderWatch, ProcessMark, Source, PROCESS_TABLE,
@@ -53,8 +61,8 @@ pub(crate) use bsd::{
 mod windows;
 #[cfg(windows)]
 pub(crate) use windows::{
-    file_name, filesystem, fill_random, path, process_mark, Bell, Claimed, Dir, Exit, FileId, FolderWatch, ProcessMark,
-    Small, Source, PROCESS_TABLE,
+    file_name, filesystem, fill_random, path, process_mark, Bell, Claimed, Dir, Exit, FileId, FolderStat, FolderWatch,
+    ProcessMark, Small, Source, PROCESS_TABLE,
 };
 #[cfg(windows)]
 use windows::{see, Standpoint};
@@ -112,8 +120,10 @@ pub(crate) enum Opened {
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // which knows only some
 pub(crate) enum Filesystem {
     /// Written by this kernel alone: listings through a kept descriptor are fresh, locks on files prove life, and a bid of
-    /// another boot is a bid of the past.
+    /// another boot is a bid of the past. A file keeps its number, and all its names have that number.
     Local,
+    /// The same, as far as the name of its type tells. How it numbers its files is not known.
+    LocalByName,
     /// Others can write too, but a listing opened anew is fresh, and locks on files cross mounts.
     Coherent,
     /// The caller vouches for it (`LF_OPEN_TRUST_FILESYSTEM`). A listing opened anew is believed, nothing else.
@@ -122,6 +132,11 @@ pub(crate) enum Filesystem {
 
 impl Filesystem {
     pub fn is_local(self) -> bool {
+        matches!(self, Filesystem::Local | Filesystem::LocalByName)
+    }
+
+    /// Whether a file that has another number than it had is another file.
+    pub fn has_stable_numbers(self) -> bool {
         self == Filesystem::Local
     }
 

@@ -4,16 +4,18 @@ use std::ffi::CStr;
 use std::io;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{self, AtFlags, FileType, OFlags};
 use rustix::io::Errno;
 
-use super::unix::{lock, retry, Dir};
-use super::Opened;
+use super::unix::{leaf, retry, Dir, FileId};
+use super::{is_locked, take_lock, Opened};
 
 /// A regular file, open for reading.
 pub(crate) struct Small {
     fd: OwnedFd,
     size: u64,
+    #[allow(dead_code)]
+    pub id: FileId,
     /// Last modified, Unix milliseconds.
     pub modified: i64,
 }
@@ -38,28 +40,16 @@ impl Small {
         Ok(content)
     }
 
-    /// Whether somebody holds the file's advisory lock. Shared, so that two who look at once don't take each other for the owner.
+    /// Whether its owner holds the lock that proves that it lives.
     pub fn is_locked(&self) -> io::Result<bool> {
-        match lock(self.fd.as_fd(), FlockOperation::NonBlockingLockShared)? {
-            false => Ok(true),
-            true => {
-                retry(|| fs::flock(&self.fd, FlockOperation::Unlock))?;
-                Ok(false)
-            }
-        }
-    }
-
-    /// Takes the lock of a file that never got its content, for as long as this is open. False: its maker is at work.
-    /// Once it is had, the file can be deleted: a maker who comes later sees that and starts again, see [`Dir::claim`].
-    pub fn take_over(&self) -> io::Result<bool> {
-        lock(self.fd.as_fd(), FlockOperation::NonBlockingLockExclusive)
+        is_locked(self.fd.as_fd())
     }
 }
 
 impl Dir {
     /// Opens a small file of somebody else's. Looks before it opens: opening a FIFO or a device is an act, not a look.
     pub fn open_small(&self, name: &CStr) -> io::Result<Opened> {
-        let stat = match rustix::io::retry_on_intr(|| fs::statat(self.fd(), name, AtFlags::SYMLINK_NOFOLLOW)) {
+        let stat = match rustix::io::retry_on_intr(|| fs::statat(self.fd(), leaf(name)?, AtFlags::SYMLINK_NOFOLLOW)) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(Opened::Gone),
             Err(Errno::ACCESS | Errno::PERM) => return Ok(Opened::Denied),
@@ -68,8 +58,7 @@ impl Dir {
         if !is_regular(&stat) {
             return Ok(Opened::NotRegular { modified: modified(&stat) });
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = match retry(|| fs::openat(self.fd(), name, flags, Mode::empty())) {
+        let fd = match self.open_at(name, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, 0) {
             Ok(fd) => fd,
             Err(e) => match Errno::from_io_error(&e) {
                 Some(Errno::NOENT) => return Ok(Opened::Gone),
@@ -83,9 +72,23 @@ impl Dir {
         let stat = retry(|| fs::fstat(&fd))?;
         let modified = modified(&stat);
         Ok(match is_regular(&stat) {
-            true => Opened::File(Small { fd, size: stat.st_size as u64, modified }),
+            true => Opened::File(Small { fd, size: stat.st_size as u64, id: FileId::of(&stat), modified }),
             false => Opened::NotRegular { modified },
         })
+    }
+
+    /// Takes the lock of a file that never got its content, and deletes it. False: its maker is at work, or it is not ours to
+    /// write, so its lock is not ours to take. A maker who comes later sees that its file is gone, and starts again: see
+    /// [`Dir::claim`].
+    pub fn delete_unfinished(&self, name: &CStr) -> io::Result<bool> {
+        let fd = self.open_at(name, OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY, 0)?;
+        let stat = retry(|| fs::fstat(&fd))?;
+        // One that was never published has one name.
+        if !is_regular(&stat) || stat.st_nlink != 1 || !take_lock(fd.as_fd())? {
+            return Ok(false);
+        }
+        self.unlink(name)?;
+        Ok(true)
     }
 }
 

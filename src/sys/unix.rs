@@ -5,11 +5,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RawMode, CWD};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawMode, CWD};
 use rustix::io::Errno;
 
-use super::{entries, glance, id_at, UNNOTICED};
+use super::{born, entries, glance, id_at, take_lock, Access, Moment, UNNOTICED};
 
 /// A path as C gives it; `None` where it can't be one.
 pub(crate) fn path(path: &CStr) -> Option<&Path> {
@@ -35,40 +35,48 @@ impl FileId {
     }
 
     #[allow(clippy::unnecessary_cast)] // the types of these fields differ by system
-    fn of(stat: &fs::Stat) -> FileId {
+    pub(super) fn of(stat: &fs::Stat) -> FileId {
         FileId { device: stat.st_dev as u64, inode: stat.st_ino as u64 }
     }
 }
 
-/// Who may write to a folder.
+/// Whose a folder or a file in it is, and who may write to it.
 pub(crate) struct FolderStat {
     pub id: FileId,
-    owner: u32,
-    group: u32,
+    pub is_folder: bool,
+    is_link: bool,
+    pub(super) owner: u32,
+    pub(super) group: u32,
     pub(super) mode: u32,
 }
 
 impl FolderStat {
     #[allow(clippy::useless_conversion)] // the types of these fields differ by system
     fn of(stat: &fs::Stat) -> FolderStat {
-        let mode = u32::from(stat.st_mode) & 0o7777;
-        FolderStat { id: FileId::of(stat), owner: stat.st_uid, group: stat.st_gid, mode }
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        FolderStat {
+            id: FileId::of(stat),
+            is_folder: kind == FileType::Directory,
+            is_link: kind == FileType::Symlink,
+            owner: stat.st_uid,
+            group: stat.st_gid,
+            mode: u32::from(stat.st_mode) & 0o7777,
+        }
     }
 
+    /// It is ours, and nobody else can write to it. Where there is an access control list, the mode's bits of the group
+    /// are its mask, so they bound everybody whom it names (acl(5)).
     pub fn is_private(&self) -> bool {
         self.is_ours() && self.mode & 0o022 == 0
     }
 
-    fn is_ours(&self) -> bool {
-        self.owner == rustix::process::geteuid().as_raw()
+    /// The same of something inside a private folder. Root can change everything anyway, and may have used the folder too.
+    pub fn is_private_within(&self) -> bool {
+        !self.is_link && self.mode & 0o022 == 0 && (self.is_ours() || self.owner == 0)
     }
 
-    /// Gives an open file the owner and group of this folder, as far as we may.
-    pub(super) fn give(&self, file: impl AsFd) -> io::Result<()> {
-        let owner = rustix::process::Uid::from_raw(self.owner);
-        let group = rustix::process::Gid::from_raw(self.group);
-        retry(|| fs::fchown(&file, Some(owner), Some(group)))
-            .or_else(|_| retry(|| fs::fchown(&file, None, Some(group))))
+    pub(super) fn is_ours(&self) -> bool {
+        self.owner == rustix::process::geteuid().as_raw()
     }
 
     /// Who may write, for a person.
@@ -95,13 +103,18 @@ impl Dir {
     pub fn open(path: &Path) -> io::Result<Dir> {
         // Each listing would change the time of last access, and so write to the disk: `relatime` only helps where nothing
         // is written to the folder between two listings. Not ours to suppress in another user's folder (open(2)).
-        let fd = match retry(|| fs::openat(CWD, path, READ_DIR | UNNOTICED, Mode::empty())) {
-            Err(e) if Errno::from_io_error(&e) == Some(Errno::PERM) => {
-                retry(|| fs::openat(CWD, path, READ_DIR, Mode::empty()))?
-            }
+        let open = |flags| descriptor(|| fs::openat(CWD, path, flags, Mode::empty()));
+        let fd = match open(READ_DIR | UNNOTICED) {
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::PERM) => open(READ_DIR)?,
             other => other?,
         };
         Ok(Dir { fd })
+    }
+
+    /// Opens what has this name in the folder. Never through a link.
+    pub(super) fn open_at(&self, name: &CStr, flags: OFlags, mode: u32) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        descriptor(|| fs::openat(&self.fd, leaf(name)?, flags, to_mode(mode)))
     }
 
     /// Makes a folder by path. That it is there already is fine.
@@ -122,33 +135,42 @@ impl Dir {
 
     /// Opens a folder inside this one. Never through a link.
     pub fn open_dir(&self, name: &CStr) -> io::Result<Dir> {
-        let flags = READ_DIR | OFlags::NOFOLLOW;
-        let fd = retry(|| fs::openat(&self.fd, name, flags, Mode::empty()))?;
-        Ok(Dir { fd })
+        Ok(Dir { fd: self.open_at(name, READ_DIR, 0)? })
     }
 
-    /// Makes a folder inside this one. That it is there already is fine.
-    pub fn make_dir(&self, name: &CStr, mode: u32) -> io::Result<()> {
-        match rustix::io::retry_on_intr(|| fs::mkdirat(&self.fd, name, to_mode(mode))) {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(e) => Err(e.into()),
+    /// Makes a folder inside this one, which everybody may use who may use this one: it gets the owner (if we are root), the
+    /// group, the mode and the access control list of this folder.
+    ///
+    /// `name` must be one that nobody can guess, and not the final one. The folder is found by its name a moment after it was
+    /// made, so an unfriendly user of this folder can put another one there. One that may not be the new one is left as it is.
+    pub fn make_shared_dir(&self, name: &CStr) -> io::Result<()> {
+        let began = Moment::now();
+        retry_until(Errno::EXIST, || fs::mkdirat(&self.fd, leaf(name)?, to_mode(0o700)))?;
+        let made = self.open_dir(name)?;
+        let stat = made.stat()?;
+        let mut is_new = stat.is_ours() && stat.mode & 0o077 == 0 && born(made.fd()).is_none_or(|born| born >= began);
+        made.list(false, |entry, _| is_new &= entry == c"." || entry == c"..")?;
+        if !is_new {
+            return Err(io::ErrorKind::NotFound.into()); // somebody took ours away
         }
+        Access::of(self)?.give(made.fd())
     }
 
     pub fn stat(&self) -> io::Result<FolderStat> {
         Ok(FolderStat::of(&retry(|| fs::fstat(&self.fd))?))
     }
 
-    /// Gives this folder another's mode and group, as far as we may, and its owner: root can give away what it made.
-    pub fn adopt(&self, model: &FolderStat) -> io::Result<()> {
-        let now = self.stat()?;
-        if (model.mode, model.group) == (now.mode, now.group) && !(now.is_ours() && model.owner != now.owner) {
-            return Ok(());
+    /// The same of something inside; `None` where nothing has this name.
+    pub fn stat_at(&self, name: &CStr) -> io::Result<Option<FolderStat>> {
+        Ok(self.look_at(name)?.map(|stat| FolderStat::of(&stat)))
+    }
+
+    fn look_at(&self, name: &CStr) -> io::Result<Option<fs::Stat>> {
+        match rustix::io::retry_on_intr(|| fs::statat(&self.fd, leaf(name)?, AtFlags::SYMLINK_NOFOLLOW)) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(e.into()),
         }
-        // The mode last: chown clears the set-group-ID bit that it may carry.
-        let given = model.give(&self.fd);
-        retry(|| fs::fchmod(&self.fd, to_mode(model.mode)))?;
-        given
     }
 
     /// Names every entry that is there from before this call until its end; one that comes or goes meanwhile may be named
@@ -171,17 +193,17 @@ impl Dir {
         glance(self.fd(), each)
     }
 
-    /// Makes a file, locks it, and only then gives it its content: whoever can read it whole sees it locked.
+    /// Makes a file, locks it, and only then gives it its content and lets others open it: what others can read is whole, and
+    /// is locked. `content` is told which file it is for.
     /// `None`: somebody took the empty file for a leftover in between; try again. Where `proof` is not asked for, a
     /// filesystem that has no such locks will do.
-    pub fn claim(&self, name: &CStr, content: &[u8], proof: bool) -> io::Result<Option<Claimed>> {
-        // A write past RLIMIT_FSIZE raises SIGXFSZ, which would kill the program: see setrlimit(2).
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
-        if limit.is_some_and(|limit| limit < content.len() as u64) {
-            return Err(Errno::FBIG.into());
-        }
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = retry(|| fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644)))?;
+    pub fn claim(
+        &self,
+        name: &CStr,
+        content: impl FnOnce(FileId) -> String,
+        proof: bool,
+    ) -> io::Result<Option<Claimed>> {
+        let fd = self.open_at(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, 0o600)?;
         match Self::fill(&fd, content, proof) {
             Ok(Some(id)) => Ok(Some(Claimed { _fd: fd, id })),
             Ok(None) => Ok(None),
@@ -196,19 +218,21 @@ impl Dir {
         }
     }
 
-    fn fill(fd: &OwnedFd, content: &[u8], proof: bool) -> io::Result<Option<FileId>> {
-        match lock(fd.as_fd(), FlockOperation::NonBlockingLockExclusive) {
+    fn fill(fd: &OwnedFd, content: impl FnOnce(FileId) -> String, proof: bool) -> io::Result<Option<FileId>> {
+        match take_lock(fd.as_fd()) {
             Ok(true) => {}
             Ok(false) => return Ok(None),
             Err(e) if proof => return Err(e),
             Err(_) => {}
         }
-        // Whatever the umask, anybody who reaches the folder may read. Filesystems without modes refuse, and need none.
-        match rustix::io::retry_on_intr(|| fs::fchmod(fd, Mode::from_raw_mode(0o644))) {
-            Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => {}
-            Err(e) => return Err(e.into()),
+        let id = FileId::of(&retry(|| fs::fstat(fd))?);
+        let content = content(id);
+        // A write past RLIMIT_FSIZE raises SIGXFSZ, which would kill the program: see setrlimit(2).
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+        if limit.is_some_and(|limit| limit < content.len() as u64) {
+            return Err(Errno::FBIG.into());
         }
-        let mut rest = content;
+        let mut rest = content.as_bytes();
         while !rest.is_empty() {
             match rustix::io::write(fd, rest) {
                 Ok(n) => rest = &rest[n..],
@@ -216,13 +240,22 @@ impl Dir {
                 Err(e) => return Err(e.into()),
             }
         }
+        // Whatever the umask, anybody who reaches the folder may read. Filesystems without modes refuse, and need none.
+        match rustix::io::retry_on_intr(|| fs::fchmod(fd, to_mode(0o644))) {
+            Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            Err(e) => return Err(e.into()),
+        }
         let stat = retry(|| fs::fstat(fd))?;
-        Ok((stat.st_nlink > 0).then(|| FileId::of(&stat)))
+        // It is longer where the descriptor was 2 for a moment, and another thread printed an error at that moment.
+        if stat.st_size as usize != content.len() {
+            return Err(io::Error::other("another thread of this process wrote to the file"));
+        }
+        Ok((stat.st_nlink > 0).then_some(id))
     }
 
     /// Gives `from`, a file in this folder, a second name in the folder `to`. Atomic, and fails if the name is taken (link(2)).
     pub fn link(&self, from: &CStr, to: &Dir, name: &CStr) -> io::Result<()> {
-        retry_until(Errno::EXIST, || fs::linkat(&self.fd, from, &to.fd, name, AtFlags::empty()))
+        retry_until(Errno::EXIST, || fs::linkat(&self.fd, leaf(from)?, &to.fd, leaf(name)?, AtFlags::empty()))
     }
 
     /// Whether a file was gone when it was read, although its name had led to it a moment before: servers keep no file that is
@@ -235,6 +268,16 @@ impl Dir {
         matches!(Errno::from_io_error(error), Some(Errno::STALE | Errno::NOENT))
     }
 
+    /// Whether this error of [`Dir::rename_dir`] means that the name is taken.
+    pub fn is_taken(error: &io::Error) -> bool {
+        matches!(Errno::from_io_error(error), Some(Errno::EXIST | Errno::NOTEMPTY))
+    }
+
+    /// Whether the system refused because of who we are now.
+    pub fn is_not_ours(error: &io::Error) -> bool {
+        matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::ACCESS))
+    }
+
     /// Whether this error of [`Dir::link`] means that the filesystem has no hard links.
     pub fn has_no_links(error: &io::Error) -> bool {
         matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK))
@@ -242,25 +285,37 @@ impl Dir {
 
     /// Moves a file of this folder into the folder `to`. Atomic (rename(2)).
     pub fn rename(&self, from: &CStr, to: &Dir, name: &CStr) -> io::Result<()> {
-        retry_until(Errno::NOENT, || fs::renameat(&self.fd, from, &to.fd, name))
+        retry_until(Errno::NOENT, || fs::renameat(&self.fd, leaf(from)?, &to.fd, leaf(name)?))
+    }
+
+    /// Renames a folder in this one. Where the system can, it fails if the name is taken; elsewhere an empty folder is
+    /// replaced (rename(2)).
+    pub fn rename_dir(&self, from: &CStr, name: &CStr) -> io::Result<()> {
+        #[cfg(any(target_os = "linux", target_os = "macos"))]
+        {
+            let moved = rustix::io::retry_on_intr(|| {
+                fs::renameat_with(&self.fd, leaf(from)?, &self.fd, leaf(name)?, fs::RenameFlags::NOREPLACE)
+            });
+            // Not every filesystem and kernel knows the flag.
+            if !matches!(moved, Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)) {
+                return Ok(moved?);
+            }
+        }
+        self.rename(from, self, name)
     }
 
     /// Removes an empty folder in this one.
     pub fn remove_dir(&self, name: &CStr) -> io::Result<()> {
-        retry_until(Errno::NOENT, || fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR))
+        retry_until(Errno::NOENT, || fs::unlinkat(&self.fd, leaf(name)?, AtFlags::REMOVEDIR))
     }
 
     pub fn unlink(&self, name: &CStr) -> io::Result<()> {
-        retry_until(Errno::NOENT, || fs::unlinkat(&self.fd, name, AtFlags::empty()))
+        retry_until(Errno::NOENT, || fs::unlinkat(&self.fd, leaf(name)?, AtFlags::empty()))
     }
 
     /// Which file has this name; `None` where none has.
     pub fn file_id(&self, name: &CStr) -> io::Result<Option<FileId>> {
-        match rustix::io::retry_on_intr(|| fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)) {
-            Ok(stat) => Ok(Some(FileId::of(&stat))),
-            Err(Errno::NOENT) => Ok(None),
-            Err(e) => Err(e.into()),
-        }
+        Ok(self.look_at(name)?.map(|stat| FileId::of(&stat)))
     }
 
     /// Something has this name, as far as we can see.
@@ -271,17 +326,15 @@ impl Dir {
     /// Makes an empty file, if there is none of this name.
     #[cfg(not(target_os = "linux"))]
     pub(super) fn touch(&self, name: &CStr) -> io::Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        retry(|| fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644))).map(drop)
+        self.open_at(name, OFlags::RDONLY | OFlags::CREATE, 0o644).map(drop)
     }
 
     /// Makes an empty file that survives power loss. False: the name is taken.
     pub fn create_durably(&self, name: &CStr) -> io::Result<bool> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::io::retry_on_intr(|| fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644))) {
+        match self.open_at(name, OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL, 0o644) {
             Ok(fd) => retry(|| fs::fsync(&fd))?,
-            Err(Errno::EXIST) => return Ok(false),
-            Err(e) => return Err(e.into()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            Err(e) => return Err(e),
         }
         self.sync()?;
         Ok(true)
@@ -297,16 +350,28 @@ impl Dir {
     }
 }
 
-pub(super) fn lock(fd: BorrowedFd<'_>, how: FlockOperation) -> io::Result<bool> {
-    match retry(|| fs::flock(fd, how)) {
-        Ok(()) => Ok(true),
-        Err(e) if Errno::from_io_error(&e) == Some(Errno::WOULDBLOCK) => Ok(false),
-        Err(e) => Err(e),
+/// A name in a folder. What is a path, or leads upwards, never reaches the system: no name that somebody else wrote, and
+/// nobody checked, can lead out of the folder.
+pub(super) fn leaf(name: &CStr) -> rustix::io::Result<&CStr> {
+    match name.to_bytes() {
+        b"" | b".." => Err(Errno::INVAL),
+        bytes if bytes.contains(&b'/') => Err(Errno::INVAL),
+        _ => Ok(name),
+    }
+}
+
+/// Every descriptor of this library is made here, and none is 0, 1 or 2: where the program has closed one of these, a file of
+/// ours would get its number, and then what the program prints.
+pub(super) fn descriptor(call: impl FnMut() -> rustix::io::Result<OwnedFd>) -> io::Result<OwnedFd> {
+    let fd = retry(call)?;
+    match fd.as_raw_fd() {
+        0..=2 => Ok(rustix::io::fcntl_dupfd_cloexec(&fd, 3)?),
+        _ => Ok(fd),
     }
 }
 
 #[allow(clippy::unnecessary_cast)] // its type differs by system
-fn to_mode(mode: u32) -> Mode {
+pub(super) fn to_mode(mode: u32) -> Mode {
     Mode::from_raw_mode(mode as RawMode)
 }
 

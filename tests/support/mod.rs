@@ -8,7 +8,7 @@ pub mod containers;
 mod puppet;
 mod scratch;
 
-pub use bids::{boot_id, boot_time, pid_namespace, start_of, Bid};
+pub use bids::{boot_id, boot_time, pid_namespace, start_of, vouch_for, Bid};
 pub use puppet::{encode, state_of, wait_until, Answer, Kind, Orphan, Puppet};
 pub use scratch::{bids_in, listing, set_mode, Scratch};
 

@@ -20,6 +20,21 @@ use super::{Dir, Filesystem, Identity};
 #[cfg_attr(target_os = "netbsd", path = "netbsd.rs")]
 mod kernel;
 
+/// A moment as filesystems note it. Here none is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(());
+
+impl Moment {
+    pub fn now() -> Moment {
+        Moment(())
+    }
+}
+
+/// When a folder was made: not asked for here.
+pub(super) fn born(_dir: BorrowedFd<'_>) -> Option<Moment> {
+    None
+}
+
 // ---- this process ----
 
 /// Tells a process from its forked children, by PID. (A descendant that gets the PID of an ancestor that is gone, and still has
@@ -256,7 +271,7 @@ const LOCAL: &[&str] = &["apfs", "hfs", "ufs", "ffs", "lfs", "zfs", "tmpfs", "ex
 pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, String>> {
     let (is_local, kind) = kernel::filesystem(dir.fd())?;
     Ok(match is_local && LOCAL.contains(&kind.as_str()) {
-        true => Ok(Filesystem::Local),
+        true => Ok(Filesystem::LocalByName),
         false => Err(kind),
     })
 }

@@ -22,7 +22,7 @@ pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, String>> {
     let kind = kind(dir)?;
     let drive = drive(dir)?;
     Ok(match LOCAL.contains(&kind.as_str()) && LOCAL_DRIVES.contains(&drive) {
-        true => Ok(Filesystem::Local),
+        true => Ok(Filesystem::LocalByName),
         false => Err(format!("{kind}, drive type {drive}")),
     })
 }

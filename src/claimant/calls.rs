@@ -1,0 +1,113 @@
+//! What a user asks of a claimant, but for the lock itself: to give it back, and who is there.
+
+use std::io;
+
+use super::{Claimant, Found};
+use crate::bid::Guid;
+use crate::bids::{BidInfo, BidState};
+use crate::claim::{self, Claim};
+use crate::error::{Error, ErrorKind, Result};
+use crate::place::{join, sweep_staged};
+use crate::survey::Rival;
+use crate::sys::{Dir, News};
+use crate::{fence, queue, sweep};
+
+impl Claimant {
+    pub fn unlock(&mut self) -> Result<()> {
+        let bid = *self.held_bid()?;
+        let was_there = self.withdraw(&bid);
+        let was_there = was_there.map_err(|e| Error::io("delete the bid", join(&self.path, bid.as_c_str()), e))?;
+        self.held = None;
+        self.leave_line(News::HandedOver);
+        self.sweep_reaped();
+        if was_there {
+            return Ok(());
+        }
+        // It may have been the claim too, where the claim moves.
+        self.claim = None;
+        Err(self.lost(&bid))
+    }
+
+    /// Held, and seen to be held by everybody who goes by the path.
+    pub fn holds(&self) -> Result<()> {
+        let bid = self.held_bid()?;
+        match Dir::id_at(&self.path) {
+            Ok(now) if now == self.place.id => {}
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("find the lock folder", &*self.path, e))
+            }
+            _ => {
+                let text =
+                    format!("the lock folder {} was deleted, moved or replaced while we held it", self.path.display());
+                return Err(Error::new(ErrorKind::Lost, text));
+            }
+        }
+        match self.find_bid(bid)? {
+            Found::Ours => Ok(()),
+            Found::Another | Found::Nothing => Err(self.lost(bid)),
+        }
+    }
+
+    pub fn in_use(&mut self) -> Result<bool> {
+        let bids = self.bids()?;
+        Ok(bids.iter().any(|bid| !matches!(bid.state, BidState::Own | BidState::Stale)))
+    }
+
+    pub fn bids(&mut self) -> Result<Vec<BidInfo>> {
+        self.find_folder_unless_held()?;
+        let rivals = self.eyes_on(&self.place.dir).rivals();
+        let rivals = rivals.map_err(|e| Error::io("read the bids in", &*self.path, e))?;
+        let own = [&self.held, &self.stray].map(|bid| bid.as_ref().map(Guid::as_c_str));
+        let info = |rival: Rival| {
+            let is_own = own.contains(&Some(rival.name.as_c_str()));
+            BidInfo::new(rival, is_own)
+        };
+        Ok(rivals.into_iter().map(info).collect())
+    }
+
+    pub fn reap_stale(&mut self) -> Result<usize> {
+        self.find_folder_unless_held()?;
+        let reaped = self.eyes_on(&self.place.dir).reap_all(self.held.as_ref().map(Guid::as_c_str));
+        let reaped = reaped.map_err(|e| Error::io("reap the bids in", &*self.path, e))?;
+        sweep_staged(&self.place.dir, claim::HIDDEN);
+        if let Ok(hidden) = self.place.dir.open_dir(claim::HIDDEN) {
+            sweep_staged(&hidden, queue::QUEUE);
+            sweep::sweep_all(&self.eyes_on(&hidden), self.claim.as_ref().map(Claim::name));
+            queue::sweep(&hidden, |claim| self.is_gone(&hidden, claim));
+        }
+        Ok(reaped)
+    }
+
+    pub fn fence(&mut self) -> Result<u64> {
+        self.holds()?;
+        let claim = self.claim.as_ref().expect("who holds has a claim");
+        let failed = |doing| {
+            let path = self.hidden_path();
+            move |e| Error::io(doing, path, e)
+        };
+        let token = fence::next(claim.hidden(), !self.place.on.is_local());
+        let token = token.map_err(failed("make a fencing token in"))?;
+        // The folders above may be as new as their first token. Cheap where nothing is to be written.
+        self.place.sync(&self.path).map_err(failed("make a fencing token durable in"))?;
+        Ok(token)
+    }
+
+    /// Whoever holds stays with the folder that the bid is in.
+    fn find_folder_unless_held(&mut self) -> Result<()> {
+        match self.held.or(self.stray) {
+            Some(_) => Ok(()),
+            None => self.find_folder(),
+        }
+    }
+
+    fn held_bid(&self) -> Result<&Guid> {
+        let not_held = || Error::misuse(ErrorKind::NotHeld, &self.path, "does not hold the lock");
+        self.held.as_ref().ok_or_else(not_held)
+    }
+
+    fn lost(&self, bid: &Guid) -> Error {
+        let bid = join(&self.path, bid.as_c_str());
+        let text = format!("the lock was lost: somebody deleted our bid {}", bid.display());
+        Error::new(ErrorKind::Lost, text)
+    }
+}
