@@ -6,8 +6,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::bid::{self, Bid, Guid, MAX_BYTES};
+use crate::bid::{Bid, Guid, MAX_BYTES};
 use crate::error::{Error, ErrorKind, Result};
+use crate::names::ClaimId;
 use crate::place::join;
 use crate::sys::{self, Claimed, Dir, FileId, Filesystem, Identity};
 
@@ -22,31 +23,6 @@ enum How {
     /// The claim itself moves there and back: for filesystems without hard links, and where a name that is deleted stays as
     /// long as anybody has the file open, as we have.
     Rename,
-}
-
-/// What a claim's files are named by: 16 hexadecimal digits of chance. (Short, for the line of the waiting is a folder of
-/// names that hold them, and is read often.)
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ClaimId(pub u64);
-
-impl ClaimId {
-    pub fn file(self) -> CString {
-        CString::new([format!("{:016x}", self.0).as_bytes(), bid::SUFFIX].concat()).expect("no NUL was added")
-    }
-}
-
-/// The FIFOs by which others are told that a claimant left the line, once it was in one. Two, for when it comes again at once,
-/// the next in line has hardly woken up, and still watches the last.
-pub(crate) fn beacons_of(claim: &CStr) -> [CString; 2] {
-    let id = claim.to_bytes().strip_suffix(bid::SUFFIX).unwrap_or(claim.to_bytes());
-    [b".beacon-1", b".beacon-2"].map(|suffix| CString::new([id, suffix].concat()).expect("no NUL was added"))
-}
-
-/// The other way round: the claim that a file of this name would be a beacon of.
-pub(crate) fn claim_of_beacon(name: &CStr) -> Option<CString> {
-    let name = name.to_bytes();
-    let id = name.strip_suffix(b".beacon-1").or_else(|| name.strip_suffix(b".beacon-2"))?;
-    CString::new([id, bid::SUFFIX].concat()).ok()
 }
 
 pub(crate) struct Claim {
@@ -112,11 +88,6 @@ impl Claim {
 
     pub fn id(&self) -> ClaimId {
         self.id
-    }
-
-    /// The name of its file.
-    pub fn name(&self) -> &CStr {
-        &self.name
     }
 
     /// Which file our bid is, whatever its name.
@@ -280,18 +251,5 @@ mod tests {
         std::fs::remove_dir_all(made.path.join(".lockfolder")).unwrap();
         made.withdraw().unwrap();
         assert_eq!(made.are_there(), [false, false]);
-    }
-
-    #[test]
-    fn a_beacon_names_its_claim() {
-        let claim = ClaimId(0xab).file();
-        let beacons = beacons_of(&claim);
-        assert_ne!(beacons[0], beacons[1]);
-        for beacon in &beacons {
-            assert_eq!(claim_of_beacon(beacon).as_ref(), Some(&claim));
-        }
-        for other in [c"", c"00000000000000ab.json", c"fence-1", c"00000000000000ab.beacon-3"] {
-            assert_eq!(claim_of_beacon(other), None, "{other:?}");
-        }
     }
 }

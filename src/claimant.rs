@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::bid::{Guid, MAX_BYTES};
-use crate::claim::{self, Claim, ClaimId};
+use crate::claim::{self, Claim};
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::Options;
 use crate::liveness::Verdict;
+use crate::names::ClaimId;
 use crate::place::{join, open_shared, Place};
 use crate::queue::Line;
 use crate::random::Randomness;
@@ -286,7 +287,7 @@ impl Claimant {
         let random = || self.random.number();
         let claim = Claim::prepare(hidden, &path, Arc::clone(&self.me), self.place.on, random)?;
         let chance = self.random.number().unwrap_or(0);
-        sweep::sweep_some(&self.eyes_on(claim.hidden()), Some(claim.name()), chance);
+        sweep::sweep_some(&self.eyes_on(claim.hidden()), claim.id(), chance);
         self.claim = Some(claim);
         Ok(true)
     }

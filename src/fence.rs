@@ -4,12 +4,10 @@
 //! The counter is the name of an empty file, `fence-N`, in the hidden sub-folder. Making it is atomic and exclusive, so even
 //! two who both believe that they hold never get the same number; and a name can't be half written when the power fails.
 
-use std::ffi::{CStr, CString};
 use std::io;
 
+use crate::names::Token;
 use crate::sys::Dir;
-
-const PREFIX: &str = "fence-";
 
 /// Makes the next token, on the disk before it is returned.
 pub(crate) fn next(hidden: &Dir, anew: bool) -> io::Result<u64> {
@@ -21,32 +19,24 @@ pub(crate) fn next(hidden: &Dir, anew: bool) -> io::Result<u64> {
                 last.checked_add(1).ok_or_else(|| io::Error::other("the largest token there can be was given"))?
             }
         };
-        if hidden.create_durably(&name(token))? {
+        if hidden.create_durably(&Token(token).file())? {
             // One who was slow can make a name that was used and deleted already; then a later one is there by now.
             let now = list(hidden, anew)?;
             if now.iter().all(|&other| other <= token) {
                 now.iter().filter(|&&old| old < token).for_each(|&old| {
-                    let _ = hidden.unlink(&name(old)); // an old token is only in the way of `ls`
+                    let _ = hidden.unlink(&Token(old).file()); // an old token is only in the way of `ls`
                 });
                 return Ok(token);
             }
-            let _ = hidden.unlink(&name(token));
+            let _ = hidden.unlink(&Token(token).file());
         }
         seen = list(hidden, anew)?;
     }
 }
 
-fn name(token: u64) -> CString {
-    CString::new(format!("{PREFIX}{token}")).expect("digits")
-}
-
-fn parse(name: &CStr) -> Option<u64> {
-    name.to_str().ok()?.strip_prefix(PREFIX)?.parse().ok()
-}
-
 fn list(hidden: &Dir, anew: bool) -> io::Result<Vec<u64>> {
     let mut tokens = Vec::new();
-    hidden.list(anew, |name, _| tokens.extend(parse(name)))?;
+    hidden.list(anew, |name, _| tokens.extend(Token::of_file(name).map(|token| token.0)))?;
     Ok(tokens)
 }
 

@@ -23,7 +23,7 @@
 //! - `lock` is the protocol, whole, on one page. `claimant` has its steps, `survey` its check, `claim` its bid, `place` the
 //!   folder, `random` its names.
 //! - `liveness` gives the verdicts: who is alive. `sweep` deletes what the dead left. `bid` is the file, `bids` the snapshot for
-//!   users, `fence` the fencing tokens, `error` every message.
+//!   users, `fence` the fencing tokens, `names` what all other files are named by, `error` every message.
 //! - `waiter` is a wait and how it is cancelled, `wait` the waiting itself, and `queue` the line of those who do.
 //! - `sys` makes every system call, and is all that differs by platform.
 //! - `ffi` is the C interface. It converts and nothing else.
@@ -41,6 +41,7 @@ pub mod ffi;
 mod folder;
 mod liveness;
 mod lock;
+mod names;
 mod place;
 mod queue;
 mod random;

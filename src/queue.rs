@@ -1,20 +1,20 @@
 //! The line of those who wait: one ticket each, in `.lockfolder/queue/`.
 //!
-//! A ticket's name is 32 hexadecimal digits: when its owner came (Unix nanoseconds), then its owner's [`ClaimId`]. So the names
-//! sort by arrival, and the claim, one folder up, says who waits, and is judged like a bid. The file is a link of the
-//! claimant's [`Beacon`], which goes out when its owner leaves the line or dies: so each tells the next, and nobody else. A
+//! A [`Ticket`] is named by when its owner came, then its owner's [`ClaimId`]. So the names sort by arrival, and the claim, one
+//! folder up, says who waits, and is judged like a bid. The file is a link of the claimant's [`Beacon`], which goes out when its owner leaves the line or dies: so each tells the next, and nobody else. A
 //! ticket stays until its owner gives the lock back, so one hand-over wakes one waiter.
 //!
 //! Nobody's safety depends on tickets: a lost or forged one costs time, never exclusion.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::io;
 use std::sync::Arc;
 
-use crate::claim::{self, Claim, ClaimId};
+use crate::claim::{Claim, HIDDEN};
 use crate::claimant::Claimant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::liveness::Verdict;
+use crate::names::{ClaimId, Ticket};
 use crate::place::{open_shared, TRIES};
 use crate::survey::Rival;
 use crate::sys::{self, Beacon, BeaconWatch, Dir, FolderWatch, Light, News, Source, Tail};
@@ -27,8 +27,8 @@ const TAIL: &CStr = c"tail";
 const LONG: usize = 8;
 
 /// Whether there is a line. The folder is made when a line forms and removed when it has gone, so this is one cheap look.
-pub(crate) fn is_formed(folder: &Dir) -> bool {
-    folder.open_dir(crate::claim::HIDDEN).is_ok_and(|hidden| hidden.has(QUEUE))
+pub(crate) fn is_formed(hidden: &Dir) -> bool {
+    hidden.has(QUEUE)
 }
 
 /// What a claimant needs to stand in line, made once for each claim.
@@ -36,20 +36,21 @@ pub(crate) struct Line {
     hidden: Arc<Dir>,
     claim: ClaimId,
     queue: Dir,
-    ticket: Option<Ticket>,
+    spot: Option<Spot>,
     /// What the first in line is woken by while there is no ticket before its own. It is given up when we leave, for that takes
     /// longer than we would keep others, or the lock, waiting.
     pub folder_watch: Option<FolderWatch>,
     /// Who was before us the last time: in a busy line it often is again.
     known: Option<(ClaimId, Arc<Rival>)>,
     /// Tickets of the dead that we may not delete (another user's, in a sticky folder). They are passed over.
-    ghosts: Vec<CString>,
+    ghosts: Vec<Ticket>,
     /// False in a forked child: the files are the parent's.
     ours: bool,
 }
 
-struct Ticket {
-    name: CString,
+/// Our place in line.
+struct Spot {
+    ticket: Ticket,
     beacon: Beacon,
     /// Kept open, for what is in it is gone otherwise.
     tail: Option<Tail>,
@@ -60,7 +61,7 @@ pub(crate) enum Standing {
     /// We had one.
     Stood,
     /// We have one now, and perhaps know whose is right before it. (Whoever comes at the same moment may have come between.)
-    Joined(Option<CString>),
+    Joined(Option<Ticket>),
     /// We had one, and somebody took it.
     Lost,
     /// There is none to be had here (other hosts could not be told of it, the filesystem has no FIFOs or links, the disk is
@@ -72,11 +73,11 @@ pub(crate) enum Standing {
 #[derive(Default)]
 pub(crate) struct View {
     /// The first in line, if it is not us.
-    pub first: Option<CString>,
+    pub first: Option<Ticket>,
     /// The one right before us.
-    pub predecessor: Option<CString>,
+    pub predecessor: Option<Ticket>,
     /// The one right behind us.
-    pub successor: Option<CString>,
+    pub successor: Option<Ticket>,
     /// How many are before us, where the line was read.
     pub ahead: usize,
     /// How many there are in all, as far as we know. 0: we are not in line.
@@ -85,14 +86,14 @@ pub(crate) struct View {
 
 impl View {
     /// What whoever has just joined sees without reading the line.
-    pub fn of_predecessor(ticket: CString) -> View {
+    pub fn of_predecessor(ticket: Ticket) -> View {
         View { predecessor: Some(ticket), length: 2, ..View::default() }
     }
 }
 
 /// The one before us in line, and how we are told what becomes of it.
 pub(crate) struct Predecessor {
-    ticket: CString,
+    ticket: Ticket,
     owner: Arc<Rival>,
     /// `None`: it can't be watched, or it tells nothing more.
     beacon: Option<BeaconWatch>,
@@ -102,12 +103,12 @@ impl Line {
     fn open(claim: &Claim) -> io::Result<Line> {
         let hidden = Arc::clone(claim.hidden());
         let queue = open_shared(&hidden, QUEUE)?;
-        let (ticket, folder_watch, known, ghosts) = (None, None, None, Vec::new());
-        Ok(Line { hidden, claim: claim.id(), queue, ticket, folder_watch, known, ghosts, ours: true })
+        let (spot, folder_watch, known, ghosts) = (None, None, None, Vec::new());
+        Ok(Line { hidden, claim: claim.id(), queue, spot, folder_watch, known, ghosts, ours: true })
     }
 
     /// Joins the line, behind all who came before. Tells whose ticket is right before ours, if that is known.
-    fn join(&mut self) -> io::Result<Option<CString>> {
+    fn join(&mut self) -> io::Result<Option<Ticket>> {
         let joined = self.try_join();
         if joined.is_err() {
             dissolve(&self.hidden); // or it would look as if there was a line
@@ -115,17 +116,17 @@ impl Line {
         joined
     }
 
-    fn try_join(&mut self) -> io::Result<Option<CString>> {
-        let beacons = claim::beacons_of(&self.claim.file());
+    fn try_join(&mut self) -> io::Result<Option<Ticket>> {
+        let beacons = self.claim.beacons();
         let (file, beacon) = self.hidden.light_beacon(&beacons)?;
-        let name = ticket_name(sys::unix_nanos(), self.claim);
+        let ticket = Ticket { arrival: sys::unix_nanos(), claim: self.claim };
         // The last in line, who leaves, removes the folder. Not many times in a row while we come.
         for _ in 0..TRIES {
-            match self.hidden.link(file, &self.queue, &name) {
+            match self.hidden.link(file, &self.queue, &ticket.file()) {
                 Ok(()) => {
                     let tail = self.hidden.open_tail(TAIL).ok();
-                    let before = tail.as_ref().and_then(|tail| self.take_over(tail, &name));
-                    self.ticket = Some(Ticket { name, beacon, tail });
+                    let before = tail.as_ref().and_then(|tail| self.take_over(tail, ticket));
+                    self.spot = Some(Spot { ticket, beacon, tail });
                     return Ok(before);
                 }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => self.queue = open_shared(&self.hidden, QUEUE)?,
@@ -136,58 +137,61 @@ impl Line {
     }
 
     /// Who was the last in line before us, if the tail says so.
-    fn take_over(&self, tail: &Tail, ours: &CStr) -> Option<CString> {
-        let last = tail.take(ours.count_bytes()).filter(|last| claim_of(last).is_some());
-        let later = last.as_deref().filter(|last| *last > ours && self.queue.has(last));
-        tail.leave(later.unwrap_or(ours)); // whoever comes next must not take us for the last if another is
-        last.filter(|last| **last < *ours)
+    fn take_over(&self, tail: &Tail, ours: Ticket) -> Option<Ticket> {
+        let last = tail.take(Ticket::LENGTH, Ticket::parse);
+        let later = last.filter(|last| *last > ours && self.has(*last));
+        tail.leave(&later.unwrap_or(ours).file()); // whoever comes next must not take us for the last if another is
+        last.filter(|last| *last < ours)
+    }
+
+    fn has(&self, ticket: Ticket) -> bool {
+        self.queue.has(&ticket.file())
     }
 
     /// Leaves the line, and so wakes the next.
     pub fn leave(&mut self, news: News) {
-        if let Some(ticket) = self.ticket.take() {
+        if let Some(spot) = self.spot.take() {
             // First, for it is what the next one waits for, and in a long line somebody always reads the folder, which keeps
             // us from changing it.
-            ticket.beacon.put_out(news);
-            let _ = self.queue.unlink(&ticket.name);
-            drop(ticket); // and only then is it closed, and may be lit again
+            spot.beacon.put_out(news);
+            let _ = self.queue.unlink(&spot.ticket.file());
+            drop(spot); // and only then is it closed, and may be lit again
             dissolve(&self.hidden);
         }
         self.folder_watch = None;
     }
 
     /// Takes somebody else's ticket out of the line.
-    fn discard(&mut self, ticket: &CStr) {
-        self.queue.discard_beacon(ticket);
-        if self.queue.has(ticket) {
-            self.ghosts.push(ticket.to_owned());
+    fn discard(&mut self, ticket: Ticket) {
+        self.queue.discard_beacon(&ticket.file());
+        if self.has(ticket) {
+            self.ghosts.push(ticket);
         }
     }
 
     fn is_in_line(&self) -> bool {
-        self.ticket.as_ref().is_some_and(|ticket| self.queue.has(&ticket.name))
+        self.spot.as_ref().is_some_and(|spot| self.has(spot.ticket))
     }
 
     fn view(&mut self) -> io::Result<View> {
         let mut view = View::default();
-        let Some(Ticket { name: here, tail, .. }) = &mut self.ticket else { return Ok(view) };
+        let Some(Spot { ticket: here, tail, .. }) = &mut self.spot else { return Ok(view) };
+        let here = *here;
         self.queue.list(false, |name, _| {
-            if claim_of(name).is_none() {
-                return;
-            }
+            let Some(ticket) = Ticket::parse(name.to_bytes()) else { return };
             view.length += 1;
-            if name > here.as_c_str() {
-                keep_if(&mut view.successor, name, |kept| name < kept);
+            if ticket > here {
+                view.successor = Some(view.successor.map_or(ticket, |kept| kept.min(ticket)));
             }
-            if name < here.as_c_str() && !self.ghosts.iter().any(|ghost| **ghost == *name) {
+            if ticket < here && !self.ghosts.contains(&ticket) {
                 view.ahead += 1;
-                keep_if(&mut view.first, name, |kept| name < kept);
-                keep_if(&mut view.predecessor, name, |kept| name > kept);
+                view.first = Some(view.first.map_or(ticket, |kept| kept.min(ticket)));
+                view.predecessor = view.predecessor.max(Some(ticket));
             }
         })?;
         if view.successor.is_none() && view.length >= LONG && tail.is_none() {
             *tail = self.hidden.make_tail(TAIL).ok();
-            tail.iter().for_each(|tail| tail.leave(here));
+            tail.iter().for_each(|tail| tail.leave(&here.file()));
         }
         Ok(view)
     }
@@ -202,37 +206,20 @@ impl Drop for Line {
     fn drop(&mut self) {
         if self.ours {
             self.leave(News::Left);
-            for beacon in claim::beacons_of(&self.claim.file()) {
+            for beacon in self.claim.beacons() {
                 let _ = self.hidden.unlink(&beacon);
             }
         }
     }
 }
 
-/// Few allocations, however long the line is.
-fn keep_if(kept: &mut Option<CString>, name: &CStr, better: impl Fn(&CStr) -> bool) {
-    if kept.as_deref().is_none_or(better) {
-        *kept = Some(name.to_owned());
-    }
-}
-
-fn ticket_name(arrival: u64, claim: ClaimId) -> CString {
-    CString::new(format!("{arrival:016x}{:016x}", claim.0)).expect("digits")
-}
-
-/// The claim of a ticket's owner; `None`: the name is no ticket's.
-fn claim_of(ticket: &CStr) -> Option<ClaimId> {
-    let name = ticket.to_str().ok().filter(|name| name.len() == 32)?;
-    u64::from_str_radix(name.get(16..)?, 16).ok().map(ClaimId)
-}
-
 /// Deletes the tickets whose owners are gone; `is_gone` judges a claim.
 pub(crate) fn sweep(hidden: &Dir, mut is_gone: impl FnMut(ClaimId) -> bool) {
     let mut tickets = Vec::new();
     if let Ok(queue) = hidden.open_dir(QUEUE) {
-        let _ = queue.list(false, |name, _| tickets.push(name.to_owned()));
-        for ticket in tickets.iter().filter(|ticket| claim_of(ticket).is_some_and(&mut is_gone)) {
-            let _ = queue.unlink(ticket);
+        let _ = queue.list(false, |name, _| tickets.extend(Ticket::parse(name.to_bytes())));
+        for ticket in tickets.into_iter().filter(|ticket| is_gone(ticket.claim)) {
+            let _ = queue.unlink(&ticket.file());
         }
     }
     dissolve(hidden);
@@ -266,15 +253,23 @@ impl Claimant {
         if line.is_in_line() {
             return Ok(Standing::Stood);
         }
-        if line.ticket.take().is_some() {
+        if line.spot.take().is_some() {
             return Ok(Standing::Lost);
         }
         Ok(line.join().map_or(Standing::Nowhere, Standing::Joined))
     }
 
+    /// Whether others wait. One look on a warm handle, and never through a link.
+    pub(crate) fn sees_line(&self) -> bool {
+        match &self.claim {
+            Some(claim) => is_formed(claim.hidden()),
+            None => self.dir().open_dir(HIDDEN).is_ok_and(|hidden| is_formed(&hidden)),
+        }
+    }
+
     /// Whether we have a ticket, as far as we know.
     pub(crate) fn has_ticket(&self) -> bool {
-        self.line.as_ref().is_some_and(|line| line.ticket.is_some())
+        self.line.as_ref().is_some_and(|line| line.spot.is_some())
     }
 
     /// What we see from our place in line.
@@ -287,14 +282,14 @@ impl Claimant {
     /// with it.
     pub(crate) fn watch_predecessor(
         &mut self,
-        ticket: &CStr,
+        ticket: Ticket,
         known: Option<Predecessor>,
     ) -> Result<Option<Predecessor>> {
         let Some(line) = &mut self.line else { return Ok(None) };
-        if let Some(known) = known.filter(|known| *known.ticket == *ticket && known.is_there()) {
+        if let Some(known) = known.filter(|known| known.ticket == ticket && known.is_there()) {
             return Ok(Some(known));
         }
-        let beacon = line.queue.watch_beacon(ticket).ok();
+        let beacon = line.queue.watch_beacon(&ticket.file()).ok();
         let light = beacon.as_ref().map(BeaconWatch::light);
         if matches!(light, Some(Light::Out(_))) {
             line.discard(ticket); // its owner left the line, and is about to do so itself
@@ -303,27 +298,26 @@ impl Claimant {
         let beacon = beacon.filter(|_| light == Some(Light::Lit));
         // While the ticket is there, the light that we saw is this ticket's, and still to go out. Without this look, it could
         // have gone out, and be lit for another ticket, while we were opening it.
-        if !line.queue.has(ticket) {
+        if !line.has(ticket) {
             return Ok(None);
         }
         // First the watch, then the verdict: so what happens to the owner from now on, we are told.
-        let known = line.known.take().filter(|(claim, owner)| claim_of(ticket) == Some(*claim) && owner.is_alive());
-        let owner = match (known, claim_of(ticket)) {
-            (Some((_, owner)), _) => Some(owner),
-            (None, Some(claim)) => self.judge_claim(claim)?.map(Arc::new),
-            (None, None) => None,
+        let known = line.known.take().filter(|(claim, owner)| ticket.claim == *claim && owner.is_alive());
+        let owner = match known {
+            Some((_, owner)) => Some(owner),
+            None => self.judge_claim(ticket.claim)?.map(Arc::new),
         };
         let line = self.line.as_mut().expect("there above");
         let Some(owner) = owner.filter(|owner| owner.verdict != Verdict::Stale) else {
             line.discard(ticket);
             return Ok(None);
         };
-        line.known = claim_of(ticket).map(|claim| (claim, Arc::clone(&owner)));
-        Ok(Some(Predecessor { ticket: ticket.to_owned(), owner, beacon }))
+        line.known = Some((ticket.claim, Arc::clone(&owner)));
+        Ok(Some(Predecessor { ticket, owner, beacon }))
     }
 
     /// Takes the ticket of one who doesn't come forward out of the line.
-    pub(crate) fn discard_ticket(&mut self, ticket: &CStr) {
+    pub(crate) fn discard_ticket(&mut self, ticket: Ticket) {
         self.line.iter_mut().for_each(|line| line.discard(ticket));
     }
 
@@ -336,9 +330,9 @@ impl Claimant {
     pub(crate) fn restore_order(&mut self, holder: &Rival) -> Result<()> {
         let next = self.view()?.successor;
         if let (Some(line), Some(next)) = (&mut self.line, next) {
-            let claim = claim_of(&next).and_then(|claim| line.hidden.file_id(&claim.file()).ok()?);
+            let claim = line.hidden.file_id(&next.claim.file()).ok().flatten();
             if claim.is_some_and(|claim| holder.is_link_of(&claim)) {
-                line.discard(&next);
+                line.discard(next);
             }
         }
         Ok(())

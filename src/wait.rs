@@ -4,14 +4,14 @@
 //! Each round does all that can be done without sleeping, and leaves behind what to be woken by. What is to wake us is
 //! always set up *before* the look that finds nothing to do, so nothing that happens in between is missed.
 
-use std::ffi::CString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::claimant::Claimant;
 use crate::error::{ErrorKind, Result};
 use crate::folder::LockFolder;
-use crate::queue::{self, Predecessor, Standing, View};
+use crate::names::Ticket;
+use crate::queue::{Predecessor, Standing, View};
 use crate::survey::Rival;
 use crate::sys::{Bell, FileId, FolderWatch, Source};
 
@@ -92,7 +92,7 @@ struct Watch {
     has_news: bool,
     next_look: Instant,
     /// The first in line at the last look, if the lock was free.
-    no_show: Option<CString>,
+    no_show: Option<Ticket>,
     polled: Duration,
 }
 
@@ -185,7 +185,7 @@ impl Claimant {
 
     /// Takes the lock if it is free and nobody waits for it. One cheap look more than `lock`.
     fn lock_unless_line(&mut self) -> Result<bool> {
-        if queue::is_formed(self.dir()) {
+        if self.sees_line() {
             return Ok(false);
         }
         self.lock_if_free()
@@ -235,7 +235,7 @@ impl Claimant {
         if is_due {
             watch.look_later(self.chance()); // now we know how long the line is
         }
-        let Some(predecessor) = &watch.view.predecessor else {
+        let Some(predecessor) = watch.view.predecessor else {
             return self.lock_as_first(watch).map(Round::of);
         };
         watch.ahead = self.watch_predecessor(predecessor, watch.ahead.take())?;
@@ -283,10 +283,10 @@ impl Claimant {
             return Ok(false);
         }
         if watch.no_show.is_some() && watch.no_show == watch.view.first {
-            watch.no_show.take().iter().for_each(|first| self.discard_ticket(first));
+            watch.no_show.take().into_iter().for_each(|first| self.discard_ticket(first));
             return Ok(true);
         }
-        watch.no_show.clone_from(&watch.view.first);
+        watch.no_show = watch.view.first;
         watch.next_look = Instant::now() + SECOND_LOOK;
         Ok(false)
     }

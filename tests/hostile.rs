@@ -223,9 +223,16 @@ fn forged_tokens_are_only_numbers(kind: Kind) {
     let hidden = scratch.folder().join(".lockfolder");
     let mut puppet = Puppet::at(kind, &scratch.folder());
     puppet.must("lock 0");
-    for odd in
-        ["fence-", "fence--1", "fence-18446744073709551616", "fence-0x99", "fence-1e9", "fence-9 ", "fence-00007"]
-    {
+    for odd in [
+        "fence-",
+        "fence--1",
+        "fence-+99",
+        "fence-18446744073709551616",
+        "fence-0x99",
+        "fence-1e9",
+        "fence-99 ",
+        "fence-00099",
+    ] {
         fs::write(hidden.join(odd), "").unwrap();
     }
     fs::create_dir(hidden.join("fence-40")).unwrap();

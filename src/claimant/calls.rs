@@ -72,7 +72,7 @@ impl Claimant {
         sweep_staged(&self.place.dir, claim::HIDDEN);
         if let Ok(hidden) = self.place.dir.open_dir(claim::HIDDEN) {
             sweep_staged(&hidden, queue::QUEUE);
-            sweep::sweep_all(&self.eyes_on(&hidden), self.claim.as_ref().map(Claim::name));
+            sweep::sweep_all(&self.eyes_on(&hidden), self.claim.as_ref().map(Claim::id));
             queue::sweep(&hidden, |claim| self.is_gone(&hidden, claim));
         }
         Ok(reaped)

@@ -6,14 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::*;
 use crate::scratch::Scratch;
 
-#[test]
-fn a_ticket_sorts_by_arrival_and_names_its_claim() {
-    let (early, late) = (ticket_name(0xfff, ClaimId(u64::MAX)), ticket_name(0x1000, ClaimId(0)));
-    assert!(early < late);
-    assert_eq!(claim_of(&early), Some(ClaimId(u64::MAX)));
-    assert_eq!(claim_of(&late), Some(ClaimId(0)));
-}
-
 /// Not for ever: half as often in a row as we would try.
 #[test]
 fn a_queue_that_is_removed_meanwhile_is_made_again() {
@@ -36,15 +28,6 @@ fn a_queue_that_is_removed_meanwhile_is_made_again() {
         failed
     });
     assert!(failed.is_none(), "{failed:?}");
-}
-
-#[test]
-fn other_names_are_no_tickets() {
-    for name in
-        [c"", c"x.json", c"0000000000001000", c"000000000000100000000000000000000", c"00000000000010000000000000000g00"]
-    {
-        assert_eq!(claim_of(name), None, "{name:?}");
-    }
 }
 
 /// A lock folder that somebody else holds, and claimants in line there.
@@ -71,13 +54,22 @@ impl Scene {
         self.path.join(".lockfolder/queue")
     }
 
-    fn has(&self, ticket: &CStr) -> bool {
-        self.queue().join(ticket.to_str().unwrap()).exists()
+    fn file(&self, ticket: Ticket) -> PathBuf {
+        self.queue().join(ticket.file().to_str().unwrap())
+    }
+
+    fn has(&self, ticket: Ticket) -> bool {
+        self.file(ticket).exists()
     }
 }
 
-fn ticket(claimant: &Claimant) -> CString {
-    claimant.line.as_ref().unwrap().ticket.as_ref().unwrap().name.clone()
+/// A ticket of somebody's who is not there.
+fn forged(arrival: u64) -> Ticket {
+    Ticket { arrival, claim: ClaimId(7) }
+}
+
+fn ticket(claimant: &Claimant) -> Ticket {
+    claimant.line.as_ref().unwrap().spot.as_ref().unwrap().ticket
 }
 
 #[test]
@@ -90,16 +82,15 @@ fn a_view_tells_who_is_before_and_behind_us_and_how_many_there_are() {
     };
     assert_eq!(seen(&mut claimant), (None, None, None, 0, 1));
     // In whatever order they are listed: neither by arrival nor against it.
-    let name = |arrival| ticket_name(arrival, ClaimId(7));
-    let (before, after) = (|n| name(1 + n), |n| name(u64::MAX - n));
+    let (before, after) = (|n| forged(1 + n), |n| forged(u64::MAX - n));
     for n in (0..20).map(|n| (n * 7 + 10) % 20) {
-        for name in [before(n), after(n)] {
-            std::fs::write(scene.queue().join(name.to_str().unwrap()), "").unwrap();
+        for ticket in [before(n), after(n)] {
+            std::fs::write(scene.file(ticket), "").unwrap();
         }
     }
     std::fs::write(scene.queue().join("0-no-ticket"), "").unwrap();
     let behind = Some(after(19));
-    assert_eq!(seen(&mut claimant), (Some(before(0)), Some(before(19)), behind.clone(), 20, 41));
+    assert_eq!(seen(&mut claimant), (Some(before(0)), Some(before(19)), behind, 20, 41));
     // Those that can't be deleted are passed over.
     claimant.line.as_mut().unwrap().ghosts.extend([before(19), before(0)]);
     assert_eq!(seen(&mut claimant), (Some(before(1)), Some(before(18)), behind, 18, 41));
@@ -109,17 +100,23 @@ fn a_view_tells_who_is_before_and_behind_us_and_how_many_there_are() {
 #[cfg(target_os = "linux")] // others have no tail
 #[test]
 fn what_the_tail_says_is_believed_if_it_is_a_ticket_before_ours() {
-    let (before, after) = (ticket_name(1, ClaimId(7)), ticket_name(u64::MAX, ClaimId(7)));
-    let no_ticket = CString::new("0".repeat(31) + "g").unwrap();
-    for (hint, believed) in [(&before, true), (&after, false), (&no_ticket, false)] {
+    let (before, after) = (forged(1), forged(u64::MAX));
+    let hints = [
+        (before.file(), Some(before)),
+        (after.file(), None),
+        (c"0000000000000000000000000000000g".to_owned(), None),
+        (c"../../../../sec/0123456789abcdef".to_owned(), None),
+        (c"+0000000000000000000000000000001".to_owned(), None),
+    ];
+    for (hint, believed) in hints {
         let scene = Scene::new();
         let first = scene.claimant();
         let tail = first.claim.as_ref().unwrap().hidden().make_tail(TAIL).unwrap(); // as long as it is open it keeps what is in it
-        tail.leave(hint);
+        tail.leave(&hint);
         let mut second = scene.path.claimant();
         let Ok(Standing::Joined(told)) = second.stand_in_line() else { panic!() };
-        assert_eq!(told.as_ref(), believed.then_some(hint));
-        assert_eq!(tail.take(32), Some(ticket(&second)), "the last is the last");
+        assert_eq!(told, believed);
+        assert_eq!(tail.take(Ticket::LENGTH, Ticket::parse), Some(ticket(&second)), "the last is the last");
     }
 }
 
@@ -130,12 +127,12 @@ fn who_joins_before_the_last_leaves_the_last_ones_name() {
     let scene = Scene::new();
     let first = scene.claimant();
     let tail = first.claim.as_ref().unwrap().hidden().make_tail(TAIL).unwrap();
-    let later = ticket_name(u64::MAX, ClaimId(7));
-    std::fs::write(scene.queue().join(later.to_str().unwrap()), "").unwrap();
-    [&later, &ticket(&first)].into_iter().for_each(|name| tail.leave(name));
+    let later = forged(u64::MAX);
+    std::fs::write(scene.file(later), "").unwrap();
+    [later, ticket(&first)].into_iter().for_each(|ticket| tail.leave(&ticket.file()));
     let mut second = scene.path.claimant();
     assert!(matches!(second.stand_in_line(), Ok(Standing::Joined(None))));
-    assert_eq!(tail.take(32), Some(later));
+    assert_eq!(tail.take(Ticket::LENGTH, Ticket::parse), Some(later));
 }
 
 /// It keeps the lock: what it loses is that those behind it believe to be next.
@@ -150,12 +147,12 @@ fn a_holder_that_came_later_loses_its_ticket_and_no_other_does() {
     };
     let holder = rival(&mut a);
     a.restore_order(&holder).unwrap();
-    assert!([&a, &b, &c].into_iter().all(|waiter| scene.has(&ticket(waiter))));
+    assert!([&a, &b, &c].into_iter().all(|waiter| scene.has(ticket(waiter))));
     scene._holder.unlock().unwrap();
     b.lock().unwrap();
     let holder = rival(&mut a);
     a.restore_order(&holder).unwrap();
-    assert_eq!([&a, &b, &c].map(|waiter| scene.has(&ticket(waiter))), [true, false, true]);
+    assert_eq!([&a, &b, &c].map(|waiter| scene.has(ticket(waiter))), [true, false, true]);
     b.holds().unwrap();
 }
 
@@ -166,12 +163,11 @@ fn the_last_in_a_long_line_and_nobody_else_begins_a_tail() {
     let tail = scene.path.join(".lockfolder/tail");
     let (mut first, mut last) = (scene.claimant(), scene.claimant());
     for arrival in 0..LONG as u64 - 3 {
-        std::fs::write(scene.queue().join(ticket_name(arrival, ClaimId(7)).to_str().unwrap()), "").unwrap();
+        std::fs::write(scene.file(forged(arrival)), "").unwrap();
     }
     assert_eq!(last.view().unwrap().length, LONG - 1);
     assert!(!tail.exists());
-    let another = ticket_name(LONG as u64, ClaimId(7));
-    std::fs::write(scene.queue().join(another.to_str().unwrap()), "").unwrap();
+    std::fs::write(scene.file(forged(LONG as u64)), "").unwrap();
     assert_eq!(first.view().unwrap().length, LONG);
     assert!(!tail.exists());
     assert_eq!(last.view().unwrap().length, LONG);
@@ -182,11 +178,11 @@ fn the_last_in_a_long_line_and_nobody_else_begins_a_tail() {
 fn a_place_in_line_is_kept_until_it_is_left_or_taken() {
     let scene = Scene::new();
     let mut claimant = scene.claimant();
-    assert!(claimant.has_ticket() && is_formed(claimant.dir()));
+    assert!(claimant.has_ticket() && claimant.sees_line());
     let first = ticket(&claimant);
     assert!(matches!(claimant.stand_in_line(), Ok(Standing::Stood)));
     assert_eq!(ticket(&claimant), first);
-    std::fs::remove_file(scene.queue().join(first.to_str().unwrap())).unwrap();
+    std::fs::remove_file(scene.file(first)).unwrap();
     assert!(claimant.has_ticket(), "as far as we know");
     assert!(matches!(claimant.stand_in_line(), Ok(Standing::Lost)));
     assert!(!claimant.has_ticket());
@@ -194,8 +190,21 @@ fn a_place_in_line_is_kept_until_it_is_left_or_taken() {
     assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined(_))));
     assert!(ticket(&claimant) > first, "at the end of the line");
     claimant.leave_line(News::Left);
-    assert!(!claimant.has_ticket() && !is_formed(claimant.dir()));
+    assert!(!claimant.has_ticket() && !claimant.sees_line());
     claimant.leave_line(News::Left); // once is enough
+}
+
+/// Somebody else may have put it there, and what it leads to is none of our business.
+#[cfg(unix)]
+#[test]
+fn no_line_is_seen_through_a_link() {
+    let (elsewhere, path) = (Scratch::new(), Scratch::new());
+    let claimant = path.claimant();
+    assert!(!claimant.sees_line());
+    std::fs::create_dir_all(elsewhere.join("queue")).unwrap();
+    std::os::unix::fs::symlink(&*elsewhere, path.join(".lockfolder")).unwrap();
+    assert!(path.join(".lockfolder/queue").exists());
+    assert!(!claimant.sees_line());
 }
 
 /// Without FIFOs or links, say. (Here: what should be a beacon is a folder.) And nobody must think that there was a line.
@@ -205,11 +214,11 @@ fn where_there_is_no_line_to_be_had_none_is_left_behind() {
     let scene = Scene::new();
     let mut claimant = scene.path.claimant();
     claimant.renew_claim().unwrap();
-    for beacon in claim::beacons_of(claimant.claim.as_ref().unwrap().name()) {
+    for beacon in claimant.claim.as_ref().unwrap().id().beacons() {
         std::fs::create_dir(scene.path.join(".lockfolder").join(beacon.to_str().unwrap())).unwrap();
     }
     assert!(matches!(claimant.stand_in_line(), Ok(Standing::Nowhere)));
-    assert!(!claimant.has_ticket() && !is_formed(claimant.dir()));
+    assert!(!claimant.has_ticket() && !claimant.sees_line());
 }
 
 #[cfg(target_os = "linux")] // others watch no beacon
@@ -218,26 +227,26 @@ fn a_predecessor_is_watched_while_it_is_there_and_lives() {
     let scene = Scene::new();
     let (mut a, mut b) = (scene.claimant(), scene.claimant());
     let first = ticket(&a);
-    assert_eq!(b.view().unwrap().predecessor.as_ref(), Some(&first));
-    let watched = b.watch_predecessor(&first, None).unwrap().expect("it is there");
+    assert_eq!(b.view().unwrap().predecessor, Some(first));
+    let watched = b.watch_predecessor(first, None).unwrap().expect("it is there");
     assert!(watched.is_told() && watched.is_there());
     // Whom we watch already is not looked at again: its owner stays the same one.
     let owner = Arc::clone(&watched.owner);
-    let watched = b.watch_predecessor(&first, Some(watched)).unwrap().expect("it is there");
+    let watched = b.watch_predecessor(first, Some(watched)).unwrap().expect("it is there");
     assert!(Arc::ptr_eq(&watched.owner, &owner));
     // Nor is an owner that we know from before.
-    let again = b.watch_predecessor(&first, None).unwrap().expect("it is there");
+    let again = b.watch_predecessor(first, None).unwrap().expect("it is there");
     assert!(Arc::ptr_eq(&again.owner, &owner));
     // It leaves.
     a.leave_line(News::Left);
     assert!(!watched.is_there());
-    assert!(b.watch_predecessor(&first, Some(watched)).unwrap().is_none());
+    assert!(b.watch_predecessor(first, Some(watched)).unwrap().is_none());
     // Another claimant, with another claim.
     let (c, d) = (scene.claimant(), scene.claimant());
-    let watched = b.watch_predecessor(&ticket(&c), Some(again)).unwrap().expect("it is there");
+    let watched = b.watch_predecessor(ticket(&c), Some(again)).unwrap().expect("it is there");
     assert_eq!(watched.ticket, ticket(&c));
     assert!(!Arc::ptr_eq(&watched.owner, &owner));
-    let watched = b.watch_predecessor(&ticket(&d), Some(watched)).unwrap().expect("it is there");
+    let watched = b.watch_predecessor(ticket(&d), Some(watched)).unwrap().expect("it is there");
     assert_eq!(watched.ticket, ticket(&d), "although the one from before is still there");
 }
 
@@ -248,10 +257,10 @@ fn a_ticket_whose_light_is_out_is_taken_out_of_the_line() {
     let scene = Scene::new();
     let (a, mut b) = (scene.claimant(), scene.claimant());
     let first = ticket(&a);
-    a.line.as_ref().unwrap().ticket.as_ref().unwrap().beacon.put_out(News::Left);
-    assert!(scene.has(&first));
-    assert!(b.watch_predecessor(&first, None).unwrap().is_none());
-    assert!(!scene.has(&first));
+    a.line.as_ref().unwrap().spot.as_ref().unwrap().beacon.put_out(News::Left);
+    assert!(scene.has(first));
+    assert!(b.watch_predecessor(first, None).unwrap().is_none());
+    assert!(!scene.has(first));
 }
 
 /// A ticket that is no beacon (yet): its owner is judged, and that is all there is to watch.
@@ -259,16 +268,16 @@ fn a_ticket_whose_light_is_out_is_taken_out_of_the_line() {
 fn a_ticket_that_cannot_be_watched_is_judged_by_its_claim() {
     let scene = Scene::new();
     let (a, mut b) = (scene.claimant(), scene.claimant());
-    let live = ticket_name(1, a.claim.as_ref().unwrap().id());
-    let dead = ticket_name(2, ClaimId(7)); // nobody has this claim
-    for name in [&live, &dead] {
-        std::fs::write(scene.queue().join(name.to_str().unwrap()), "").unwrap();
+    let live = Ticket { arrival: 1, claim: a.claim.as_ref().unwrap().id() };
+    let dead = forged(2); // nobody has this claim
+    for ticket in [live, dead] {
+        std::fs::write(scene.file(ticket), "").unwrap();
     }
-    let watched = b.watch_predecessor(&live, None).unwrap().expect("its owner lives");
+    let watched = b.watch_predecessor(live, None).unwrap().expect("its owner lives");
     assert!(!watched.is_told() && !watched.is_there());
-    assert!(b.watch_predecessor(&dead, None).unwrap().is_none());
-    assert_eq!((scene.has(&live), scene.has(&dead)), (true, false));
-    assert!(b.watch_predecessor(&dead, None).unwrap().is_none(), "it is not there");
+    assert!(b.watch_predecessor(dead, None).unwrap().is_none());
+    assert_eq!((scene.has(live), scene.has(dead)), (true, false));
+    assert!(b.watch_predecessor(dead, None).unwrap().is_none(), "it is not there");
 }
 
 #[test]
@@ -290,7 +299,7 @@ fn a_forked_child_forgets_the_line_and_leaves_it_as_it_is() {
     let mut claimant = scene.claimant();
     let ticket = ticket(&claimant);
     claimant.line.take().unwrap().abandon();
-    assert!(scene.has(&ticket));
+    assert!(scene.has(ticket));
 }
 
 /// The last of a line died in the midst of removing it.
@@ -314,14 +323,14 @@ fn a_sweep_takes_the_tickets_of_those_who_are_gone() {
     let scene = Scene::new();
     let claimant = scene.claimant();
     let hidden = Arc::clone(claimant.claim.as_ref().unwrap().hidden());
-    let (dead, ours) = (ticket_name(1, ClaimId(7)), ticket(&claimant));
-    for name in [dead.to_str().unwrap(), "no-ticket"] {
-        std::fs::write(scene.queue().join(name), "").unwrap();
+    let (dead, ours) = (forged(1), ticket(&claimant));
+    for path in [scene.file(dead), scene.queue().join("no-ticket")] {
+        std::fs::write(path, "").unwrap();
     }
     sweep(&hidden, |claim| claim == ClaimId(7));
-    assert_eq!((scene.has(&dead), scene.has(&ours), scene.has(c"no-ticket")), (false, true, true));
-    assert!(is_formed(claimant.dir()));
+    assert_eq!((scene.has(dead), scene.has(ours), scene.queue().join("no-ticket").exists()), (false, true, true));
+    assert!(claimant.sees_line());
     std::fs::remove_file(scene.queue().join("no-ticket")).unwrap();
     sweep(&hidden, |_| true);
-    assert!(!is_formed(claimant.dir()));
+    assert!(!claimant.sees_line());
 }

@@ -176,12 +176,12 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Takes what is there; of several names of this length the last in their order. `None`: nobody left any, or somebody took it
-    /// and has not left its own yet.
-    pub fn take(&self, length: usize) -> Option<CString> {
+    /// Takes what is there, of several names of this length the last in their order. Anybody can write here, so what comes out has
+    /// been through `parse`. `None`: nobody left any, or somebody took it and has not left its own yet.
+    pub fn take<T: Ord>(&self, length: usize, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
         let mut names = [0; 4096];
         let taken = rustix::io::read(&self.fd, &mut names).unwrap_or(0);
-        names[..taken].chunks_exact(length).max().and_then(|last| CString::new(last).ok())
+        names[..taken].chunks_exact(length).filter_map(parse).max()
     }
 
     /// Whole or not at all, or it fails at once.

@@ -34,7 +34,7 @@ impl BeaconWatch {
 pub(crate) enum Tail {}
 
 impl Tail {
-    pub fn take(&self, _length: usize) -> Option<CString> {
+    pub fn take<T: Ord>(&self, _length: usize, _parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
         match *self {}
     }
 
