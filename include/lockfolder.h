@@ -24,6 +24,10 @@
  *   owner of the bid lives.
  * - Signals. EINTR never surfaces; no signal handler, timer or atexit function is installed. Only lf_cancel may be
  *   called from a signal handler.
+ * - Cancellation. pthread_cancel never takes effect inside a call: it stays pending, and the thread ends at its next
+ *   cancellation point after the call. A wait sleeps on; end it by lf_cancel, again and again until the thread has ended (a
+ *   wait that has not begun can't be cancelled). The lock that a call took is held then: a clean-up handler unlocks.
+ *   A thread with PTHREAD_CANCEL_ASYNCHRONOUS must not call any function here (pthread_setcanceltype(3)).
  * - Panics. None leaves the library: LF_ERR_INTERNAL.
  *
  * The protocol, and what is promised: docs/protocol.md.
@@ -396,6 +400,13 @@ size_t lf_error_message(const struct lf_folder *folder,
  * `lf_error_message`.
  */
 int lf_error_code(const struct lf_folder *folder);
+
+/**
+ * pthread_setcancelstate(3). glibc and musl change a field of the thread's own, so a signal handler may call it too
+ * (POSIX.1-2024 has it among the async-signal-safe functions).
+ */
+extern int pthread_setcancelstate(int state,
+                                  int *before);
 
 #ifdef __cplusplus
 }  // extern "C"

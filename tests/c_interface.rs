@@ -113,3 +113,21 @@ fn the_stress_at_full_speed() {
         withstands_stress(&mut guarded(&program.0), 1000);
     }
 }
+
+/// Each function is called by a thread whose cancellation is pending; also without the sanitizers and valgrind, which put functions of
+/// their own before those of the C library.
+#[test]
+fn a_thread_is_not_cancelled_inside_a_call() {
+    for (compiler, link) in [("-O1", Link::Shared), ("-O2", Link::Static)] {
+        let program = Program(compile("cancelled.c", &["gcc", "-std=c11", compiler], link));
+        let scratch = Scratch::new("cancelled");
+        assert_eq!(output(guarded(&program.0).arg(scratch.join("lock"))), "no call was cut short\n");
+        if need("valgrind", &[]) {
+            assert_eq!(output(memcheck(&program.0).arg(scratch.join("checked"))), "no call was cut short\n");
+        }
+    }
+    let how = [&["gcc", "-std=c11", "-O1"], SANITIZE.as_slice()].concat();
+    let program = Program(compile("cancelled.c", &how, Link::Shared));
+    let scratch = Scratch::new("cancelled");
+    assert_eq!(output(sanitized(&program.0).arg(scratch.join("lock"))), "no call was cut short\n");
+}

@@ -1,7 +1,7 @@
 use std::ffi::{c_char, CString};
 use std::ptr;
 
-use super::convert::{call, lf_folder, out};
+use super::convert::{call, guarded, lf_folder, out};
 use super::status::lf_status;
 use crate::{BidInfo, BidState};
 
@@ -120,7 +120,10 @@ pub unsafe extern "C" fn lf_bid_list_get(list: *const lf_bid_list, index: usize)
 #[no_mangle]
 pub unsafe extern "C" fn lf_bid_list_free(list: *mut lf_bid_list) {
     if !list.is_null() {
-        // SAFETY: by the caller's promise it came from `Box::into_raw` in `lf_bids`.
-        drop(unsafe { Box::from_raw(list) });
+        let _ = guarded(|| {
+            // SAFETY: by the caller's promise it came from `Box::into_raw` in `lf_bids`.
+            drop(unsafe { Box::from_raw(list) });
+            Ok(())
+        });
     }
 }

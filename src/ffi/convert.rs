@@ -1,4 +1,5 @@
-//! Pointers to references, results to statuses, panics to `LF_ERR_INTERNAL`.
+//! Pointers to references, results to statuses, panics to `LF_ERR_INTERNAL`. A handle is only reached through here, where
+//! neither a panic nor a cancellation of the thread gets out of a call.
 
 use std::cell::RefCell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -6,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use super::status::{self, lf_status, LF_ERR_INVALID, LF_OK};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sys::Uncancellable;
 use crate::LockFolder;
 
 /// One claimant on one lock folder. Opaque: made by `lf_open`, freed by `lf_close`.
 ///
 /// Any thread may call any function on one handle at any time; `lf_close` comes last.
 pub struct lf_folder {
-    pub(super) folder: LockFolder,
+    folder: LockFolder,
     failure: Arc<Mutex<Option<Error>>>,
 }
 
@@ -22,7 +24,7 @@ impl lf_folder {
     }
 
     /// Why the last call that failed did so.
-    pub(super) fn failure(&self) -> Option<Error> {
+    fn failure(&self) -> Option<Error> {
         // In a forked child the mutex may be locked for ever; there is only one thing to say there.
         match self.folder.check_owner() {
             Ok(()) => self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -51,7 +53,7 @@ thread_local! {
 }
 
 /// Why this thread's last failed `lf_open` failed.
-pub(super) fn open_failure() -> Option<Error> {
+fn open_failure() -> Option<Error> {
     OPEN_FAILURE.try_with(|error| error.borrow().clone()).ok().flatten()
 }
 
@@ -70,6 +72,7 @@ pub(super) unsafe fn call(handle: *const lf_folder, body: impl FnOnce(&LockFolde
     let Some(handle) = (unsafe { handle.as_ref() }) else {
         return LF_ERR_INVALID;
     };
+    let _until_it_is_remembered = Uncancellable::new();
     match guarded(|| body(&handle.folder)) {
         Ok(()) => LF_OK,
         Err(error) => {
@@ -80,8 +83,38 @@ pub(super) unsafe fn call(handle: *const lf_folder, body: impl FnOnce(&LockFolde
     }
 }
 
-/// Runs `body`, and turns a panic into an error: unwinding must not reach C.
+/// The same for a signal handler: it does not remember why it failed, since that takes a mutex.
+///
+/// # Safety
+/// As [`call`].
+pub(super) unsafe fn call_from_signal_handler(
+    handle: *const lf_folder,
+    body: impl FnOnce(&LockFolder) -> Result<()>,
+) -> lf_status {
+    // SAFETY: by the caller's promise.
+    let Some(handle) = (unsafe { handle.as_ref() }) else {
+        return LF_ERR_INVALID;
+    };
+    match guarded(|| body(&handle.folder)) {
+        Ok(()) => LF_OK,
+        Err(error) => status::of(error.kind()),
+    }
+}
+
+/// Gives `body` why the last call on this handle, or this thread's last `lf_open`, failed.
+///
+/// # Safety
+/// As [`call`].
+pub(super) unsafe fn with_failure<T: Default>(handle: *const lf_folder, body: impl FnOnce(Option<Error>) -> T) -> T {
+    // SAFETY: by the caller's promise.
+    let handle = unsafe { handle.as_ref() };
+    let result = guarded(|| Ok(body(handle.map_or_else(open_failure, lf_folder::failure))));
+    result.unwrap_or_default()
+}
+
+/// Runs `body`, which no cancellation ends, and turns a panic into an error: neither unwinding must reach C.
 pub(super) fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    let _until_it_is_done = Uncancellable::new();
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         Err(Error::new(ErrorKind::Internal, text.unwrap_or("a panic without words")))

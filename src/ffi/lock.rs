@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use super::convert::{call, guarded, lf_folder, out};
-use super::status::{self, lf_status, LF_ERR_INVALID, LF_OK};
+use super::convert::{call, call_from_signal_handler, lf_folder, out};
+use super::status::lf_status;
 
 /// Takes the lock if it is free: one round of check-bid-check. Reaps stale bids on its way. Never waits for another's
 /// critical section (where two bid at the same moment, it takes a few milliseconds at most to decide).
@@ -37,14 +37,7 @@ pub unsafe extern "C" fn lf_lock_wait(folder: *mut lf_folder, timeout_ms: i64) -
 #[no_mangle]
 pub unsafe extern "C" fn lf_cancel(folder: *mut lf_folder) -> lf_status {
     // SAFETY: by the caller's promise.
-    let Some(handle) = (unsafe { folder.as_ref() }) else {
-        return LF_ERR_INVALID;
-    };
-    // Not through `call`: remembering a message takes a mutex, which a signal handler must not.
-    match guarded(|| handle.folder.cancel()) {
-        Ok(()) => LF_OK,
-        Err(error) => status::of(error.kind()),
-    }
+    unsafe { call_from_signal_handler(folder, |folder| folder.cancel()) }
 }
 
 /// Gives the lock back: deletes the bid. It looks at the bid alone: whether another folder took the place of ours while we held,

@@ -1,8 +1,7 @@
 use std::ffi::{c_char, c_int};
 use std::ptr;
 
-use super::convert::{guarded, lf_folder, open_failure};
-use crate::error::Error;
+use super::convert::{lf_folder, with_failure};
 
 /// Why the last call on this handle that did not return `LF_OK` did not, as a sentence that a person can act on: the folder, the
 /// file, the PID, command and host of the holder, the system's own error text. UTF-8. NULL for the handle: why this
@@ -13,8 +12,7 @@ use crate::error::Error;
 #[no_mangle]
 pub unsafe extern "C" fn lf_error_message(folder: *const lf_folder, buffer: *mut c_char, size: usize) -> usize {
     // SAFETY: by the caller's promise.
-    let error = unsafe { failure(folder) };
-    let text = error.map(|error| guarded(|| Ok(error.to_string())).unwrap_or_default());
+    let text = unsafe { with_failure(folder, |error| error.map(|error| error.to_string())) };
     let text = text.unwrap_or_default();
     if !buffer.is_null() && size > 0 {
         let end = text.floor_char_boundary(size - 1);
@@ -32,15 +30,5 @@ pub unsafe extern "C" fn lf_error_message(folder: *const lf_folder, buffer: *mut
 #[no_mangle]
 pub unsafe extern "C" fn lf_error_code(folder: *const lf_folder) -> c_int {
     // SAFETY: by the caller's promise.
-    unsafe { failure(folder) }.map_or(0, |error| error.code())
-}
-
-/// # Safety
-/// `folder` is NULL or came from `lf_open` and is not closed yet.
-unsafe fn failure(folder: *const lf_folder) -> Option<Error> {
-    // SAFETY: by the caller's promise.
-    match unsafe { folder.as_ref() } {
-        Some(handle) => handle.failure(),
-        None => open_failure(),
-    }
+    unsafe { with_failure(folder, |error| error.map_or(0, |error| error.code())) }
 }

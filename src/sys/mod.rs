@@ -7,8 +7,11 @@
 //! | macOS, FreeBSD, NetBSD | `unix`, `small`, `access`, `proof`, `bsd` | `bsd` | `bsd`, `polled` |
 //! | Windows | `windows::folder` | `windows::process`, `windows::volume` | `windows::events`, `polled` |
 //!
-//! `process` is what all have in common of who a process is, and whether it lives. `polled` is what there is where the kernel
+//! `cancellation` keeps POSIX's from taking effect inside our calls. `process` is what all have in common of who a process is, and whether it lives. `polled` is what there is where the kernel
 //! does not tell: a waiter looks again. `docs/platforms.md` says what of all this was run, and where.
+
+mod cancellation;
+pub(crate) use cancellation::Uncancellable;
 
 mod process;
 pub(crate) use process::{process, Identity, ProcessState};
