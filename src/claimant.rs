@@ -134,7 +134,7 @@ impl Claimant {
         if !self.memory.reaped.is_empty() {
             let mut reaped = std::mem::take(&mut self.memory.reaped);
             if let Ok(hidden) = self.place.dir.open_dir(claim::HIDDEN) {
-                sweep::sweep_twins(&self.eyes_on(&hidden), &mut reaped);
+                sweep::sweep_twins(&self.eyes_on(&hidden), self.claim.as_ref().map(Claim::id), &mut reaped);
             }
         }
     }

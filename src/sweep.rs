@@ -23,10 +23,10 @@ fn claims(hidden: &Dir, anew: bool, own: Option<ClaimId>) -> Vec<Entry> {
 }
 
 /// Deletes the claims behind bids that were just deleted: `numbers` tells their files. Each is judged again, for where the bid
-/// had no claim (a Python peer's), its number may be a new claim's by now.
-pub(crate) fn sweep_twins(eyes: &Eyes<'_>, numbers: &mut [u64]) {
+/// had no claim (a Python peer's), its number may be a new claim's by now. It may be our own's, which needs no judgement.
+pub(crate) fn sweep_twins(eyes: &Eyes<'_>, own: Option<ClaimId>, numbers: &mut [u64]) {
     numbers.sort_unstable();
-    let claims = claims(eyes.dir, !eyes.on.is_local(), None);
+    let claims = claims(eyes.dir, !eyes.on.is_local(), own);
     let twins = claims.iter().filter(|(_, number)| numbers.binary_search(number).is_ok());
     twins.for_each(|twin| sweep_one(eyes, *twin));
 }
@@ -186,10 +186,11 @@ mod tests {
     fn the_claims_of_reaped_bids_go_unless_their_owner_lives() {
         let hidden = Hidden::new();
         let gone = ClaimId(0xa);
-        let mut numbers = [ClaimId(0x99), gone, GONE].map(|claim| hidden.claim(claim, DEAD));
+        // The last would go if it were not said to be ours.
+        let mut numbers = [ClaimId(0x99), gone, GONE, OWN].map(|claim| hidden.claim(claim, DEAD));
         numbers[1] = hidden.claim(LIVE, hidden.me.pid);
         hidden.claim(OTHER, DEAD);
-        sweep_twins(&hidden.eyes(), &mut numbers);
-        hidden.has_only(&[gone, LIVE, OTHER], &[]);
+        sweep_twins(&hidden.eyes(), Some(OWN), &mut numbers);
+        hidden.has_only(&[gone, LIVE, OTHER, OWN], &[]);
     }
 }
