@@ -21,9 +21,10 @@ static const char HELP[] =
     "  -V, --version  the version of the library\n"
     "\n"
     "STATE is live, stale (the process is gone; whoever locks next deletes the bid),\n"
-    "unknown (another host or container: counts as live) or malformed (it can't be\n"
-    "read: counts as live). AGE is the time since the bid was posted. In text that\n"
-    "others wrote, what is not printable ASCII is shown as \\xNN.\n"
+    "unknown (another host or container: counts as live) or malformed (it is cut\n"
+    "off, or no bid at all: counts as live). AGE is the time since the bid was\n"
+    "posted. In text that others wrote, what is not printable ASCII is shown as\n"
+    "\\xNN.\n"
     "\n"
     "Exit status: 0 somebody is in there, 1 nobody is (stale bids don't count),\n"
     "2 wrong usage, or the folder is missing or can't be read.\n";

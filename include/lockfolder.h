@@ -223,7 +223,8 @@ typedef struct lf_bid {
 #define LF_BID_UNKNOWN 3
 
 /**
- * It can't be read as a bid. Counts as live, until the grace of `lf_set_malformed_grace` is over.
+ * It has the name of a bid, but it is cut off, or no bid at all. Counts as live; one that is cut off, until the grace of
+ * `lf_set_malformed_grace` is over.
  */
 #define LF_BID_MALFORMED 4
 
@@ -349,8 +350,12 @@ lf_status lf_fence(struct lf_folder *folder,
                    uint64_t *token);
 
 /**
- * After how many milliseconds a bid that can't be read (empty, cut off, not JSON, not a regular file…) counts as stale; 0, the
- * default: never. Such a bid may be a Python peer's between its open and its write, so give it seconds.
+ * After how many milliseconds a bid that is *cut off* counts as stale; 0, the default: never. Cut off means: the file is
+ * empty, or it is the beginning of a JSON object that breaks off. It may be a Python peer's between its open and its write,
+ * so give it seconds. On a local filesystem, one that is older than this boot is stale whatever the grace.
+ *
+ * It has no effect on a file that has the name of a bid and is none (other JSON, no PID in it, larger than 4 KiB, not a regular
+ * file): that counts as live for ever, and the library never deletes it. `lf_error_message` names it.
  *
  * Returns `LF_OK`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
@@ -358,7 +363,8 @@ lf_status lf_set_malformed_grace(struct lf_folder *folder,
                                  uint32_t ms);
 
 /**
- * A snapshot of the bids, with the state of each. Changes nothing in the folder. On `LF_OK`, `*out` is a list that
+ * A snapshot of the bids, with the state of each. A bid is an entry whose name is a UUID and `.json`; what has another name is
+ * not listed. Changes nothing in the folder. On `LF_OK`, `*out` is a list that
  * `lf_bid_list_free` frees; else it is NULL.
  *
  * Returns as `lf_in_use`.

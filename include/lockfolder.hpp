@@ -145,7 +145,7 @@ enum class State : std::int32_t {
     live = LF_BID_LIVE,           ///< alive
     stale = LF_BID_STALE,         ///< provably gone
     unknown = LF_BID_UNKNOWN,     ///< can't be judged from here; counts as live
-    malformed = LF_BID_MALFORMED  ///< the bid can't be read; counts as live
+    malformed = LF_BID_MALFORMED  ///< the bid is cut off, or no bid at all; counts as live
 };
 
 /// One bid of a snapshot: a value, which stays what it was.
@@ -272,7 +272,7 @@ public:
         return bids;
     }
 
-    /// After how long an unreadable bid counts as stale, rounded up to milliseconds; 0, the default: never.
+    /// After how long a bid that is cut off counts as stale, rounded up to milliseconds; 0, the default: never.
     template <class Rep, class Period>
     void set_malformed_grace(const std::chrono::duration<Rep, Period> &grace) {
         const std::int64_t most = std::numeric_limits<std::uint32_t>::max();

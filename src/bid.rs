@@ -9,10 +9,33 @@ pub(crate) const MAX_BYTES: usize = 4096;
 
 pub(crate) const SUFFIX: &[u8] = b".json";
 
-/// Only an entry whose name ends in `.json` is a bid.
+/// Only an entry whose name is a UUID and `.json` is a bid. Every other file (`package.json`) is somebody else's.
 pub(crate) fn is_bid_name(name: &CStr) -> bool {
-    let name = name.to_bytes();
-    name.len() > SUFFIX.len() && name.ends_with(SUFFIX)
+    uuid_of(name).is_some()
+}
+
+/// The UUID that a bid is named by: hex digits of either case, with hyphens or without, in braces or not.
+fn uuid_of(name: &CStr) -> Option<uuid::Uuid> {
+    let stem = name.to_bytes().strip_suffix(SUFFIX)?;
+    let digits = match stem {
+        [b'{', inside @ .., b'}'] => inside,
+        bare => bare,
+    };
+    // By itself the parser would take more: `urn:uuid:` before it, and braces inside of ours.
+    let is_usual = matches!(digits.len(), 32 | 36);
+    is_usual.then(|| uuid::Uuid::try_parse_ascii(digits).ok()).flatten()
+}
+
+/// Why a file that has a bid's name tells no owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// It may be a bid that is still being written, or one whose writer died meanwhile: nothing, or the beginning of a JSON
+    /// object that breaks off.
+    CutOff(&'static str),
+    /// It is no bid, and never becomes one. It is somebody else's file, so it is not ours to delete.
+    Foreign(&'static str),
+    /// We may not read it, or not now.
+    Denied,
 }
 
 /// What a bid says of its owner. Only `pid` is always there; `created` is the Python package's, the rest is ours.
@@ -38,20 +61,23 @@ pub(crate) struct Bid {
 
 impl Bid {
     /// Reads a bid. What is of the wrong type counts as not said, except the PID: without one there is no owner to judge.
-    pub fn parse(bytes: &[u8]) -> Result<Bid, &'static str> {
+    pub fn parse(bytes: &[u8]) -> Result<Bid, Flaw> {
         if bytes.is_empty() {
-            return Err("it is empty");
+            return Err(Flaw::CutOff("it is empty"));
         }
         if bytes.len() > MAX_BYTES {
-            return Err("it is larger than 4 KiB");
+            return Err(Flaw::Foreign("it is larger than 4 KiB"));
         }
-        let value: Value = serde_json::from_slice(bytes).map_err(|_| "it is not valid JSON")?;
+        let value: Value = serde_json::from_slice(bytes).map_err(|e| match e.is_eof() && bytes[0] == b'{' {
+            true => Flaw::CutOff("it breaks off"),
+            false => Flaw::Foreign("it is not valid JSON"),
+        })?;
         let pid = value
             .get("PID")
             .and_then(Value::as_u64)
             .and_then(|pid| u32::try_from(pid).ok())
             .filter(|&pid| pid > 0 && i32::try_from(pid).is_ok())
-            .ok_or("it names no PID")?;
+            .ok_or(Flaw::Foreign("it names no PID"))?;
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         Ok(Bid {
             pid,
@@ -121,12 +147,8 @@ impl std::fmt::Debug for Guid {
 
 /// When a bid was posted, in Unix milliseconds, where its name says so (a UUID of version 7).
 pub(crate) fn posted_at(name: &CStr) -> Option<i64> {
-    let stem = name.to_bytes().strip_suffix(SUFFIX)?;
-    let uuid = uuid::Uuid::try_parse_ascii(stem).ok()?;
-    if uuid.get_version_num() != 7 {
-        return None;
-    }
-    Some((uuid.as_u128() >> 80) as i64)
+    let uuid = uuid_of(name)?;
+    (uuid.get_version_num() == 7).then(|| (uuid.as_u128() >> 80) as i64)
 }
 
 #[cfg(test)]
@@ -157,26 +179,46 @@ mod tests {
 
     #[test]
     fn no_owner_is_no_bid() {
-        for bad in [
-            "",
-            "{",
+        for foreign in [
+            " ",
+            "\n",
+            "}",
+            "[",
             "[]",
             "7",
             "{}",
+            " {",
+            "{ x",
+            "{\"PID\": 1} x",
             r#"{"PID": 0}"#,
             r#"{"PID": -1}"#,
             r#"{"PID": 4242.5}"#,
             r#"{"PID": "1"}"#,
             r#"{"PID": 99999999999}"#,
             r#"{"PID": 4294967295}"#,
+            r#"{"name": "app", "version": "1.0.0"}"#,
             "\u{feff}{\"PID\": 1}",
         ] {
-            assert!(Bid::parse(bad.as_bytes()).is_err(), "{bad:?}");
+            assert!(matches!(Bid::parse(foreign.as_bytes()), Err(Flaw::Foreign(_))), "{foreign:?}");
         }
-        assert!(Bid::parse(b"{\"PID\": 1, \"X\": \"\xff\"}").is_err());
+        let flaw = |bytes: &[u8]| Bid::parse(bytes).unwrap_err();
+        assert_eq!(flaw(b"{\"PID\": 1, \"X\": \"\xff\"}"), Flaw::Foreign("it is not valid JSON"));
+        assert_eq!(flaw("[".repeat(MAX_BYTES).as_bytes()), Flaw::Foreign("it is not valid JSON"));
         let of_size = |size: usize| Bid::parse(format!("{:<size$}", "{\"PID\": 1}").as_bytes());
-        assert!(of_size(MAX_BYTES).is_ok() && of_size(MAX_BYTES + 1).is_err());
-        assert!(Bid::parse("[".repeat(MAX_BYTES).as_bytes()).is_err());
+        assert!(of_size(MAX_BYTES).is_ok());
+        assert_eq!(of_size(MAX_BYTES + 1), Err(Flaw::Foreign("it is larger than 4 KiB")));
+        let too_long = "{\"X\": \"".to_owned() + &"x".repeat(MAX_BYTES);
+        assert_eq!(flaw(too_long.as_bytes()), Flaw::Foreign("it is larger than 4 KiB"), "also if it breaks off");
+    }
+
+    /// Wherever the writer of a bid is stopped, what is there is the beginning of an object.
+    #[test]
+    fn a_bid_that_breaks_off_anywhere_is_cut_off() {
+        let whole = r#"{"PID": -4.2e+1, "A": [true, false, null, {"B": {}}], "HOST": "\u00e9\"\\ é", "": 0}"#;
+        for length in 1..whole.len() {
+            assert_eq!(Bid::parse(&whole.as_bytes()[..length]), Err(Flaw::CutOff("it breaks off")), "{length}");
+        }
+        assert_eq!(Bid::parse(b""), Err(Flaw::CutOff("it is empty")));
     }
 
     #[test]
@@ -190,11 +232,39 @@ mod tests {
     }
 
     #[test]
-    fn only_json_is_a_bid() {
-        assert!(!is_bid_name(c".json"));
-        assert!(!is_bid_name(c"x.jso"));
-        assert!(!is_bid_name(c"x.json.tmp"));
-        assert!(is_bid_name(c"x.json"));
-        assert_eq!(posted_at(c"x.json"), None);
+    fn only_a_uuid_and_json_is_a_bid() {
+        let names = |stem: &str| [stem.to_owned(), stem.to_uppercase(), format!("{{{stem}}}")];
+        let of = |name: String| std::ffi::CString::new(name).unwrap();
+        for spelling in ["018bcfe5-687b-7abc-89ab-cdef01234567", "018bcfe5687b7abc89abcdef01234567"] {
+            for stem in names(spelling) {
+                let name = of(stem.clone() + ".json");
+                assert!(is_bid_name(&name), "{name:?}");
+                assert_eq!(posted_at(&name), Some(1_700_000_000_123), "{name:?}");
+                for (before, after) in
+                    [("", ""), ("", ".JSON"), ("", ".json~"), ("urn:uuid:", ".json"), (" ", ".json"), ("{", ".json")]
+                {
+                    let name = of([before, &stem, after].concat());
+                    assert!(!is_bid_name(&name), "{name:?}");
+                    assert_eq!(posted_at(&name), None, "{name:?}");
+                }
+            }
+        }
+        let others = [
+            ".json",
+            "x.json",
+            "package.json",
+            "{}.json",
+            "018bcfe5-687b-7abc-89ab-cdef0123456.json",
+            "018bcfe5-687b-7abc-89ab-cdef0123456g.json",
+            "018bcfe5687b-7abc-89ab-cdef-01234567.json",
+            "018bcfe5-687b-7abc-89ab-cdef01234567 .json",
+            "{018bcfe5-687b-7abc-89ab-cdef01234567.json",
+            "{{018bcfe5-687b-7abc-89ab-cdef01234567}}.json",
+            "{{018bcfe5687b7abc89abcdef01234567}}.json",
+            "018bcfe5687b7abc.json",
+        ];
+        for name in others {
+            assert!(!is_bid_name(&of(name.into())), "{name}");
+        }
     }
 }

@@ -19,7 +19,7 @@ pub enum BidState {
     Stale,
     /// It can't be judged from here (another host or container); counts as live.
     Unknown,
-    /// The bid can't be read; counts as live.
+    /// It is cut off, or no bid at all although its name is one; counts as live.
     Malformed,
 }
 

@@ -113,7 +113,8 @@ impl LockFolder {
         self.enter()?.fence()
     }
 
-    /// After how long an unreadable bid counts as stale; zero (the default): never.
+    /// After how many milliseconds a bid that is *cut off* (empty, or the beginning of a JSON object that breaks off) counts as
+    /// stale; 0 (the default): never. It has no effect on what is no bid at all: that counts as live for ever.
     pub fn set_malformed_grace(&self, grace_ms: u32) -> Result<()> {
         self.enter()?.malformed_grace_ms = grace_ms;
         Ok(())

@@ -18,7 +18,7 @@ pub(crate) enum Verdict {
     Stale,
     /// It can't be judged from here: another host or container. Counts as live.
     Unknown,
-    /// The bid can't be read, so it has no owner to judge. Counts as live.
+    /// It is cut off, or no bid at all, so it has no owner to judge. Counts as live.
     Malformed,
 }
 
@@ -85,7 +85,7 @@ fn judge_by_pid(bid: &Bid, me: &Identity, on: Filesystem) -> (Verdict, Pulse) {
     }
 }
 
-/// Whether an unreadable bid, last modified at `modified` (Unix milliseconds), has been there for too long: longer than the
+/// Whether a bid that is cut off, last modified at `modified` (Unix milliseconds), has been there for too long: longer than the
 /// caller's grace, or since before this boot, where nobody but this machine writes.
 pub(crate) fn is_abandoned(modified: i64, grace_ms: u32, me: &Identity, on: Filesystem) -> bool {
     let now = (sys::unix_nanos() / 1_000_000) as i64;
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_bid_is_abandoned_after_its_grace_or_when_it_is_older_than_this_boot() {
+    fn a_cut_off_bid_is_abandoned_after_its_grace_or_when_it_is_older_than_this_boot() {
         let me = Identity::current().unwrap();
         let now = (sys::unix_nanos() / 1_000_000) as i64;
         let boot = me.booted().unwrap() * 1000;

@@ -47,3 +47,10 @@ impl Drop for Scratch {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
+
+/// The name of a bid made by hand, from a word of 6 letters at most. Names sort as their words do, and before all of ours.
+pub(crate) fn bid_name(word: &str) -> String {
+    assert!(word.len() <= 6);
+    let digits: String = word.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("00000000-0000-4000-8000-{digits:0<12}.json")
+}

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::bid::{self, Bid};
+use crate::bid::{self, is_bid_name, Bid, Flaw};
 use crate::liveness::{self, Pulse, Verdict};
 use crate::sys::{Dir, FileId, Filesystem, Identity, Opened};
 
@@ -14,7 +14,7 @@ pub(crate) struct Rival {
     pub name: CString,
     /// Tells two bids of one name apart: a Python peer uses its name again.
     number: u64,
-    pub bid: Result<Bid, &'static str>,
+    pub bid: Result<Bid, Flaw>,
     pub verdict: Verdict,
     /// Last modified, Unix milliseconds; `None` where we may not look.
     pub modified: Option<i64>,
@@ -49,7 +49,23 @@ impl fmt::Display for Rival {
         let name = self.name.to_string_lossy();
         let name = name.escape_debug();
         let bid = match &self.bid {
-            Err(why) => return write!(f, "the bid {name} can't be judged: {why}; it counts as live"),
+            Err(Flaw::Denied) => {
+                return write!(f, "the bid {name} can't be judged: we may not read it, or not now; it counts as live");
+            }
+            Err(Flaw::CutOff(why)) => {
+                return write!(
+                    f,
+                    "the bid {name} can't be judged: {why}, so its owner may be writing it; it counts as live until the \
+                     grace of lf_set_malformed_grace is over. If nobody is writing it, delete it"
+                );
+            }
+            Err(Flaw::Foreign(why)) => {
+                return write!(
+                    f,
+                    "the file {name} is in the way: it has the name of a bid, but {why}; it counts as live and is never \
+                     deleted by us. Move it away, or delete it if nobody needs it"
+                );
+            }
             Ok(bid) => bid,
         };
         write!(f, "the bid {name} of PID {}", bid.pid)?;
@@ -198,25 +214,26 @@ impl Eyes<'_> {
             modified,
             pulse,
         };
-        let malformed = |why, modified| {
-            let verdict = match liveness::is_abandoned(modified, self.malformed_grace_ms, self.me, self.on) {
+        let malformed = |flaw, modified| {
+            // Only what may be a bid that its writer did not finish has a time to be over.
+            let may_go = matches!(flaw, Flaw::CutOff(_));
+            let verdict = match may_go && liveness::is_abandoned(modified, self.malformed_grace_ms, self.me, self.on) {
                 true => Verdict::Stale,
                 false => Verdict::Malformed,
             };
-            rival(Err(why), verdict, Some(modified), Pulse::None)
+            rival(Err(flaw), verdict, Some(modified), Pulse::None)
         };
         let file = match self.dir.open_small(name)? {
             Opened::Gone => return Ok(None),
-            Opened::Denied => {
-                let why = "we may not read it, or not now";
-                return Ok(Some(rival(Err(why), Verdict::Unknown, None, Pulse::None)));
+            Opened::Denied => return Ok(Some(rival(Err(Flaw::Denied), Verdict::Unknown, None, Pulse::None))),
+            Opened::NotRegular { modified } => {
+                return Ok(Some(malformed(Flaw::Foreign("it is not a regular file"), modified)));
             }
-            Opened::NotRegular { modified } => return Ok(Some(malformed("it is not a regular file", modified))),
             Opened::File(file) => file,
         };
         let modified = file.modified;
         Ok(Some(match Bid::parse(&file.read(bid::MAX_BYTES + 1)?) {
-            Err(why) => malformed(why, modified),
+            Err(flaw) => malformed(flaw, modified),
             Ok(bid) => {
                 let (verdict, pulse) = liveness::judge(&bid, file, self.me, self.on);
                 rival(Ok(bid), verdict, Some(modified), pulse)
@@ -232,7 +249,7 @@ impl Eyes<'_> {
 }
 
 fn note(entries: &mut Vec<Entry>, name: &CStr, number: u64) {
-    if bid::is_bid_name(name) {
+    if is_bid_name(name) {
         entries.push((name.to_owned(), number));
     }
 }
@@ -241,7 +258,7 @@ fn note(entries: &mut Vec<Entry>, name: &CStr, number: u64) {
 #[cfg(target_os = "linux")]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
+    use crate::scratch::{bid_name, Scratch};
 
     struct Folder {
         path: Scratch,
@@ -255,8 +272,13 @@ mod tests {
             Folder { dir: Dir::open(&path).unwrap(), path, me: Identity::current().unwrap() }
         }
 
-        fn post(&self, name: &str, pid: u32) {
-            std::fs::write(self.path.join(name), Bid { pid, ..Bid::default() }.to_json()).unwrap();
+        /// A bid is known by its word, see `bid_name`.
+        fn at(&self, word: &str) -> std::path::PathBuf {
+            self.path.join(bid_name(word))
+        }
+
+        fn post(&self, word: &str, pid: u32) {
+            std::fs::write(self.at(word), Bid { pid, ..Bid::default() }.to_json()).unwrap();
         }
 
         fn eyes(&self) -> Eyes<'_> {
@@ -270,8 +292,12 @@ mod tests {
         }
     }
 
-    fn live(name: &str) -> Option<(String, Verdict)> {
-        Some((name.into(), Verdict::Live))
+    fn live(word: &str) -> Option<(String, Verdict)> {
+        Some((bid_name(word), Verdict::Live))
+    }
+
+    fn name_of(word: &str) -> CString {
+        CString::new(bid_name(word)).unwrap()
     }
 
     /// No PID of Linux is so large.
@@ -281,59 +307,60 @@ mod tests {
     #[test]
     fn a_rival_is_known_again_by_its_name_and_its_file() {
         let (folder, mut memory) = (Folder::new(), Memory::default());
-        let at = |name: &str| folder.path.join(name);
-        folder.post("m.json", folder.me.pid);
-        assert_eq!(folder.rival(&mut memory), live("m.json"));
-        std::fs::rename(at("m.json"), at("n.json")).unwrap();
-        assert_eq!(folder.rival(&mut memory), live("n.json"), "another name");
-        folder.post("l.json", folder.me.pid);
-        assert_eq!(folder.rival(&mut memory), live("l.json"), "the first of two");
+        let at = |word: &str| folder.at(word);
+        folder.post("m", folder.me.pid);
+        assert_eq!(folder.rival(&mut memory), live("m"));
+        std::fs::rename(at("m"), at("n")).unwrap();
+        assert_eq!(folder.rival(&mut memory), live("n"), "another name");
+        folder.post("l", folder.me.pid);
+        assert_eq!(folder.rival(&mut memory), live("l"), "the first of two");
         folder.post("other", DEAD);
-        std::fs::rename(at("other"), at("l.json")).unwrap();
-        assert_eq!(folder.rival(&mut memory), live("n.json"), "another file");
-        assert!(!at("l.json").exists());
+        std::fs::rename(at("other"), at("l")).unwrap();
+        assert_eq!(folder.rival(&mut memory), live("n"), "another file");
+        assert!(!at("l").exists());
     }
 
     /// One that is known is not read again while its owner lives, for that would cost as much as the whole rest.
     #[test]
     fn a_known_rival_is_not_read_again() {
         let (folder, mut memory) = (Folder::new(), Memory::default());
-        folder.post("a.json", folder.me.pid);
-        assert_eq!(folder.rival(&mut memory), live("a.json"));
-        folder.post("a.json", DEAD); // no bid is ever written over
-        assert_eq!(folder.rival(&mut memory), live("a.json"));
+        folder.post("a", folder.me.pid);
+        assert_eq!(folder.rival(&mut memory), live("a"));
+        folder.post("a", DEAD); // no bid is ever written over
+        assert_eq!(folder.rival(&mut memory), live("a"));
         assert_eq!(folder.rival(&mut Memory::default()), None);
     }
 
     #[test]
     fn whether_a_rival_is_alive_its_pulse_tells() {
         let folder = Folder::new();
-        folder.post("live.json", folder.me.pid);
-        folder.post("dead.json", DEAD);
-        std::fs::write(folder.path.join("malformed.json"), "").unwrap();
+        folder.post("live", folder.me.pid);
+        folder.post("dead", DEAD);
+        std::fs::write(folder.at("torn"), "").unwrap();
         let rivals = folder.eyes().rivals().unwrap();
         let alive: Vec<_> = rivals.iter().map(|rival| (rival.name.as_c_str(), rival.is_alive())).collect();
-        assert_eq!(alive, [(c"dead.json", false), (c"live.json", true), (c"malformed.json", false)]);
-        assert_eq!(format!("{:?}", rivals[1]), "\"live.json\" Live");
+        let names = ["dead", "live", "torn"].map(name_of);
+        assert_eq!(alive, [(&*names[0], false), (&*names[1], true), (&*names[2], false)]);
+        assert_eq!(format!("{:?}", rivals[1]), format!("{:?} Live", names[1]));
     }
 
     #[test]
     fn a_bid_that_vanished_is_gone() {
         let folder = Folder::new();
-        assert!(folder.eyes().judge(&(c"a.json".to_owned(), 1)).unwrap().is_none());
+        assert!(folder.eyes().judge(&(name_of("a"), 1)).unwrap().is_none());
     }
 
     #[test]
     fn all_the_stale_are_reaped_and_counted() {
         let folder = Folder::new();
-        for name in ["a.json", "b.json", "c.json"] {
+        for name in ["a", "b", "c"] {
             folder.post(name, DEAD);
         }
-        folder.post("live.json", folder.me.pid);
-        assert_eq!(folder.eyes().reap_all(Some(c"b.json")).unwrap(), 2);
+        folder.post("live", folder.me.pid);
+        assert_eq!(folder.eyes().reap_all(Some(&name_of("b"))).unwrap(), 2);
         let left: Vec<_> = folder.eyes().rivals().unwrap().into_iter().map(|rival| rival.name).collect();
-        assert_eq!(left, [c"b.json", c"live.json"]);
-        assert!(!folder.eyes().reap(c"a.json"), "it is gone already");
+        assert_eq!(left, [name_of("b"), name_of("live")]);
+        assert!(!folder.eyes().reap(&name_of("a")), "it is gone already");
     }
 
     #[test]
@@ -341,7 +368,7 @@ mod tests {
         let folder = Folder::new();
         for (size, verdict) in [(bid::MAX_BYTES, Verdict::Live), (bid::MAX_BYTES + 1, Verdict::Malformed)] {
             let content = format!("{:<size$}", format!("{{\"PID\": {}}}", folder.me.pid));
-            std::fs::write(folder.path.join("a.json"), content).unwrap();
+            std::fs::write(folder.at("a"), content).unwrap();
             assert_eq!(folder.eyes().rivals().unwrap()[0].verdict, verdict);
         }
     }
@@ -349,10 +376,15 @@ mod tests {
     #[test]
     fn a_rival_is_described_to_a_person() {
         let folder = Folder::new();
-        folder.post("a.json", folder.me.pid);
-        std::fs::write(folder.path.join("b.json"), "").unwrap();
+        folder.post("a", folder.me.pid);
+        std::fs::write(folder.at("b"), "").unwrap();
+        std::fs::write(folder.at("c"), "[]").unwrap();
         let said: Vec<_> = folder.eyes().rivals().unwrap().iter().map(Rival::to_string).collect();
-        let live = format!("the bid a.json of PID {} is live", folder.me.pid);
-        assert_eq!(said, [live.as_str(), "the bid b.json can't be judged: it is empty; it counts as live"]);
+        let [a, b, c] = ["a", "b", "c"].map(bid_name);
+        assert_eq!(said[0], format!("the bid {a} of PID {} is live", folder.me.pid));
+        assert!(said[1].starts_with(&format!("the bid {b} can't be judged: it is empty")), "{}", said[1]);
+        assert!(said[1].contains("lf_set_malformed_grace"), "what to do: {}", said[1]);
+        let in_the_way = format!("the file {c} is in the way: it has the name of a bid, but it names no PID");
+        assert!(said[2].starts_with(&in_the_way) && said[2].contains("Move it away"), "what to do: {}", said[2]);
     }
 }

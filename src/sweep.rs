@@ -1,6 +1,7 @@
 //! Leftovers in the hidden sub-folder: the claims of processes that died. They are in nobody's way, so this is only
 //! housekeeping: it never fails, and never delays the lock for more than a moment.
 
+use crate::bid::Flaw;
 use crate::liveness::Verdict;
 use crate::names::ClaimId;
 use crate::survey::Eyes;
@@ -69,7 +70,7 @@ fn sweep_one(eyes: &Eyes<'_>, (claim, number): Entry) {
     match eyes.judge(&(file.clone(), number)) {
         Ok(Some(c)) if c.verdict == Verdict::Stale => delete_claim(eyes.dir, claim),
         // Its maker died, or is about to lock it; then it sees that we took it, and starts again.
-        Ok(Some(c)) if c.verdict == Verdict::Malformed => {
+        Ok(Some(c)) if matches!(c.bid, Err(Flaw::CutOff(_))) => {
             if eyes.dir.delete_unfinished(&file).unwrap_or(false) {
                 delete_claim(eyes.dir, claim);
             }
@@ -146,6 +147,9 @@ mod tests {
         fs::write(join(&hidden.path, &OTHER.file()), "").unwrap();
         let made_now = ClaimId(0x88).file().into_string().unwrap();
         let _unfinished = proven(File::create(hidden.path.join(&made_now)).unwrap());
+        // Whatever its name, this is no claim of ours.
+        let foreign = ClaimId(0x99).file().into_string().unwrap();
+        fs::write(hidden.path.join(&foreign), "[]").unwrap();
         for orphan in ClaimId(0xee).beacons() {
             fs::write(join(&hidden.path, &orphan), "").unwrap();
         }
@@ -162,7 +166,7 @@ mod tests {
             fs::write(hidden.path.join(name), Bid { pid: DEAD, ..Bid::default() }.to_json()).unwrap();
         }
         sweep_all(&hidden.eyes(), Some(OWN));
-        hidden.has_only(&[LIVE, OWN], &[&strangers[..], &[&made_now]].concat());
+        hidden.has_only(&[LIVE, OWN], &[&strangers[..], &[&made_now, &foreign]].concat());
     }
 
     /// Wherever it begins, so that in the long run none is passed over.

@@ -2,40 +2,50 @@
 
 mod support;
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{mknodat, utimensat, AtFlags, FileType, Mode, Timespec, Timestamps, CWD};
-use support::{both, listing, root_or_skip, wait_until, Bid, Kind, Puppet, Scratch};
+use rustix::fs::{mknodat, FileType, Mode, CWD};
+use support::{bid_name, both, listing, root_or_skip, set_time, wait_until, Bid, Kind, Puppet, Scratch};
 
 both!(
     a_bid_with_bad_content_counts_as_live,
     what_is_no_regular_file_counts_as_live,
-    a_bid_with_an_odd_name_is_judged_by_its_content,
-    other_names_are_left_alone,
-    a_bad_bid_is_stale_when_its_grace_is_over,
-    a_bad_bid_younger_than_the_grace_counts_as_live,
-    a_bad_bid_older_than_this_boot_is_stale,
-    a_bad_bid_with_an_absurd_time_counts_as_live,
+    what_others_wrote_is_escaped_in_a_message,
+    a_cut_off_bid_is_stale_when_its_grace_is_over,
+    what_is_no_bid_is_never_deleted,
+    a_cut_off_bid_younger_than_the_grace_counts_as_live,
+    a_cut_off_bid_older_than_this_boot_is_stale,
+    a_cut_off_bid_with_an_absurd_time_counts_as_live,
     a_bid_that_may_not_be_read_counts_as_live,
     a_bid_that_cannot_be_opened_now_counts_as_live,
     a_stale_bid_that_cannot_be_deleted_is_passed_over,
     a_thousand_stale_bids_are_reaped_by_one_lock,
 );
 
-fn bad_contents() -> Vec<Vec<u8>> {
+/// What a Python peer may have written when we look: nothing, or the beginning of an object.
+fn cut_off() -> Vec<Vec<u8>> {
+    let mut contents: Vec<Vec<u8>> =
+        ["", "{", "{\"PID\"", "{\"PID\": 1,", "{\n  \"PID\": 1"].map(|text| text.as_bytes().to_vec()).to_vec();
+    // A whole bid of a process that is gone, cut off anywhere.
+    let whole = serde_json::to_vec(&Bid::of(std::process::id()).with("START", 1).0).unwrap();
+    contents.extend((0..whole.len()).step_by(7).map(|length| whole[..length].to_vec()));
+    contents.push([&whole[..whole.len() - 1], &[b' '; 2000]].concat());
+    contents
+}
+
+/// What is no bid, and never becomes one.
+fn foreign() -> Vec<Vec<u8>> {
     let pid = std::process::id();
     let mut contents: Vec<Vec<u8>> = [
-        "",
         " ",
         "\n",
-        "{",
+        " {",
         "}",
+        "[",
         "[]",
         "null",
         "7",
@@ -44,7 +54,6 @@ fn bad_contents() -> Vec<Vec<u8>> {
         "[1, 2]",
         "\0",
         "\u{feff}{\"PID\": 1}",
-        "{\"PID\"",
         r#"{"PID": }"#,
         r#"{"pid": 1}"#,
         r#"{"PID": null}"#,
@@ -62,6 +71,7 @@ fn bad_contents() -> Vec<Vec<u8>> {
         r#"{'PID': 1}"#,
         "{\"PID\": 1,}",
         "{\"CREATED\": 1700000000}",
+        r#"{"name": "app", "version": "1.0.0"}"#,
     ]
     .iter()
     .map(|text| text.as_bytes().to_vec())
@@ -70,10 +80,10 @@ fn bad_contents() -> Vec<Vec<u8>> {
     contents.push(format!("{{\"PID\": {pid}.5}}").into_bytes());
     contents.push(format!("{{\"PID\": {pid}}} x").into_bytes());
     contents.push([b"{\"PID\": 1, \"HOST\": \"\xff\xfe\"}".as_slice()].concat());
-    // A whole bid of a process that is gone, cut off anywhere, and one that goes on past 4 KiB.
+    // A whole bid of a process that is gone, and the beginning of one, that go on past 4 KiB.
     let whole = serde_json::to_vec(&Bid::of(pid).with("START", 1).0).unwrap();
-    contents.extend((0..whole.len()).step_by(7).map(|length| whole[..length].to_vec()));
     contents.push([whole.as_slice(), &[b' '; 4096]].concat());
+    contents.push([&whole[..whole.len() - 1], &[b' '; 4096]].concat());
     contents.push(b"[".repeat(4096));
     contents.push(b"{\"PID\":".repeat(500));
     contents
@@ -90,14 +100,15 @@ fn counts_as_live(puppet: &mut Puppet, what: &str, state: &str) {
 fn a_bid_with_bad_content_counts_as_live(kind: Kind) {
     let scratch = Scratch::new();
     let mut puppet = Puppet::at(kind, &scratch.folder());
-    let path = scratch.folder().join("bad.json");
-    for content in bad_contents() {
+    let path = scratch.folder().join(bid_name("bad"));
+    for content in [cut_off(), foreign()].concat() {
         fs::write(&path, &content).unwrap();
         counts_as_live(&mut puppet, &String::from_utf8_lossy(&content), "MALFORMED");
         assert_eq!(fs::read(&path).unwrap(), content);
+        assert_eq!(puppet.ask("lock 0"), "LF_BUSY");
+        let why = puppet.why(0);
+        assert!(why.contains(&bid_name("bad")) && why.contains("delete it"), "which file, and what to do: {why}");
     }
-    assert_eq!(puppet.ask("lock 0"), "LF_BUSY");
-    assert!(puppet.why(0).contains("bad.json"), "{}", puppet.why(0));
     // 1 GiB, of which nothing is on the disk.
     File::create(&path).unwrap().set_len(1 << 30).unwrap();
     counts_as_live(&mut puppet, "1 GiB", "MALFORMED");
@@ -111,11 +122,11 @@ type Make = (&'static str, fn(&Path));
 const IRREGULAR: &[Make] = &[
     ("a FIFO", |path| mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap()),
     ("a folder", |path| fs::create_dir(path).unwrap()),
-    ("a folder with something in it", |path| fs::create_dir_all(path.join("x.json")).unwrap()),
+    ("a folder with something in it", |path| fs::create_dir_all(path.join(bid_name("x"))).unwrap()),
     ("a socket", |path| drop(UnixListener::bind(path).unwrap())),
     ("a link to a stale bid", |path| symlink("../stale", path).unwrap()),
     ("a dangling link", |path| symlink("nothing", path).unwrap()),
-    ("a link to itself", |path| symlink("x.json", path).unwrap()),
+    ("a link to itself", |path| symlink(bid_name("x"), path).unwrap()),
     ("a link to a FIFO", |path| symlink("../fifo", path).unwrap()),
     ("a link to a device", |path| symlink("/dev/zero", path).unwrap()),
 ];
@@ -125,7 +136,7 @@ const DEVICE: Make = ("a device", |path| {
 });
 
 fn irregular() -> Vec<Make> {
-    let root = root_or_skip("a device node named x.json");
+    let root = root_or_skip("a device node");
     IRREGULAR.iter().copied().chain(root.then_some(DEVICE)).collect()
 }
 
@@ -135,7 +146,7 @@ fn each_irregular(kind: Kind, mut test: impl FnMut(&mut Puppet, &str, &Path)) {
     let stale = Bid::of(std::process::id()).with("START", 1);
     stale.write(&scratch.join("stale"));
     (IRREGULAR[0].1)(&scratch.join("fifo"));
-    let path = scratch.folder().join("x.json");
+    let path = scratch.folder().join(bid_name("x"));
     for (what, make) in irregular() {
         make(&path);
         test(&mut puppet, what, &path);
@@ -152,44 +163,14 @@ fn what_is_no_regular_file_counts_as_live(kind: Kind) {
     });
 }
 
-fn a_bid_with_an_odd_name_is_judged_by_its_content(kind: Kind) {
+fn what_others_wrote_is_escaped_in_a_message(kind: Kind) {
     let scratch = Scratch::new();
     let mut puppet = Puppet::at(kind, &scratch.folder());
-    let longest = [vec![b'x'; 250], b".json".to_vec()].concat();
-    let names: &[&[u8]] =
-        &[b"a\nb.json", &longest, b"\xff\xfe.json", b" .json", b"-rf.json", b"%s%n.json", b"..json", b"\x1b[31m.json"];
-    for name in names {
-        let path = scratch.folder().join(OsStr::from_bytes(name));
-        Bid::of(std::process::id()).write(&path);
-        counts_as_live(&mut puppet, &path.to_string_lossy(), "LIVE");
-        assert_eq!(puppet.bids(0)[0].name.as_bytes(), *name);
-        assert_eq!(puppet.ask("lock 0"), "LF_BUSY");
-        assert!(!puppet.why(0).contains(['\n', '\x1b']), "{:?}", puppet.why(0));
-        // Another file: a bid that was seen is not read again while its owner lives.
-        Bid::of(std::process::id()).with("START", 1).write(&scratch.join("stale"));
-        fs::rename(scratch.join("stale"), &path).unwrap();
-        puppet.must("lock 0");
-        assert!(!path.exists());
-        puppet.must("unlock 0");
-    }
-}
-
-fn other_names_are_left_alone(kind: Kind) {
-    let scratch = Scratch::new();
-    let mut puppet = Puppet::at(kind, &scratch.folder());
-    let names = [".json", "x.JSON", "x.json~", "x.json.tmp", "json", "xjson", "README", ".x.jso"];
-    for name in names {
-        Bid::of(std::process::id()).write(&scratch.folder().join(name)); // live, if it were a bid
-    }
-    assert_eq!(puppet.must("in_use 0").number(), 0);
-    puppet.must("grace 0 1");
-    puppet.must("lock 0");
-    puppet.must("fence 0");
-    puppet.must("unlock 0");
-    assert_eq!(puppet.must("reap 0").number(), 0);
-    let mut expected: Vec<String> = names.iter().map(|name| name.to_string()).chain([".lockfolder".into()]).collect();
-    expected.sort();
-    assert_eq!(listing(&scratch.folder()), expected);
+    let odd = "\x1b[31m\n\x07\u{9b}";
+    Bid::of(std::process::id()).with("COMMAND", odd).with("HOST", odd).post(&scratch.folder());
+    assert_eq!(puppet.ask("lock 0"), "LF_BUSY");
+    let why = puppet.why(0);
+    assert!(!why.contains(char::is_control) && why.matches("[31m").count() == 2, "{why:?}");
 }
 
 fn age(path: &Path, time: SystemTime) {
@@ -197,49 +178,66 @@ fn age(path: &Path, time: SystemTime) {
     set_time(path, since.as_secs() as i64);
 }
 
-fn set_time(path: &Path, seconds: i64) {
-    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    let times = Timestamps { last_access: time, last_modification: time };
-    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
-}
-
 fn a_minute_ago() -> SystemTime {
     SystemTime::now() - Duration::from_secs(60)
 }
 
-fn a_bad_bid_is_stale_when_its_grace_is_over(kind: Kind) {
-    each_irregular(kind, |puppet, what, path| {
-        age(path, a_minute_ago());
-        counts_as_live(puppet, what, "MALFORMED");
-        puppet.must("grace 0 30000");
-        assert_eq!(puppet.bids(0)[0].state, "STALE", "{what}");
-        assert_eq!(puppet.must("in_use 0").number(), 0, "{what}");
-        puppet.must("lock 0"); // a folder stays, and is passed over
-        assert_eq!(path.symlink_metadata().is_ok(), what.starts_with("a folder"), "{what}");
-        puppet.must("unlock 0");
-        puppet.must("grace 0 0");
-    });
+fn a_cut_off_bid_is_stale_when_its_grace_is_over(kind: Kind) {
     let scratch = Scratch::new();
     let mut puppet = Puppet::at(kind, &scratch.folder());
-    puppet.must("grace 0 30000");
-    let path = scratch.folder().join("bad.json");
-    for content in bad_contents() {
+    let path = scratch.folder().join(bid_name("bad"));
+    for content in cut_off() {
         fs::write(&path, content).unwrap();
         age(&path, a_minute_ago());
+        counts_as_live(&mut puppet, "no grace was given", "MALFORMED");
+        puppet.must("grace 0 30000");
+        assert_eq!(puppet.bids(0)[0].state, "STALE");
+        assert_eq!(puppet.must("in_use 0").number(), 0);
         puppet.must("lock 0");
         assert!(!path.exists());
         puppet.must("unlock 0");
+        puppet.must("grace 0 0");
     }
     // A good bid has no grace to lose.
+    puppet.must("grace 0 30000");
     Bid::of(std::process::id()).write(&path);
     age(&path, a_minute_ago());
     counts_as_live(&mut puppet, "a good bid", "LIVE");
 }
 
-fn a_bad_bid_younger_than_the_grace_counts_as_live(kind: Kind) {
+/// Whatever its age and the grace: the name may be a bid's by chance, and the file somebody's work.
+fn what_is_no_bid_is_never_deleted(kind: Kind) {
+    let old = [0, 1_000_000_000, support::boot_time() as i64 - 1];
+    let stays = |puppet: &mut Puppet, what: &str, path: &Path| {
+        for seconds in old {
+            set_time(path, seconds);
+            for grace in [0, 1] {
+                puppet.must(&format!("grace 0 {grace}"));
+                counts_as_live(puppet, what, "MALFORMED");
+            }
+        }
+        assert!(path.symlink_metadata().is_ok(), "{what}");
+        let why = puppet.ask("wait 0 0");
+        assert_eq!(why, "LF_TIMEOUT");
+        let (why, name) = (puppet.why(0), path.file_name().unwrap().to_str().unwrap());
+        assert!(why.contains(name) && why.contains("Move it away"), "{what}: {why}");
+    };
+    each_irregular(kind, stays);
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        let mut puppet = Puppet::at(kind, &scratch.folder());
+        let path = scratch.folder().join(bid_name("bad"));
+        for content in foreign() {
+            fs::write(&path, &content).unwrap();
+            stays(&mut puppet, &String::from_utf8_lossy(&content), &path);
+            assert_eq!(fs::read(&path).unwrap(), content);
+        }
+    }
+}
+
+fn a_cut_off_bid_younger_than_the_grace_counts_as_live(kind: Kind) {
     let scratch = Scratch::new();
     let mut puppet = Puppet::at(kind, &scratch.folder());
-    let path = scratch.folder().join("bad.json");
+    let path = scratch.folder().join(bid_name("bad"));
     for grace in [3_600_000_u32, u32::MAX] {
         puppet.must(&format!("grace 0 {grace}"));
         for time in [SystemTime::now(), a_minute_ago(), SystemTime::now() + Duration::from_secs(86400)] {
@@ -250,10 +248,10 @@ fn a_bad_bid_younger_than_the_grace_counts_as_live(kind: Kind) {
     }
 }
 
-fn a_bad_bid_older_than_this_boot_is_stale(kind: Kind) {
+fn a_cut_off_bid_older_than_this_boot_is_stale(kind: Kind) {
     for scratch in [Scratch::new(), Scratch::shm()] {
         let mut puppet = Puppet::at(kind, &scratch.folder());
-        let path = scratch.folder().join("bad.json");
+        let path = scratch.folder().join(bid_name("bad"));
         for seconds in [0, 1_000_000_000, support::boot_time() as i64 - 1] {
             fs::write(&path, "{").unwrap();
             set_time(&path, seconds);
@@ -269,11 +267,11 @@ fn a_bad_bid_older_than_this_boot_is_stale(kind: Kind) {
 }
 
 /// tmpfs keeps any time.
-fn a_bad_bid_with_an_absurd_time_counts_as_live(kind: Kind) {
+fn a_cut_off_bid_with_an_absurd_time_counts_as_live(kind: Kind) {
     for scratch in [Scratch::new(), Scratch::shm()] {
         let mut puppet = Puppet::at(kind, &scratch.folder());
         puppet.must("grace 0 1000");
-        let path = scratch.folder().join("bad.json");
+        let path = scratch.folder().join(bid_name("bad"));
         for seconds in [i64::MAX, i64::MAX / 1000 + 1, i64::MAX / 900, 1 << 62, 1 << 54] {
             fs::write(&path, "{").unwrap();
             set_time(&path, seconds);

@@ -5,7 +5,6 @@ mod statuses_and_signals;
 
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
@@ -16,6 +15,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{kill_process, kill_process_group, Pid, Signal};
+
+/// Names of bids that are made by hand.
+const DEAD: &str = "eeeeeeee-0000-4000-8000-00000000000a.json";
+const ODD: &str = "eeeeeeee-0000-4000-8000-00000000000b.json";
+const OTHER: &str = "eeeeeeee-0000-4000-8000-00000000000c.json";
 
 /// Guards against hanging; nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -220,14 +224,14 @@ fn lockls_tells_who_is_there() {
     assert_eq!((status, table.lines().count()), (Some(1), 2), "only a stale bid: {table}");
     let stale = fs::read(&bids_in(&lock)[0]).unwrap();
 
-    // The next holder reaps it. Put it back, beside a bid that can't be read and one that would play with the terminal.
+    // The next holder reaps it. Put it back, beside one that is cut off, and one that would play with the terminal.
     let live = Holder::new(&lock);
     assert_eq!(bids_in(&lock).len(), 1);
-    fs::write(lock.join("dead.json"), stale).unwrap();
-    let odd = lock.join(std::ffi::OsStr::from_bytes(b"\x1b]0;title\x07\xff.json"));
+    fs::write(lock.join(DEAD), stale).unwrap();
+    let odd = lock.join(ODD);
     fs::write(&odd, "").unwrap();
     let other_host = r#"{"PID": 77, "BOOT": "elsewhere", "HOST": "host\u001b[31m\n", "COMMAND": "a\\b\u009b"}"#;
-    fs::write(lock.join("other.json"), other_host).unwrap();
+    fs::write(lock.join(OTHER), other_host).unwrap();
 
     let (status, table) = lockls(&[], &lock);
     assert_eq!(status, Some(0), "{table}");
@@ -246,25 +250,25 @@ fn lockls_tells_who_is_there() {
         row(&live.lockrun.0.id().to_string())[..4],
         ["live", &live.lockrun.0.id().to_string(), "lockrun", host.trim()]
     );
-    assert_eq!(row("dead.json")[..3], ["stale", &dead_pid.to_string(), "lockrun"]);
-    assert_eq!(row(r"\x1b]0;title\x07\xff.json")[..4], ["malformed", "-", "-", "-"]);
-    assert_eq!(row("other.json")[1..4], ["77", r"a\\b\xc2\x9b", r"host\x1b[31m\x0a"]);
+    assert_eq!(row(DEAD)[..3], ["stale", &dead_pid.to_string(), "lockrun"]);
+    assert_eq!(row(ODD)[..4], ["malformed", "-", "-", "-"]);
+    assert_eq!(row(OTHER)[1..4], ["77", r"a\\b\xc2\x9b", r"host\x1b[31m\x0a"]);
     assert_eq!(lockls(&["-q"], &lock), (Some(0), String::new()));
 
     // Of another boot on a local filesystem, so that one is gone too.
     let (status, reaped) = lockls(&["--reap"], &lock);
     assert_eq!(status, Some(0));
-    let is_other_stale = row("other.json")[0] == "stale";
+    let is_other_stale = row(OTHER)[0] == "stale";
     assert!(
         reaped.starts_with(if is_other_stale { "reaped 2 stale bids\n" } else { "reaped 1 stale bid\n" }),
         "{reaped}"
     );
-    assert!(!lock.join("dead.json").exists() && odd.exists());
+    assert!(!lock.join(DEAD).exists() && odd.exists());
 
     live.leave();
     assert_eq!(lockls(&["-q"], &lock).0, Some(0), "what can't be read counts as live");
     fs::remove_file(odd).unwrap();
-    let _ = fs::remove_file(lock.join("other.json"));
+    let _ = fs::remove_file(lock.join(OTHER));
     assert_eq!(lockls(&["-r"], &lock), (Some(1), "reaped 0 stale bids\n".to_owned()));
     assert_eq!(bounded("lockls").output().unwrap().status.code(), Some(2), "no folder given");
 }

@@ -6,7 +6,9 @@ use std::fs;
 use std::os::unix::fs::{symlink, MetadataExt};
 
 use rustix::io::Errno;
-use support::{bids_in, both, fails, listing, nobody, root_or_skip, set_mode, Bid, Kind, Puppet, Scratch, NOBODY};
+use support::{
+    bid_name, bids_in, both, fails, listing, nobody, root_or_skip, set_mode, Bid, Kind, Puppet, Scratch, NOBODY,
+};
 
 both!(
     a_bid_deleted_while_held_is_a_lost_lock,
@@ -169,7 +171,7 @@ fn a_hidden_sub_folder_that_is_a_link_leads_nowhere(kind: Kind) {
     fs::create_dir(&elsewhere).unwrap();
     set_mode(&elsewhere, 0o710);
     let stale = Bid::of(std::process::id()).with("START", 1);
-    stale.write(&elsewhere.join("stale.json"));
+    stale.write(&elsewhere.join(bid_name("stale")));
     let mut puppet = Puppet::at(kind, &scratch.folder());
     for used in [false, true] {
         if used {
@@ -181,7 +183,7 @@ fn a_hidden_sub_folder_that_is_a_link_leads_nowhere(kind: Kind) {
         assert_eq!(puppet.ask("lock 0"), "LF_ERR_IO");
         stale.post(&scratch.folder());
         assert_eq!(puppet.must("reap 0").number(), 1);
-        assert_eq!(listing(&elsewhere), ["stale.json"], "nothing outside is written or deleted");
+        assert_eq!(listing(&elsewhere), [bid_name("stale")], "nothing outside is written or deleted");
         assert_eq!(fs::metadata(&elsewhere).unwrap().mode() & 0o7777, 0o710);
         assert_eq!(bids_in(&scratch.folder()).len(), 0);
         fs::remove_file(&hidden).unwrap();

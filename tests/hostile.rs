@@ -16,7 +16,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{mknodat, FileType, Mode, CWD};
 use rustix::io::Errno;
-use support::{both, listing, root_or_skip, Bid, Kind, Puppet, Scratch};
+use support::{bid_name, both, listing, root_or_skip, Bid, Kind, Puppet, Scratch};
 
 both!(
     a_bid_that_is_swapped_for_a_link_leads_nowhere,
@@ -37,13 +37,13 @@ impl Outside {
     fn beside(scratch: &Scratch) -> Outside {
         let path = scratch.join("outside");
         fs::create_dir_all(path.join("inner")).unwrap();
-        Bid::of(std::process::id()).with("START", 1).write(&path.join("stale.json"));
+        Bid::of(std::process::id()).with("START", 1).write(&path.join(bid_name("stale")));
         mknodat(CWD, path.join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
         let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap();
         // A close tells nothing that the opening didn't. And it may be of the file just written: another test starts a process at that
         // moment, which has it open until it executes its program.
         let events = WatchFlags::ALL_EVENTS - WatchFlags::CLOSE_WRITE - WatchFlags::CLOSE_NOWRITE;
-        for name in ["", "inner", "stale.json", "fifo"] {
+        for name in ["", "inner", &bid_name("stale"), "fifo"] {
             inotify::add_watch(&watch, path.join(name), events).unwrap();
         }
         Outside { path, watch }
@@ -108,17 +108,17 @@ fn a_bid_that_is_swapped_for_a_link_leads_nowhere(kind: Kind) {
     let over = AtomicBool::new(false);
     let swap = || {
         let live = Bid::of(std::process::id());
-        for target in ["stale.json", "fifo", "inner", "nothing"].iter().cycle() {
+        for target in [&bid_name("stale"), "fifo", "inner", "nothing"].iter().cycle() {
             if over.load(Ordering::Relaxed) {
                 break;
             }
             live.write(&spare);
-            fs::rename(&spare, folder.join("x.json")).unwrap();
+            fs::rename(&spare, folder.join(bid_name("x"))).unwrap();
             symlink(outside.join(target), &spare).unwrap();
-            fs::rename(&spare, folder.join("x.json")).unwrap();
+            fs::rename(&spare, folder.join(bid_name("x"))).unwrap();
         }
     };
-    fs::write(folder.join("x.json"), "").unwrap();
+    fs::write(folder.join(bid_name("x")), "").unwrap();
     std::thread::scope(|scope| {
         scope.spawn(swap);
         puppets.iter_mut().for_each(|puppet| puppet.tell("spin 0 20000 %%"));
@@ -130,8 +130,8 @@ fn a_bid_that_is_swapped_for_a_link_leads_nowhere(kind: Kind) {
             .for_each(|had| assert_eq!(had.number(), 0, "the name is always taken, by what counts as live"));
     });
     outside.is_untouched();
-    assert_eq!(listing(&outside.path), ["fifo", "inner", "stale.json"]);
-    fs::remove_file(folder.join("x.json")).unwrap();
+    assert_eq!(listing(&outside.path), [bid_name("stale").as_str(), "fifo", "inner"]);
+    fs::remove_file(folder.join(bid_name("x"))).unwrap();
     puppets[0].must("lock 0");
 }
 
@@ -170,7 +170,7 @@ fn forge_line(folder: &Path, outside: &Outside, live_claim: &str) {
         for (n, path) in [ticket, beacon].into_iter().enumerate() {
             match (number + n as u64) % 10 {
                 0..=4 => drop(File::create(path).unwrap()),
-                5 => symlink(outside.join("stale.json"), path).unwrap(),
+                5 => symlink(outside.join(&bid_name("stale")), path).unwrap(),
                 6 => symlink(outside.join("fifo"), path).unwrap(),
                 7 => symlink(outside.join("inner"), path).unwrap(),
                 8 => mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap(),
@@ -236,7 +236,7 @@ fn forged_tokens_are_only_numbers(kind: Kind) {
         fs::write(hidden.join(odd), "").unwrap();
     }
     fs::create_dir(hidden.join("fence-40")).unwrap();
-    symlink(outside.join("stale.json"), hidden.join("fence-41")).unwrap();
+    symlink(outside.join(&bid_name("stale")), hidden.join("fence-41")).unwrap();
     symlink(outside.join("nothing"), hidden.join("fence-42")).unwrap();
     assert_eq!(puppet.must("fence 0").number(), 43);
     assert_eq!(puppet.must("fence 0").number(), 44);

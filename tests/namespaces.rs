@@ -5,7 +5,7 @@ mod support;
 use std::process::Command;
 
 use support::containers::{contained, each_filesystem, is_respected_until_it_dies};
-use support::{both, root_or_skip, skip, Bid, Kind, Puppet, Scratch};
+use support::{bid_name, both, root_or_skip, skip, Bid, Kind, Puppet, Scratch};
 
 both!(
     a_live_neighbour_inside_is_never_robbed_and_its_death_frees_the_folder,
@@ -171,7 +171,7 @@ fn a_shifted_boot_clock_changes_no_verdict(kind: Kind) {
             }
         }
         // A bid that can't be read may be a Python peer's, and is not older than this boot just because the clock says so.
-        let path = scratch.folder().join("half-written.json");
+        let path = scratch.folder().join(bid_name("half"));
         std::fs::write(&path, "{").unwrap();
         let before =
             std::time::SystemTime::now() - std::time::Duration::from_secs(std::cmp::min(here as u64 - 5, 3600));

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use support::{boot_time, both, root_or_skip, skip, Bid, Kind, Puppet, Scratch};
+use support::{bid_name, boot_time, both, root_or_skip, skip, Bid, Kind, Puppet, Scratch};
 
 both!(
     without_trust_it_is_refused_with_the_reason,
@@ -102,7 +102,7 @@ fn another_boot_may_be_another_hosts(kind: Kind) {
 fn a_half_written_bid_from_before_this_boot_may_be_another_hosts(kind: Kind) {
     on_fuse(kind, |mut puppet, here, there| {
         assert_eq!(puppet.try_open(0, TRUST, there), "LF_OK");
-        let path = here.join("half-written.json");
+        let path = here.join(bid_name("half"));
         fs::write(&path, "{").unwrap();
         let before = SystemTime::UNIX_EPOCH + Duration::from_secs(boot_time() - 86_400);
         File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();

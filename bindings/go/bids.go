@@ -16,7 +16,7 @@ const (
 	BidLive      BidState = C.LF_BID_LIVE      // alive
 	BidStale     BidState = C.LF_BID_STALE     // provably gone
 	BidUnknown   BidState = C.LF_BID_UNKNOWN   // it can't be judged from here; counts as live
-	BidMalformed BidState = C.LF_BID_MALFORMED // the bid can't be read; counts as live
+	BidMalformed BidState = C.LF_BID_MALFORMED // the bid is cut off, or no bid at all; counts as live
 )
 
 func (s BidState) String() string {

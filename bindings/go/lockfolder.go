@@ -56,7 +56,7 @@ func Private() Option { return func(o *options) { o.flags |= C.LF_OPEN_PRIVATE }
 // every bid in a listing. Right where all claimants use this one mount, or its caches are off; else two can hold at once.
 func TrustFilesystem() Option { return func(o *options) { o.flags |= C.LF_OPEN_TRUST_FILESYSTEM } }
 
-// MalformedGrace sets after how long a bid that can't be read counts as stale. Without it: never. Such a bid may be a
+// MalformedGrace sets after how long a bid that is cut off counts as stale. Without it: never. Such a bid may be a
 // Python peer's between its open and its write, so give it seconds.
 func MalformedGrace(grace time.Duration) Option { return func(o *options) { o.grace = grace } }
 

@@ -289,7 +289,7 @@ func TestErrorsOfOpenAreNotMixedUp(t *testing.T) {
 
 func TestMalformedGrace(t *testing.T) {
 	path := t.TempDir()
-	check(t, os.WriteFile(filepath.Join(path, "x.json"), nil, 0o644))
+	check(t, os.WriteFile(filepath.Join(path, "eeeeeeee-0000-4000-8000-000000000000.json"), nil, 0o644))
 	is(t, open(t, path).TryLock(), ErrBusy)
 	folder := open(t, path, MalformedGrace(time.Nanosecond), TrustFilesystem())
 	check(t, folder.Lock(patient(t)))

@@ -127,9 +127,10 @@ fn the_claim_behind_a_reaped_bid_goes_after_the_lock() {
     claimant.lock().unwrap();
     claimant.unlock().unwrap(); // a new claim would look at those of others, too
     let claim = scene.join(".lockfolder/00000000000000ab.json");
+    let bid = scene.join(crate::scratch::bid_name("0"));
     for is_held in [false, true] {
         std::fs::write(&claim, r#"{"PID": 2147483647}"#).unwrap();
-        std::fs::hard_link(&claim, scene.join("0.json")).unwrap();
+        std::fs::hard_link(&claim, &bid).unwrap();
         if is_held {
             rival.publish().unwrap();
             assert!(claimant.lock().is_err());
@@ -138,7 +139,7 @@ fn the_claim_behind_a_reaped_bid_goes_after_the_lock() {
             assert!(claim.exists());
             claimant.unlock().unwrap();
         }
-        assert!(!claim.exists() && !scene.join("0.json").exists());
+        assert!(!claim.exists() && !bid.exists());
     }
 }
 

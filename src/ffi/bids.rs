@@ -16,7 +16,8 @@ pub const LF_BID_LIVE: lf_bid_state = 1;
 pub const LF_BID_STALE: lf_bid_state = 2;
 /// Its owner can't be judged from here: another host or container, or we may not read it. Counts as live.
 pub const LF_BID_UNKNOWN: lf_bid_state = 3;
-/// It can't be read as a bid. Counts as live, until the grace of `lf_set_malformed_grace` is over.
+/// It has the name of a bid, but it is cut off, or no bid at all. Counts as live; one that is cut off, until the grace of
+/// `lf_set_malformed_grace` is over.
 pub const LF_BID_MALFORMED: lf_bid_state = 4;
 
 /// One bid. Read it through the pointer of `lf_bid_list_get` alone, and never copy or allocate one: later versions add
@@ -80,7 +81,8 @@ impl lf_bid_list {
     }
 }
 
-/// A snapshot of the bids, with the state of each. Changes nothing in the folder. On `LF_OK`, `*out` is a list that
+/// A snapshot of the bids, with the state of each. A bid is an entry whose name is a UUID and `.json`; what has another name is
+/// not listed. Changes nothing in the folder. On `LF_OK`, `*out` is a list that
 /// `lf_bid_list_free` frees; else it is NULL.
 ///
 /// Returns as `lf_in_use`.

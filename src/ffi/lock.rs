@@ -112,8 +112,12 @@ pub unsafe extern "C" fn lf_fence(folder: *mut lf_folder, token: *mut u64) -> lf
     }
 }
 
-/// After how many milliseconds a bid that can't be read (empty, cut off, not JSON, not a regular file…) counts as stale; 0, the
-/// default: never. Such a bid may be a Python peer's between its open and its write, so give it seconds.
+/// After how many milliseconds a bid that is *cut off* counts as stale; 0, the default: never. Cut off means: the file is
+/// empty, or it is the beginning of a JSON object that breaks off. It may be a Python peer's between its open and its write,
+/// so give it seconds. On a local filesystem, one that is older than this boot is stale whatever the grace.
+///
+/// It has no effect on a file that has the name of a bid and is none (other JSON, no PID in it, larger than 4 KiB, not a regular
+/// file): that counts as live for ever, and the library never deletes it. `lf_error_message` names it.
 ///
 /// Returns `LF_OK`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
 #[no_mangle]

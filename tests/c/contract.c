@@ -52,6 +52,11 @@ static const char *only_bid(void) {
     return count == 0 ? NULL : name;
 }
 
+/* Names of bids that are made by hand. */
+#define STALE_NAME "eeeeeeee-0000-4000-8000-00000000000a.json"
+#define LIVE_NAME "eeeeeeee-0000-4000-8000-00000000000b.json"
+#define MALFORMED_NAME "eeeeeeee-0000-4000-8000-00000000000c.json"
+
 /* ---- opening ---- */
 
 static void opening(void) {
@@ -295,10 +300,10 @@ static void listing(void) {
     IS(lf_lock(holder), LF_OK);
     snprintf(own, sizeof own, "%s", only_bid());
     snprintf(text, sizeof text, "{\"PID\": %ld, \"CREATED\": 1000000000}", dead);
-    put("stale.json", text);
+    put(STALE_NAME, text);
     snprintf(text, sizeof text, "{\"PID\": %ld}", (long)getppid());
-    put("live.json", text);
-    put("malformed.json", "{\"PID\": ");
+    put(LIVE_NAME, text);
+    put(MALFORMED_NAME, "{\"PID\": ");
     put("note.txt", "not a bid");
 
     IS(lf_bids(other, &list), LF_OK);
@@ -312,12 +317,12 @@ static void listing(void) {
     CHECK(bid != NULL && bid->state == LF_BID_LIVE && bid->pid == (int64_t)getpid());
     CHECK(bid->host != NULL && strcmp(bid->host, host) == 0 && bid->command != NULL && strlen(bid->command) > 0);
     CHECK(bid->created > 1000000000 && bid->created <= (int64_t)time(NULL) + 2);
-    bid = named(list, "stale.json");
+    bid = named(list, STALE_NAME);
     CHECK(bid != NULL && bid->state == LF_BID_STALE && bid->pid == dead && bid->created == 1000000000);
     CHECK(bid->host == NULL && bid->command == NULL);
-    bid = named(list, "live.json");
+    bid = named(list, LIVE_NAME);
     CHECK(bid != NULL && bid->state == LF_BID_LIVE && bid->pid == (int64_t)getppid() && bid->created == -1);
-    bid = named(list, "malformed.json");
+    bid = named(list, MALFORMED_NAME);
     CHECK(bid != NULL && bid->state == LF_BID_MALFORMED && bid->created == -1);
     CHECK(named(list, "note.txt") == NULL);
     lf_bid_list_free(list);
@@ -326,12 +331,12 @@ static void listing(void) {
     CHECK(named(list, own) != NULL && named(list, own)->state == LF_BID_OWN);
     lf_bid_list_free(list);
     IS(lf_in_use(holder, &in_use), LF_OK);
-    CHECK(in_use); /* live.json */
+    CHECK(in_use); /* by LIVE_NAME */
 
     IS(lf_reap_stale(other, &reaped), LF_OK);
     CHECK(reaped == 1);
-    CHECK(access(in_folder("stale.json"), F_OK) != 0 && access(in_folder("malformed.json"), F_OK) == 0);
-    CHECK(unlink(in_folder("live.json")) == 0);
+    CHECK(access(in_folder(STALE_NAME), F_OK) != 0 && access(in_folder(MALFORMED_NAME), F_OK) == 0);
+    CHECK(unlink(in_folder(LIVE_NAME)) == 0);
     IS(lf_unlock(holder), LF_OK);
 
     /* A malformed bid counts as live until its grace is over. */
@@ -341,7 +346,7 @@ static void listing(void) {
     nanosleep(&moment, NULL);
     IS(lf_set_malformed_grace(other, 1), LF_OK);
     IS(lf_lock(other), LF_OK);
-    CHECK(access(in_folder("malformed.json"), F_OK) != 0 && access(in_folder("note.txt"), F_OK) == 0);
+    CHECK(access(in_folder(MALFORMED_NAME), F_OK) != 0 && access(in_folder("note.txt"), F_OK) == 0);
     CHECK(unlink(in_folder("note.txt")) == 0);
     lf_close(holder);
     lf_close(other);

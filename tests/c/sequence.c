@@ -166,9 +166,9 @@ static void plant(int with_a_claim) {
     own[length < 0 ? 0 : length] = 0;
     snprintf(bid, sizeof bid, "{\"PID\": %ld, \"CREATED\": 1000000000, \"START\": 1, \"BOOT\": \"%s\", \"PIDNS\": %s}\n",
              (long)child, boot, strtok(own, "pid:[]"));
-    snprintf(from, sizeof from, "%s/.lockfolder/01111111-1111-7111-8111-111111111111.json", path);
+    snprintf(from, sizeof from, "%s/.lockfolder/0111111111111111.json", path);
     unlink(from);
-    put(".lockfolder/", "01111111-1111-7111-8111-111111111111.json", bid);
+    put(".lockfolder/", "0111111111111111.json", bid);
     snprintf(to, sizeof to, "%s/01111111-1111-7111-8111-111111111112.json", path);
     unlink(to); /* of a reaping that failed */
     if (link(from, to) != 0) {

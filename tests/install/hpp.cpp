@@ -25,6 +25,9 @@ using lockfolder::Folder;
 using lockfolder::Open;
 using lockfolder::State;
 
+// The name of a bid that is made by hand.
+#define BROKEN "eeeeeeee-0000-4000-8000-000000000000.json"
+
 #define CHECK(what) \
     do { \
         if (!(what)) { \
@@ -281,7 +284,7 @@ static void bids_are_values() {
     CHECK(folder.bids().empty() && stale[0].pid == dead);
 
     folder.lock();
-    std::ofstream("bids/broken.json") << "{";
+    std::ofstream("bids/" BROKEN) << "{";
     const std::vector<Bid> bids = folder.bids();
     CHECK(bids.size() == 2);
     const Bid &own = bids[0].state == State::own ? bids[0] : bids[1];
@@ -289,12 +292,12 @@ static void bids_are_values() {
     CHECK(own.state == State::own && own.pid == getpid() && own.command && own.host && own.age >= 0ms);
     CHECK(own.created && *own.created > std::chrono::system_clock::time_point(1000000000s));
     CHECK(*own.created <= std::chrono::system_clock::now() + 2s);
-    CHECK(broken.name == "broken.json" && broken.state == State::malformed);
+    CHECK(broken.name == BROKEN && broken.state == State::malformed);
     CHECK(!broken.pid && !broken.command && !broken.host && !broken.created);
     folder.unlock();
 
     CHECK(!folder.try_lock());
-    fs::last_write_time("bids/broken.json", fs::file_time_type::clock::now() - 2s); // and not before this boot
+    fs::last_write_time("bids/" BROKEN, fs::file_time_type::clock::now() - 2s); // and not before this boot
     CHECK(!folder.try_lock());
     folder.set_malformed_grace(std::chrono::hours::max());
     CHECK(!folder.try_lock());

@@ -5,6 +5,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Map, Value};
 
+/// The name of a bid, from a word of 6 letters at most. Names sort as their words do, and after those that claimants make.
+pub fn bid_name(word: &str) -> String {
+    assert!(word.len() <= 6, "{word}");
+    let digits: String = word.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("eeeeeeee-0000-4000-8000-{digits:0<12}.json")
+}
+
 /// A bid to be written. `of` says the truth about a process; then change what should be a lie.
 #[derive(Clone)]
 pub struct Bid(pub Map<String, Value>);

@@ -8,9 +8,9 @@ pub mod containers;
 mod puppet;
 mod scratch;
 
-pub use bids::{boot_id, boot_time, pid_namespace, start_of, vouch_for, Bid};
+pub use bids::{bid_name, boot_id, boot_time, pid_namespace, start_of, vouch_for, Bid};
 pub use puppet::{encode, state_of, wait_until, Answer, Kind, Orphan, Puppet};
-pub use scratch::{bids_in, listing, set_mode, Scratch};
+pub use scratch::{bids_in, listing, set_mode, set_time, Scratch};
 
 use std::io::Write;
 use std::path::Path;

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::fs::{utimensat, AtFlags, Timespec, Timestamps, CWD};
+
 /// A folder of its own, empty, that everybody may enter.
 pub struct Scratch {
     path: PathBuf,
@@ -72,6 +74,13 @@ pub fn listing(folder: &Path) -> Vec<String> {
 pub fn bids_in(folder: &Path) -> Vec<PathBuf> {
     let names = listing(folder).into_iter().filter(|name| name.ends_with(".json"));
     names.map(|name| folder.join(name)).collect()
+}
+
+/// When it was last modified, Unix seconds. A link itself, not what it leads to.
+pub fn set_time(path: &Path, seconds: i64) {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
 /// Whatever the umask.

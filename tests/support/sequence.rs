@@ -143,8 +143,10 @@ impl Run<'_> {
     fn toggle_stranger(&mut self, number: usize) {
         let live = format!("{{\"PID\": {}}}", std::process::id());
         let (path, content, there) = match number % 2 {
-            0 => (self.folder.join("x-live.json"), live.as_str(), &mut self.model.live),
-            _ => (self.folder.join("y-malformed.json"), "{\"PID\": ", &mut self.model.malformed),
+            0 => (self.folder.join("eeeeeeee-0000-4000-8000-00000000000a.json"), live.as_str(), &mut self.model.live),
+            _ => {
+                (self.folder.join("eeeeeeee-0000-4000-8000-00000000000b.json"), "{\"PID\": ", &mut self.model.malformed)
+            }
         };
         *there = !*there;
         match *there {
@@ -157,8 +159,11 @@ impl Run<'_> {
         self.posted += 1;
         self.model.stale += 1;
         // The largest PID that Linux can give is below 2^22.
-        fs::write(self.folder.join(format!("0000-{}.json", self.posted)), "{\"PID\": 4194304, \"CREATED\": 1}")
-            .unwrap();
+        fs::write(
+            self.folder.join(format!("00000000-0000-4000-8000-{:012}.json", self.posted)),
+            "{\"PID\": 4194304, \"CREATED\": 1}",
+        )
+        .unwrap();
     }
 
     fn delete_held_bid(&mut self) {

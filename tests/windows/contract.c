@@ -5,6 +5,9 @@
  */
 #include "support.h"
 
+/* The name of a bid that is made by hand. */
+#define BY_HAND "eeeeeeee-0000-4000-8000-000000000000.json"
+
 static void statuses(void)
 {
     lf_folder *folder = (lf_folder *)1;
@@ -94,7 +97,7 @@ static void bids(void)
     holder other = hold(path);
     lf_bid_list *list;
     bool in_use = false;
-    char text[1024], pid[32], name[32];
+    char text[1024], pid[32], name[48];
     EXPECT(LF_BUSY, lf_lock(folder));
     message(folder, text, sizeof text);
     snprintf(pid, sizeof pid, "PID %lu", other.pid);
@@ -142,7 +145,7 @@ static void bids(void)
     live_created = (ticks - 116444736000000000) / 10000000;
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         snprintf(text, sizeof text, CASES[i].format, peer.pid, (long long)(live_created + CASES[i].offset));
-        snprintf(name, sizeof name, "peer-%d.json", (int)i);
+        snprintf(name, sizeof name, "eeeeeeee-0000-4000-8000-%012d.json", (int)i);
         put(path, name, text);
         EXPECT(LF_OK, lf_bids(folder, &list));
         CHECK(lf_bid_list_len(list) == 1);
@@ -162,20 +165,27 @@ static void bids(void)
 
 static void malformed(void)
 {
-    static const char *const CONTENTS[] = {"", "{", "[]", "{\"PID\": \"x\"}", "{}", NULL};
-    for (size_t i = 0; i < sizeof CONTENTS / sizeof *CONTENTS; i++) {
+    static const struct {
+        const char *content; /* NULL: a folder */
+        bool is_cut_off;
+    } CASES[] = {
+        {"", true}, {"{", true}, {"{\"PID\": ", true}, {"[]", false},
+        {"{\"PID\": \"x\"}", false}, {"{}", false}, {NULL, false},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         const char *path = scratch();
         lf_folder *folder = open_folder(path, LF_OPEN_DEFAULT);
         lf_bid_list *list;
-        put(path, "bad.json", CONTENTS[i]);
+        put(path, BY_HAND, CASES[i].content);
+        put(path, "package.json", ""); /* somebody else's */
         EXPECT(LF_BUSY, lf_lock(folder));
         EXPECT(LF_OK, lf_bids(folder, &list));
-        CHECK(lf_bid_list_get(list, 0)->state == LF_BID_MALFORMED);
+        CHECK(lf_bid_list_len(list) == 1 && lf_bid_list_get(list, 0)->state == LF_BID_MALFORMED);
         lf_bid_list_free(list);
         EXPECT(LF_OK, lf_set_malformed_grace(folder, 1));
         Sleep(20);
-        EXPECT(LF_OK, lf_lock(folder));
-        CHECK(there(path, "bad.json") == (CONTENTS[i] == NULL)); /* a folder can't be deleted, and is passed over */
+        EXPECT(CASES[i].is_cut_off ? LF_OK : LF_BUSY, lf_lock(folder));
+        CHECK(there(path, BY_HAND) == !CASES[i].is_cut_off && there(path, "package.json"));
         lf_close(folder);
     }
 }
@@ -268,8 +278,8 @@ static void open_handles(void)
     CloseHandle(reader);
     EXPECT(LF_OK, lf_unlock(folder));
     /* One that shares nothing: its bid can't be read, so it counts as live. */
-    put(path, "closed.json", "{\"PID\": 4}");
-    reader = CreateFileW(wide(strcat(strcpy(bid, path), "\\closed.json")), GENERIC_READ, 0, NULL, OPEN_EXISTING, 0, NULL);
+    put(path, BY_HAND, "{\"PID\": 4}");
+    reader = CreateFileW(wide(strcat(strcpy(bid, path), "\\" BY_HAND)), GENERIC_READ, 0, NULL, OPEN_EXISTING, 0, NULL);
     CHECK(reader != INVALID_HANDLE_VALUE);
     EXPECT(LF_BUSY, lf_lock(folder));
     CloseHandle(reader);

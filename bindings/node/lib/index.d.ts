@@ -8,7 +8,7 @@ export interface OpenOptions {
   private?: boolean
   /** Use the folder although its filesystem is not known to show every bid. See `LF_OPEN_TRUST_FILESYSTEM`. */
   trustFilesystem?: boolean
-  /** After how many milliseconds a bid that can't be read counts as stale. Default: never. */
+  /** After how many milliseconds a bid that is cut off counts as stale. Default: never. */
   malformedGrace?: number
 }
 

@@ -109,7 +109,7 @@ test('paths are strings, buffers and URLs', guard, t => {
 
 test('malformedGrace', guard, async t => {
   const path = folderPath(t)
-  writeFileSync(join(path, 'x.json'), '')
+  writeFileSync(join(path, 'eeeeeeee-0000-4000-8000-000000000000.json'), '')
   assert.throws(() => opened(t, path).tryLock(), code('LF_BUSY'))
   assert.ok((await opened(t, path, { malformedGrace: 1, trustFilesystem: true }).lock()).holds())
 })

@@ -50,11 +50,11 @@ def story():
         bid.unlink()
     say("unlock, deleted", lockfolder.unlock, path)
 
-    (path / "gone.json").write_text('{"PID": 4194999, "CREATED": 1}')
+    (path / "eeeeeeee-0000-4000-8000-00000000000a.json").write_text('{"PID": 4194999, "CREATED": 1}')
     say("in_use, stale", lockfolder.in_use, path)
     say("lock, stale", lockfolder.lock, path)
     say("unlock", lockfolder.unlock, path)
-    (path / "live.json").write_text('{"PID": %d, "CREATED": %d}' % live())
+    (path / "eeeeeeee-0000-4000-8000-00000000000b.json").write_text('{"PID": %d, "CREATED": %d}' % live())
     say("in_use, live", lockfolder.in_use, path)
     say("lock, live", lockfolder.lock, path)
     say("have_lock, live", lockfolder.have_lock, path)

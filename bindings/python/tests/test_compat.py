@@ -22,7 +22,7 @@ class CompatTest(TestCase):
             process = self.run_as(which, "story")
             stories[which] = process.stdout.read().splitlines()
             self.assertEqual(process.wait(GUARD), 0)
-            os.unlink(os.path.join(self.path, "live.json"))
+            os.unlink(os.path.join(self.path, "eeeeeeee-0000-4000-8000-00000000000b.json"))
             self.assertGreater(len(stories[which]), 25)
         self.assertEqual(stories["new"], stories["old"])
 

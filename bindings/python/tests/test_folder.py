@@ -127,7 +127,7 @@ class FolderTest(TestCase):
                     folder.lock(**bad)
 
     def test_malformed_grace(self):
-        open(os.path.join(self.path, "x.json"), "w").close()
+        open(os.path.join(self.path, "eeeeeeee-0000-4000-8000-000000000000.json"), "w").close()
         with Folder(self.path) as folder, self.assertRaises(Busy):
             folder.lock(blocking=False)
         with Folder(self.path, malformed_grace=0.0001, trust_filesystem=True) as folder:

@@ -48,7 +48,7 @@ pub const Options = struct {
     private: bool = false,
     /// Use the folder although its filesystem is not known to show every bid in a listing; see LF_OPEN_TRUST_FILESYSTEM.
     trust_filesystem: bool = false,
-    /// After how many milliseconds a bid that can't be read counts as stale; 0: never.
+    /// After how many milliseconds a bid that is cut off counts as stale; 0: never.
     malformed_grace_ms: u32 = 0,
 };
 

@@ -2,7 +2,8 @@
 
 What is better here: of several that lock at once, one wins; no JSONDecodeError or FileNotFoundError because another was at work
 at the same moment; threads may call it; a killed process's bid is stale even if its PID is used again. What differs: a bid
-that can't be read makes lock() return False, where the package raises JSONDecodeError.
+that can't be read makes lock() return False, where the package raises JSONDecodeError; and a file whose name is not a GUID and
+`.json` is no bid, where the package takes every `*.json` for one, and deletes it if it names a PID that is gone.
 """
 
 import errno

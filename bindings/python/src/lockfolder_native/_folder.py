@@ -20,7 +20,7 @@ class Folder:
 
     `create`: make the folder if it is missing (one level). `private`: refuse a folder that this user doesn't own, or that group or
     others can write (Unsafe). `trust_filesystem`: use the folder although its filesystem is not known to show every bid in a
-    listing. `malformed_grace`: after how many seconds a bid that can't be read counts as stale; 0: never.
+    listing. `malformed_grace`: after how many seconds a bid that is cut off counts as stale; 0: never.
     """
 
     def __init__(
