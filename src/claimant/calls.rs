@@ -85,10 +85,11 @@ impl Claimant {
             let path = self.hidden_path();
             move |e| Error::io(doing, path, e)
         };
-        let token = fence::next(claim.hidden(), !self.place.on.is_local());
-        let token = token.map_err(failed("make a fencing token in"))?;
+        let token = fence::next(claim.hidden(), !self.place.on.is_local(), || self.holds());
+        let token = token.map_err(failed("make a fencing token in"))??;
         // The folders above may be as new as their first token. Cheap where nothing is to be written.
         self.place.sync(&self.path).map_err(failed("make a fencing token durable in"))?;
+        self.holds()?; // a disk may have taken its time, and others may have been given a larger one
         Ok(token)
     }
 
