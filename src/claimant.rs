@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::folder::Options;
 use crate::liveness::Verdict;
 use crate::names::ClaimId;
-use crate::place::{join, open_shared, Place};
+use crate::place::{join, open_shared, Place, TRIES};
 use crate::queue::Line;
 use crate::random::Randomness;
 use crate::survey::{Check, Eyes, Memory, Rival};
@@ -141,22 +141,24 @@ impl Claimant {
 
     /// Posts a bid under a fresh name.
     pub fn publish(&mut self) -> Result<Guid> {
-        let bid = self.fresh_name()?;
-        let is_new = self.renew_claim()?;
-        match self.publish_as(&bid) {
-            Ok(()) => Ok(bid),
-            // Somebody deleted the claim or the sub-folder, or the claim is another user's, because the process has another
-            // user now: make them again, once.
-            Err(e) if (e.kind() == io::ErrorKind::NotFound || Dir::is_not_ours(&e)) && !is_new => {
-                self.claim = None;
-                self.publish()
-            }
-            Err(e) => {
-                let error = Error::io("publish the bid", join(&self.path, bid.as_c_str()), e);
-                // What a network reports as failed may have been done all the same.
-                Err(self.withdraw_after(bid, error))
+        for left in (0..TRIES).rev() {
+            let bid = self.fresh_name()?;
+            let is_new = !self.claim.as_ref().is_some_and(Claim::is_current);
+            self.renew_claim()?;
+            match self.publish_as(&bid) {
+                Ok(()) => return Ok(bid),
+                // Somebody deleted the claim or the sub-folder: make them again. (If it is the lock folder, that fails.)
+                Err(e) if e.kind() == io::ErrorKind::NotFound && left > 0 => self.claim = None,
+                // The claim is another user's, because the process has another user now. So is no new one.
+                Err(e) if Dir::is_not_ours(&e) && !is_new => self.claim = None,
+                Err(e) => {
+                    let error = Error::io("publish the bid", join(&self.path, bid.as_c_str()), e);
+                    // What a network reports as failed may have been done all the same.
+                    return Err(self.withdraw_after(bid, error));
+                }
             }
         }
+        unreachable!("the last try returns")
     }
 
     fn publish_as(&mut self, bid: &Guid) -> io::Result<()> {
@@ -274,22 +276,30 @@ impl Claimant {
         Eyes { dir, me: &self.me, on: self.place.on, malformed_grace_ms: self.malformed_grace_ms }
     }
 
-    /// Makes sure that there is a claim that says who we are now. True: it is a new one.
-    pub fn renew_claim(&mut self) -> Result<bool> {
+    /// Makes sure that there is a claim that says who we are now.
+    pub fn renew_claim(&mut self) -> Result<()> {
         if self.claim.as_ref().is_some_and(Claim::is_current) {
-            return Ok(false);
+            return Ok(());
         }
         self.claim = None;
         let path = self.hidden_path();
         self.me = identity()?;
-        let hidden = open_shared(&self.place.dir, claim::HIDDEN);
-        let hidden = hidden.map_err(|e| Error::io("open or make the sub-folder", &path, e))?;
-        let random = || self.random.number();
-        let claim = Claim::prepare(hidden, &path, Arc::clone(&self.me), self.place.on, random)?;
+        for left in (0..TRIES).rev() {
+            let hidden = open_shared(&self.place.dir, claim::HIDDEN);
+            let hidden = hidden.map_err(|e| Error::io("open or make the sub-folder", &path, e))?;
+            let random = || self.random.number();
+            match Claim::prepare(hidden, &path, Arc::clone(&self.me), self.place.on, random) {
+                Err(e) if e.is_not_found() && left > 0 => {} // somebody deletes the sub-folder at this moment
+                claim => {
+                    self.claim = Some(claim?);
+                    break;
+                }
+            }
+        }
+        let claim = self.claim.as_ref().expect("the last try fails or makes one");
         let chance = self.random.number().unwrap_or(0);
         sweep::sweep_some(&self.eyes_on(claim.hidden()), claim.id(), chance);
-        self.claim = Some(claim);
-        Ok(true)
+        Ok(())
     }
 
     /// A name that nobody has used or will use.

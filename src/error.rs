@@ -109,6 +109,11 @@ impl Error {
         self
     }
 
+    /// The system says that something is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.code != 0 && io::Error::from_raw_os_error(self.code).kind() == io::ErrorKind::NotFound
+    }
+
     /// What to branch on.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -1,8 +1,9 @@
 //! The line of those who wait: one ticket each, in `.lockfolder/queue/`.
 //!
 //! A [`Ticket`] is named by when its owner came, then its owner's [`ClaimId`]. So the names sort by arrival, and the claim, one
-//! folder up, says who waits, and is judged like a bid. The file is a link of the claimant's [`Beacon`], which goes out when its owner leaves the line or dies: so each tells the next, and nobody else. A
-//! ticket stays until its owner gives the lock back, so one hand-over wakes one waiter.
+//! folder up, says who waits, and is judged like a bid. The file is a link of the claimant's [`Beacon`], which goes out when its
+//! owner leaves the line or dies: so each tells the next, and nobody else. A ticket stays until its owner gives the lock back, so one
+//! hand-over wakes one waiter.
 //!
 //! Nobody's safety depends on tickets: a lost or forged one costs time, never exclusion.
 
@@ -10,10 +11,7 @@ use std::ffi::CStr;
 use std::io;
 use std::sync::Arc;
 
-use crate::claim::{Claim, HIDDEN};
-use crate::claimant::Claimant;
-use crate::error::{Error, ErrorKind, Result};
-use crate::liveness::Verdict;
+use crate::claim::Claim;
 use crate::names::{ClaimId, Ticket};
 use crate::place::{open_shared, TRIES};
 use crate::survey::Rival;
@@ -177,7 +175,7 @@ impl Line {
         let mut view = View::default();
         let Some(Spot { ticket: here, tail, .. }) = &mut self.spot else { return Ok(view) };
         let here = *here;
-        self.queue.list(false, |name, _| {
+        let listed = self.queue.list(false, |name, _| {
             let Some(ticket) = Ticket::parse(name.to_bytes()) else { return };
             view.length += 1;
             if ticket > here {
@@ -188,7 +186,15 @@ impl Line {
                 view.first = Some(view.first.map_or(ticket, |kept| kept.min(ticket)));
                 view.predecessor = view.predecessor.max(Some(ticket));
             }
-        })?;
+        });
+        match listed {
+            // Somebody deleted the line, and our ticket with it.
+            Err(e) if Dir::has_vanished(&e) => {
+                self.spot = None;
+                return Ok(View::default());
+            }
+            listed => listed?,
+        }
         if view.successor.is_none() && view.length >= LONG && tail.is_none() {
             *tail = self.hidden.make_tail(TAIL).ok();
             tail.iter().for_each(|tail| tail.leave(&here.file()));
@@ -236,126 +242,6 @@ fn dissolve(hidden: &Dir) {
     }
 }
 
-/// What a claimant does with the line.
-impl Claimant {
-    /// Makes sure that we have a ticket.
-    pub(crate) fn stand_in_line(&mut self) -> Result<Standing> {
-        if !self.is_on_local_filesystem() {
-            return Ok(Standing::Nowhere);
-        }
-        self.renew_claim()?;
-        let claim = self.claim.as_ref().expect("renewed");
-        if self.line.as_ref().is_none_or(|line| line.claim != claim.id()) {
-            self.line = None; // first, so it leaves before it comes again
-            self.line = Line::open(claim).ok();
-        }
-        let Some(line) = &mut self.line else { return Ok(Standing::Nowhere) };
-        if line.is_in_line() {
-            return Ok(Standing::Stood);
-        }
-        if line.spot.take().is_some() {
-            return Ok(Standing::Lost);
-        }
-        Ok(line.join().map_or(Standing::Nowhere, Standing::Joined))
-    }
-
-    /// Whether others wait. One look on a warm handle, and never through a link.
-    pub(crate) fn sees_line(&self) -> bool {
-        match &self.claim {
-            Some(claim) => is_formed(claim.hidden()),
-            None => self.dir().open_dir(HIDDEN).is_ok_and(|hidden| is_formed(&hidden)),
-        }
-    }
-
-    /// Whether we have a ticket, as far as we know.
-    pub(crate) fn has_ticket(&self) -> bool {
-        self.line.as_ref().is_some_and(|line| line.spot.is_some())
-    }
-
-    /// What we see from our place in line.
-    pub(crate) fn view(&mut self) -> Result<View> {
-        let view = self.line.as_mut().map_or_else(|| Ok(View::default()), Line::view);
-        view.map_err(|e| Error::io("read the line of the waiting in", self.hidden_path(), e))
-    }
-
-    /// Watches the ticket before ours. `known` is what we watched so far. `None`: it is gone, or its owner is, and the ticket
-    /// with it.
-    pub(crate) fn watch_predecessor(
-        &mut self,
-        ticket: Ticket,
-        known: Option<Predecessor>,
-    ) -> Result<Option<Predecessor>> {
-        let Some(line) = &mut self.line else { return Ok(None) };
-        if let Some(known) = known.filter(|known| known.ticket == ticket && known.is_there()) {
-            return Ok(Some(known));
-        }
-        let beacon = line.queue.watch_beacon(&ticket.file()).ok();
-        let light = beacon.as_ref().map(BeaconWatch::light);
-        if matches!(light, Some(Light::Out(_))) {
-            line.discard(ticket); // its owner left the line, and is about to do so itself
-            return Ok(None);
-        }
-        let beacon = beacon.filter(|_| light == Some(Light::Lit));
-        // While the ticket is there, the light that we saw is this ticket's, and still to go out. Without this look, it could
-        // have gone out, and be lit for another ticket, while we were opening it.
-        if !line.has(ticket) {
-            return Ok(None);
-        }
-        // First the watch, then the verdict: so what happens to the owner from now on, we are told.
-        let known = line.known.take().filter(|(claim, owner)| ticket.claim == *claim && owner.is_alive());
-        let owner = match known {
-            Some((_, owner)) => Some(owner),
-            None => self.judge_claim(ticket.claim)?.map(Arc::new),
-        };
-        let line = self.line.as_mut().expect("there above");
-        let Some(owner) = owner.filter(|owner| owner.verdict != Verdict::Stale) else {
-            line.discard(ticket);
-            return Ok(None);
-        };
-        line.known = Some((ticket.claim, Arc::clone(&owner)));
-        Ok(Some(Predecessor { ticket, owner, beacon }))
-    }
-
-    /// Takes the ticket of one who doesn't come forward out of the line.
-    pub(crate) fn discard_ticket(&mut self, ticket: Ticket) {
-        self.line.iter_mut().for_each(|line| line.discard(ticket));
-    }
-
-    pub(crate) fn leave_line(&mut self, news: News) {
-        self.line.iter_mut().for_each(|line| line.leave(news));
-    }
-
-    /// For the first in line: a holder that came later was told too soon, and whoever is behind it would be, too. Without its
-    /// ticket they look at the line, and find us before them.
-    pub(crate) fn restore_order(&mut self, holder: &Rival) -> Result<()> {
-        let next = self.view()?.successor;
-        if let (Some(line), Some(next)) = (&mut self.line, next) {
-            let claim = line.hidden.file_id(&next.claim.file()).ok().flatten();
-            if claim.is_some_and(|claim| holder.is_link_of(&claim)) {
-                line.discard(next);
-            }
-        }
-        Ok(())
-    }
-
-    /// What keeps us from having the lock, for a person.
-    pub(crate) fn why_not_yet(&mut self) -> Error {
-        let rival = match self.check(None) {
-            Ok(check) => check.rival,
-            Err(e) => return e,
-        };
-        match rival {
-            Some(rival) => Error::busy(self.path(), &rival),
-            None => {
-                let ahead = self.view().map_or(0, |view| view.ahead);
-                let folder = self.path().display();
-                let text = format!("the lock folder {folder} is busy: {ahead} claimants are in line before us");
-                Error::new(ErrorKind::Busy, text)
-            }
-        }
-    }
-}
-
 impl Predecessor {
     /// What wakes us when it leaves or dies.
     pub fn sources(&self) -> [Option<Source<'_>>; 2] {
@@ -377,6 +263,8 @@ impl Predecessor {
             && (self.owner.pulse.source().is_none() || self.owner.is_alive())
     }
 }
+
+mod standing;
 
 #[cfg(test)]
 mod tests;

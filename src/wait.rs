@@ -164,6 +164,13 @@ impl Watch {
         is_due
     }
 
+    /// Our place in line is gone.
+    fn start_anew_later(&mut self) -> Round {
+        (self.ahead, self.holder, self.folder) = (None, None, None);
+        (self.view, self.polled) = (View::default(), LONGEST_PAUSE);
+        Round::Sleep
+    }
+
     fn look_later(&mut self, chance: f64) {
         let pairs = u32::try_from(self.view.length.saturating_mul(self.view.length)).unwrap_or(u32::MAX);
         self.next_look = Instant::now() + out_of_step(LOOK + LOOK_PER_PAIR.saturating_mul(pairs), chance);
@@ -224,13 +231,12 @@ impl Claimant {
                 return self.lock_if_free().map(Round::of); // without a line it's anybody's
             }
             // We didn't come forward, or somebody is deleting the whole folder, and shall get to its end. Then we join anew.
-            Standing::Lost => {
-                (watch.ahead, watch.holder, watch.folder) = (None, None, None);
-                (watch.view, watch.polled) = (View::default(), LONGEST_PAUSE);
-                return Ok(Round::Sleep);
-            }
+            Standing::Lost => return Ok(watch.start_anew_later()),
             Standing::Joined(Some(ticket)) if !is_due => watch.view = View::of_predecessor(ticket),
             Standing::Stood | Standing::Joined(_) => watch.view = self.view()?,
+        }
+        if watch.view.length == 0 {
+            return Ok(watch.start_anew_later()); // the same, a moment later
         }
         if is_due {
             watch.look_later(self.chance()); // now we know how long the line is

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
+use crate::claimant::Claimant;
 use crate::scratch::Scratch;
 
 /// Not for ever: half as often in a row as we would try.

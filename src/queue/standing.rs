@@ -1,0 +1,151 @@
+//! What a claimant does with the line: it joins, looks at it, watches the one before it, and leaves.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{is_formed, Line, Predecessor, Standing, View};
+use crate::claim::{Claim, HIDDEN};
+use crate::claimant::Claimant;
+use crate::error::{Error, ErrorKind, Result};
+use crate::liveness::Verdict;
+use crate::names::Ticket;
+use crate::place::TRIES;
+use crate::survey::Rival;
+use crate::sys::{BeaconWatch, Light, News};
+
+impl Claimant {
+    /// Makes sure that we have a ticket.
+    pub(crate) fn stand_in_line(&mut self) -> Result<Standing> {
+        if !self.is_on_local_filesystem() {
+            return Ok(Standing::Nowhere);
+        }
+        self.renew_claim()?;
+        if let Some(line) = self.line.as_mut().filter(|line| Some(line.claim) == self.claim.as_ref().map(Claim::id)) {
+            if line.is_in_line() {
+                return Ok(Standing::Stood);
+            }
+            if line.spot.take().is_some() {
+                return Ok(Standing::Lost);
+            }
+        }
+        for _ in 0..TRIES {
+            match self.join_line() {
+                // Somebody deleted our claim, or all of the sub-folder: make them again. (Without a claim we would count as dead.)
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    (self.line, self.claim) = (None, None);
+                    self.renew_claim()?;
+                }
+                joined => return Ok(joined.map_or(Standing::Nowhere, Standing::Joined)),
+            }
+        }
+        Ok(Standing::Nowhere)
+    }
+
+    fn join_line(&mut self) -> io::Result<Option<Ticket>> {
+        let claim = self.claim.as_ref().expect("renewed by the caller");
+        if !claim.hidden().has(&claim.id().file()) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if self.line.as_ref().is_none_or(|line| line.claim != claim.id()) {
+            self.line = None; // first, so it leaves before it comes again
+            self.line = Some(Line::open(claim)?);
+        }
+        self.line.as_mut().expect("opened").join()
+    }
+
+    /// Whether others wait. One look on a warm handle, and never through a link.
+    pub(crate) fn sees_line(&self) -> bool {
+        match &self.claim {
+            Some(claim) => is_formed(claim.hidden()),
+            None => self.dir().open_dir(HIDDEN).is_ok_and(|hidden| is_formed(&hidden)),
+        }
+    }
+
+    /// Whether we have a ticket, as far as we know.
+    pub(crate) fn has_ticket(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.spot.is_some())
+    }
+
+    /// What we see from our place in line.
+    pub(crate) fn view(&mut self) -> Result<View> {
+        let view = self.line.as_mut().map_or_else(|| Ok(View::default()), Line::view);
+        view.map_err(|e| Error::io("read the line of the waiting in", self.hidden_path(), e))
+    }
+
+    /// Watches the ticket before ours. `known` is what we watched so far. `None`: it is gone, or its owner is, and the ticket
+    /// with it.
+    pub(crate) fn watch_predecessor(
+        &mut self,
+        ticket: Ticket,
+        known: Option<Predecessor>,
+    ) -> Result<Option<Predecessor>> {
+        let Some(line) = &mut self.line else { return Ok(None) };
+        if let Some(known) = known.filter(|known| known.ticket == ticket && known.is_there()) {
+            return Ok(Some(known));
+        }
+        let beacon = line.queue.watch_beacon(&ticket.file()).ok();
+        let light = beacon.as_ref().map(BeaconWatch::light);
+        if matches!(light, Some(Light::Out(_))) {
+            line.discard(ticket); // its owner left the line, and is about to do so itself
+            return Ok(None);
+        }
+        let beacon = beacon.filter(|_| light == Some(Light::Lit));
+        // While the ticket is there, the light that we saw is this ticket's, and still to go out. Without this look, it could
+        // have gone out, and be lit for another ticket, while we were opening it.
+        if !line.has(ticket) {
+            return Ok(None);
+        }
+        // First the watch, then the verdict: so what happens to the owner from now on, we are told.
+        let known = line.known.take().filter(|(claim, owner)| ticket.claim == *claim && owner.is_alive());
+        let owner = match known {
+            Some((_, owner)) => Some(owner),
+            None => self.judge_claim(ticket.claim)?.map(Arc::new),
+        };
+        let line = self.line.as_mut().expect("there above");
+        let Some(owner) = owner.filter(|owner| owner.verdict != Verdict::Stale) else {
+            line.discard(ticket);
+            return Ok(None);
+        };
+        line.known = Some((ticket.claim, Arc::clone(&owner)));
+        Ok(Some(Predecessor { ticket, owner, beacon }))
+    }
+
+    /// Takes the ticket of one who doesn't come forward out of the line.
+    pub(crate) fn discard_ticket(&mut self, ticket: Ticket) {
+        self.line.iter_mut().for_each(|line| line.discard(ticket));
+    }
+
+    pub(crate) fn leave_line(&mut self, news: News) {
+        self.line.iter_mut().for_each(|line| line.leave(news));
+    }
+
+    /// For the first in line: a holder that came later was told too soon, and whoever is behind it would be, too. Without its
+    /// ticket they look at the line, and find us before them.
+    pub(crate) fn restore_order(&mut self, holder: &Rival) -> Result<()> {
+        let next = self.view()?.successor;
+        if let (Some(line), Some(next)) = (&mut self.line, next) {
+            let claim = line.hidden.file_id(&next.claim.file()).ok().flatten();
+            if claim.is_some_and(|claim| holder.is_link_of(&claim)) {
+                line.discard(next);
+            }
+        }
+        Ok(())
+    }
+
+    /// What keeps us from having the lock, for a person.
+    pub(crate) fn why_not_yet(&mut self) -> Error {
+        let rival = match self.check(None) {
+            Ok(check) => check.rival,
+            Err(e) => return e,
+        };
+        match rival {
+            Some(rival) => Error::busy(self.path(), &rival),
+            None => {
+                let ahead = self.view().map_or(0, |view| view.ahead);
+                let folder = self.path().display();
+                let text = format!("the lock folder {folder} is busy: {ahead} claimants are in line before us");
+                Error::new(ErrorKind::Busy, text)
+            }
+        }
+    }
+}
