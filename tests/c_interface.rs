@@ -131,3 +131,13 @@ fn a_thread_is_not_cancelled_inside_a_call() {
     let scratch = Scratch::new("cancelled");
     assert_eq!(output(sanitized(&program.0).arg(scratch.join("lock"))), "no call was cut short\n");
 }
+
+/// Also at the moment when a file is made, with another thread that prints all the time.
+#[test]
+fn nothing_is_printed_into_a_file_of_ours() {
+    let program = Program(compile("closed_stdio.c", &["gcc", "-std=c11", "-O1"], Link::Shared));
+    let scratch = Scratch::new("closed-stdio");
+    let folder = scratch.join("lock");
+    assert_eq!(output(guarded(&program.0).arg(&folder)), "nothing was printed into a file of ours\n");
+    assert_eq!(unexplained(&folder), None);
+}

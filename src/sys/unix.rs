@@ -195,7 +195,7 @@ impl Dir {
 
     /// Makes a file, locks it, and only then gives it its content and lets others open it: what others can read is whole, and
     /// is locked. `content` is told which file it is for.
-    /// `None`: somebody took the empty file for a leftover in between; try again. Where `proof` is not asked for, a
+    /// `None`: somebody took the empty file for a leftover in between, or printed to it; try again. Where `proof` is not asked for, a
     /// filesystem that has no such locks will do.
     pub fn claim(
         &self,
@@ -206,7 +206,10 @@ impl Dir {
         let fd = self.open_at(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, 0o600)?;
         match Self::fill(&fd, content, proof) {
             Ok(Some(id)) => Ok(Some(Claimed { _fd: fd, id })),
-            Ok(None) => Ok(None),
+            Ok(None) => {
+                let _ = self.unlink(name);
+                Ok(None)
+            }
             Err(e) => {
                 // A server keeps no file that is open, if somebody takes it for a leftover.
                 if Dir::has_vanished(&e) && !self.has(name) {
@@ -247,10 +250,8 @@ impl Dir {
         }
         let stat = retry(|| fs::fstat(fd))?;
         // It is longer where the descriptor was 2 for a moment, and another thread printed an error at that moment.
-        if stat.st_size as usize != content.len() {
-            return Err(io::Error::other("another thread of this process wrote to the file"));
-        }
-        Ok((stat.st_nlink > 0).then_some(id))
+        let is_whole = stat.st_size as usize == content.len();
+        Ok((is_whole && stat.st_nlink > 0).then_some(id))
     }
 
     /// Gives `from`, a file in this folder, a second name in the folder `to`. Atomic, and fails if the name is taken (link(2)).

@@ -1,0 +1,72 @@
+//! A process that changes its user (setuid(2)) between two calls: its handles work, or say why not.
+
+mod support;
+
+use rustix::io::Errno;
+use support::{bids_in, both, fails, root_or_skip, Kind, Puppet, Scratch, NOBODY};
+
+both!(
+    a_handle_works_after_its_process_changed_its_user,
+    a_lock_held_across_a_change_of_user_is_given_back_where_the_folder_lets_us,
+    a_lock_that_can_not_be_given_back_is_free_when_its_process_ends,
+);
+
+/// In a sticky folder the claim of the user of before can't be used any more.
+fn a_handle_works_after_its_process_changed_its_user(kind: Kind) {
+    if !root_or_skip("a change of user") {
+        return;
+    }
+    for bits in [0o1777, 0o777] {
+        for scratch in [Scratch::shm(), Scratch::new()] {
+            let folder = scratch.folder_with_mode(bits);
+            let mut puppet = Puppet::at(kind, &folder);
+            puppet.must("lock 0");
+            puppet.must("unlock 0");
+            puppet.must(&format!("become {NOBODY}"));
+            for take in ["lock 0", "wait 0 -1", "lock 0"] {
+                puppet.must(take);
+                puppet.must("holds 0");
+                assert_eq!(Puppet::at(kind, &folder).ask("lock 0"), "LF_BUSY");
+                puppet.must("unlock 0");
+            }
+            Puppet::at(kind, &folder).must("lock 0");
+        }
+    }
+}
+
+fn a_lock_held_across_a_change_of_user_is_given_back_where_the_folder_lets_us(kind: Kind) {
+    if !root_or_skip("a change of user") {
+        return;
+    }
+    let scratch = Scratch::shm();
+    let folder = scratch.folder_with_mode(0o777);
+    let mut puppet = Puppet::at(kind, &folder);
+    puppet.must("lock 0");
+    puppet.must(&format!("become {NOBODY}"));
+    puppet.must("holds 0");
+    puppet.must("unlock 0");
+    Puppet::at(kind, &folder).must("lock 0");
+}
+
+/// The bid belongs to the user of before, and the folder is sticky.
+fn a_lock_that_can_not_be_given_back_is_free_when_its_process_ends(kind: Kind) {
+    if !root_or_skip("a change of user") {
+        return;
+    }
+    let scratch = Scratch::shm();
+    let folder = scratch.folder_with_mode(0o1777);
+    let mut puppet = Puppet::at(kind, &folder);
+    puppet.must("lock 0");
+    let bid = bids_in(&folder).remove(0);
+    puppet.must(&format!("become {NOBODY}"));
+    puppet.must("holds 0");
+    fails(&mut puppet, "unlock 0", Errno::PERM, &folder);
+    let why = puppet.why(0);
+    assert!(why.contains(bid.to_str().unwrap()) && why.contains("another user"), "{why}");
+    puppet.must("holds 0");
+    let mut other = Puppet::at(kind, &folder);
+    assert_eq!(other.ask("lock 0"), "LF_BUSY");
+    puppet.kill_and_reap();
+    other.must("lock 0");
+    assert_eq!(bids_in(&folder).len(), 1);
+}
