@@ -59,6 +59,7 @@ fn verbatim(path: &Path) -> PathBuf {
 /// A regular file, open for reading.
 pub(crate) struct Small {
     file: File,
+    pub id: FileId,
     /// Last modified, Unix milliseconds.
     pub modified: i64,
 }
@@ -82,11 +83,6 @@ impl Small {
                 Ok(false)
             }
         }
-    }
-
-    /// Takes the lock of a file that never got its content, for as long as this is open. False: its maker is at work.
-    pub fn take_over(&self) -> io::Result<bool> {
-        lock(&self.file, LOCKFILE_EXCLUSIVE_LOCK)
     }
 }
 
@@ -145,7 +141,7 @@ impl Dir {
 
     /// A folder inside this one. Never through a link.
     pub fn open_dir(&self, name: &CStr) -> io::Result<Dir> {
-        let path = self.at(name);
+        let path = self.at(name)?;
         let about = About::file(&patiently(|| to_look(&path, false))?)?;
         match about.is_dir() && !about.is_link() {
             true => Ok(Dir { path }),
@@ -153,18 +149,23 @@ impl Dir {
         }
     }
 
-    /// Makes a folder inside this one. That it is there already is fine.
-    pub fn make_dir(&self, name: &CStr, _mode: u32) -> io::Result<()> {
-        there_is_fine(patiently(|| fs::create_dir(self.at(name))))
+    /// Makes a folder inside this one. It inherits who may use it.
+    pub fn make_shared_dir(&self, name: &CStr) -> io::Result<()> {
+        patiently(|| fs::create_dir(self.at(name)?))
     }
 
     pub fn stat(&self) -> io::Result<FolderStat> {
-        Ok(FolderStat::of(&self.path, About::file(&to_look(&self.path, true)?)?.id()))
+        Ok(FolderStat::of(&self.path, &About::file(&to_look(&self.path, true)?)?))
     }
 
-    /// Nothing to do: what is made in a folder inherits who may use it.
-    pub fn adopt(&self, _model: &FolderStat) -> io::Result<()> {
-        Ok(())
+    /// The same of something inside; `None` where nothing has this name.
+    pub fn stat_at(&self, name: &CStr) -> io::Result<Option<FolderStat>> {
+        let path = self.at(name)?;
+        match to_look(&path, false) {
+            Ok(file) => Ok(Some(FolderStat::of(&path, &About::file(&file)?))),
+            Err(e) if is_delete_pending(&e) || e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// Names some entries, as a rule all. For a look on which nothing depends.
@@ -217,7 +218,7 @@ impl Dir {
     /// Opens a small file of somebody else's. One whose delete is pending can't be opened, and so counts as there until it is
     /// gone: which takes no longer than others have it open.
     pub fn open_small(&self, name: &CStr) -> io::Result<Opened> {
-        let file = match to_read(&self.at(name)) {
+        let file = match to_read(&self.at(name)?) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Opened::Gone),
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied || is_sharing_violation(&e) => {
@@ -228,7 +229,7 @@ impl Dir {
         let about = About::file(&file)?;
         let modified = about.modified();
         Ok(match about.is_regular() {
-            true => Opened::File(Small { file, modified }),
+            true => Opened::File(Small { file, id: about.id(), modified }),
             false => Opened::NotRegular { modified },
         })
     }
@@ -236,8 +237,14 @@ impl Dir {
     /// Makes a file, locks it, and only then gives it its content: whoever can read it whole sees it locked.
     /// `None`: somebody took the empty file for a leftover in between; try again. Where `proof` is not asked for, a
     /// filesystem that has no such locks will do.
-    pub fn claim(&self, name: &CStr, content: &[u8], proof: bool) -> io::Result<Option<Claimed>> {
-        let path = self.at(name);
+    /// `content` is told which file it is for.
+    pub fn claim(
+        &self,
+        name: &CStr,
+        content: impl FnOnce(FileId) -> String,
+        proof: bool,
+    ) -> io::Result<Option<Claimed>> {
+        let path = self.at(name)?;
         let file = patiently(|| sharing().read(true).write(true).create_new(true).open(&path))?;
         match self.fill(&file, name, content, proof) {
             Ok(Some(id)) => Ok(Some(Claimed { _file: file, id })),
@@ -249,21 +256,37 @@ impl Dir {
         }
     }
 
-    fn fill(&self, mut file: &File, name: &CStr, content: &[u8], proof: bool) -> io::Result<Option<FileId>> {
+    fn fill(
+        &self,
+        mut file: &File,
+        name: &CStr,
+        content: impl FnOnce(FileId) -> String,
+        proof: bool,
+    ) -> io::Result<Option<FileId>> {
         match lock(file, LOCKFILE_EXCLUSIVE_LOCK) {
             Ok(true) => {}
             Ok(false) => return Ok(None),
             Err(e) if proof => return Err(e),
             Err(_) => {}
         }
-        file.write_all(content)?;
         let id = About::file(file)?.id();
+        file.write_all(content(id).as_bytes())?;
         Ok((self.file_id(name)? == Some(id)).then_some(id))
+    }
+
+    /// Takes the lock of a file that never got its content, and deletes it. False: its maker is at work.
+    pub fn delete_unfinished(&self, name: &CStr) -> io::Result<bool> {
+        let file = sharing().read(true).write(true).open(self.at(name)?)?;
+        if !About::file(&file)?.is_regular() || !lock(&file, LOCKFILE_EXCLUSIVE_LOCK)? {
+            return Ok(false);
+        }
+        self.unlink(name)?;
+        Ok(true)
     }
 
     /// Gives `from`, a file in this folder, a second name in the folder `to`. Atomic, and fails if the name is taken.
     pub fn link(&self, from: &CStr, to: &Dir, name: &CStr) -> io::Result<()> {
-        patiently(|| fs::hard_link(self.at(from), to.at(name)))
+        patiently(|| fs::hard_link(self.at(from)?, to.at(name)?))
     }
 
     /// Whether a file was gone when it was read, although its name had led to it a moment before.
@@ -280,16 +303,37 @@ impl Dir {
 
     /// Moves a file of this folder into the folder `to`. Atomic.
     pub fn rename(&self, from: &CStr, to: &Dir, name: &CStr) -> io::Result<()> {
-        patiently(|| fs::rename(self.at(from), to.at(name)))
+        patiently(|| fs::rename(self.at(from)?, to.at(name)?))
+    }
+
+    /// Renames a folder in this one. Fails if the name is taken.
+    pub fn rename_dir(&self, from: &CStr, name: &CStr) -> io::Result<()> {
+        match fs::rename(self.at(from)?, self.at(name)?) {
+            // The system says so too where the name is taken.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && self.has(name) => {
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
+            moved => moved,
+        }
+    }
+
+    /// Whether this error of [`Dir::rename_dir`] means that the name is taken.
+    pub fn is_taken(error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::AlreadyExists
+    }
+
+    /// Whether the system refused because of who we are now.
+    pub fn is_not_ours(error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::PermissionDenied
     }
 
     /// Removes an empty folder in this one.
     pub fn remove_dir(&self, name: &CStr) -> io::Result<()> {
-        fs::remove_dir(self.at(name))
+        fs::remove_dir(self.at(name)?)
     }
 
     pub fn unlink(&self, name: &CStr) -> io::Result<()> {
-        patiently(|| match fs::remove_file(self.at(name)) {
+        patiently(|| match fs::remove_file(self.at(name)?) {
             Err(e) if is_delete_pending(&e) => Err(io::ErrorKind::NotFound.into()), // somebody was faster
             result => result,
         })
@@ -297,7 +341,7 @@ impl Dir {
 
     /// Which file has this name; `None` where none has, or one that is deleted.
     pub fn file_id(&self, name: &CStr) -> io::Result<Option<FileId>> {
-        match to_look(&self.at(name), false) {
+        match to_look(&self.at(name)?, false) {
             Ok(file) => Ok(Some(About::file(&file)?.id())),
             Err(e) if is_delete_pending(&e) || e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
@@ -311,12 +355,12 @@ impl Dir {
 
     /// Makes an empty file, if there is none of this name.
     pub(in crate::sys) fn touch(&self, name: &CStr) -> io::Result<()> {
-        patiently(|| sharing().write(true).create(true).truncate(false).open(self.at(name))).map(drop)
+        patiently(|| sharing().write(true).create(true).truncate(false).open(self.at(name)?)).map(drop)
     }
 
     /// Makes an empty file that survives power loss. False: the name is taken.
     pub fn create_durably(&self, name: &CStr) -> io::Result<bool> {
-        match patiently(|| sharing().write(true).create_new(true).open(self.at(name))) {
+        match patiently(|| sharing().write(true).create_new(true).open(self.at(name)?)) {
             Ok(file) => file.sync_all()?,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
             Err(e) => return Err(e),
@@ -337,12 +381,16 @@ impl Dir {
         &self.path
     }
 
-    fn at(&self, name: &CStr) -> PathBuf {
-        // Verbatim paths know no other separator.
-        name.to_bytes().split(|&b| b == b'/').fold(self.path.clone(), |path, part| {
-            // SAFETY: a slash is no part of another character, so the parts are as well formed as the whole.
-            path.join(unsafe { OsStr::from_encoded_bytes_unchecked(part) })
-        })
+    /// A name in this folder. What is a path, or leads upwards, never reaches the system.
+    fn at(&self, name: &CStr) -> io::Result<PathBuf> {
+        match name.to_bytes() {
+            b"" | b".." => Err(io::ErrorKind::InvalidInput.into()),
+            bytes if bytes.iter().any(|byte| matches!(byte, b'/' | b'\\' | b':')) => {
+                Err(io::ErrorKind::InvalidInput.into())
+            }
+            // SAFETY: the whole of a name that we were given, which came from `Dir::list` or is ASCII.
+            bytes => Ok(self.path.join(unsafe { OsStr::from_encoded_bytes_unchecked(bytes) })),
+        }
     }
 }
 

@@ -23,25 +23,32 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
-use super::open::FileId;
+use super::open::{About, FileId};
 use super::{done, wide};
 
-/// Which folder it is, and who may write to it.
+/// Which folder it is, or what in it, and who may write to it.
 pub(crate) struct FolderStat {
     pub id: FileId,
+    pub is_folder: bool,
+    is_link: bool,
     /// What is against calling it private.
     others: Option<&'static str>,
 }
 
 impl FolderStat {
-    pub(super) fn of(path: &Path, id: FileId) -> FolderStat {
+    pub(super) fn of(path: &Path, about: &About) -> FolderStat {
         // That we may not know is no failure: most callers don't ask.
         let others = who_else_writes(path).unwrap_or(Some("has an access control list that we may not read"));
-        FolderStat { id, others }
+        FolderStat { id: about.id(), is_folder: about.is_dir(), is_link: about.is_link(), others }
     }
 
     pub fn is_private(&self) -> bool {
         self.others.is_none()
+    }
+
+    /// The same of something inside a private folder.
+    pub fn is_private_within(&self) -> bool {
+        self.is_private() && !self.is_link
     }
 
     /// Who may write, for a person.

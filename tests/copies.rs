@@ -1,0 +1,81 @@
+//! Bids that are not what they were: copies of a folder, and bids that come from the other side of an export.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+
+use support::{bids_in, both, Bid, Kind, Puppet, Scratch};
+
+both!(
+    a_copy_of_a_held_folder_is_free,
+    a_hard_link_copy_of_a_held_folder_is_held_with_it,
+    a_bid_of_another_machine_is_never_deleted_by_the_server,
+);
+
+fn copy(how: &str, from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg(how).arg(from).arg(to).status().unwrap().success());
+}
+
+/// As a backup makes one, or a restore. The process that held the original lives, and may hold it still.
+fn a_copy_of_a_held_folder_is_free(kind: Kind) {
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        let (folder, copied) = (scratch.folder(), scratch.join("copied"));
+        let mut holder = Puppet::at(kind, &folder);
+        holder.must("lock 0");
+        copy("-a", &folder, &copied);
+        assert_eq!(bids_in(&copied).len(), 1);
+        let mut other = Puppet::at(kind, &copied);
+        assert_eq!(other.must("in_use 0").number(), 0);
+        other.must("lock 0");
+        holder.must("holds 0");
+        holder.must("unlock 0");
+        other.must("unlock 0");
+        // The holder itself can use the copy too.
+        holder.must("lock 0");
+        std::fs::remove_dir_all(&copied).unwrap();
+        copy("-a", &folder, &copied);
+        holder.open(1, &copied);
+        holder.must("lock 1");
+        holder.must("holds 0");
+    }
+}
+
+/// It is the same file, so nothing tells it from the original.
+fn a_hard_link_copy_of_a_held_folder_is_held_with_it(kind: Kind) {
+    let scratch = Scratch::shm();
+    let (folder, copied) = (scratch.folder(), scratch.join("copied"));
+    let mut holder = Puppet::at(kind, &folder);
+    holder.must("lock 0");
+    std::fs::create_dir(&copied).unwrap();
+    copy("-l", &bids_in(&folder)[0], &copied);
+    let mut other = Puppet::at(kind, &copied);
+    assert_eq!(other.ask("lock 0"), "LF_BUSY");
+    holder.must("close 0");
+    assert_eq!(other.ask("lock 0"), "LF_BUSY", "its process lives");
+    holder.kill_and_reap();
+    other.must("lock 0");
+}
+
+/// The server of an export sees a folder on its own disk, a boot that is not its own, and a lock that nobody has.
+fn a_bid_of_another_machine_is_never_deleted_by_the_server(kind: Kind) {
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let client = Bid::of(std::process::id()).with("BOOT", "another machine's").with("SHARED", true);
+    let bid = client.post(&folder);
+    let mut server = Puppet::at(kind, &folder);
+    assert_eq!(server.ask("lock 0"), "LF_BUSY");
+    let why = server.why(0);
+    assert!(why.contains("can't be judged from here"), "{why}");
+    assert_eq!(server.must("reap 0").number(), 0);
+    assert!(bid.exists());
+    // One of this boot of this machine can be judged here.
+    std::fs::remove_file(&bid).unwrap();
+    let own = Bid::of(std::process::id()).with("SHARED", true);
+    let bid = own.clone().with("PID", i32::MAX).post(&folder);
+    server.must("lock 0");
+    server.must("unlock 0");
+    assert!(!bid.exists());
+    own.post(&folder);
+    assert_eq!(server.ask("lock 0"), "LF_BUSY");
+}
