@@ -29,6 +29,7 @@ impl Access {
     }
 
     /// The same for a file: its users may write to it, and anybody may read it.
+    #[cfg(target_os = "linux")] // elsewhere there are no FIFOs of ours
     pub fn give_to_file(&self, to: BorrowedFd<'_>) -> io::Result<()> {
         self.give_as(to, |mode| mode & 0o666 | 0o644)
     }
