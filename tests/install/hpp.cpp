@@ -318,6 +318,45 @@ static void a_child_may_not_use_it() {
     CHECK(folder.holds());
 }
 
+/// However it leaves them, it comes out with what it left for.
+static void a_child_may_leave_the_scopes_of_its_parents_lock() {
+    int parents = 0;
+    {
+        Folder folder("fork-scope");
+        const std::function<void()> scopes[] = {
+            [&] {
+                const std::unique_lock held(folder);
+                const pid_t pid = fork();
+                CHECK(pid >= 0);
+                if (pid == 0) throw pid; // through the guard
+                int status = 0;
+                CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7);
+                CHECK(folder.holds());
+                ++parents;
+            },
+            [&] {
+                Folder inner("fork-inner");
+                inner.lock();
+                const pid_t pid = fork();
+                CHECK(pid >= 0);
+                if (pid == 0) throw pid; // through the Folder
+                int status = 0;
+                CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7);
+                CHECK(inner.holds());
+                ++parents;
+            },
+        };
+        for (const auto &scope : scopes) {
+            try {
+                scope();
+            } catch (pid_t) {
+                _exit(7);
+            }
+        }
+    }
+    CHECK(parents == 2);
+}
+
 static void the_category_knows_every_status() {
     const std::error_category &category = lockfolder::category();
     CHECK(std::string(category.name()) == "lockfolder");
@@ -347,5 +386,6 @@ int main() {
     tokens_grow();
     bids_are_values();
     a_child_may_not_use_it();
+    a_child_may_leave_the_scopes_of_its_parents_lock();
     the_category_knows_every_status();
 }

@@ -2,6 +2,9 @@ import errno
 import os
 import pathlib
 import pickle
+import signal
+import threading
+import traceback
 import unittest
 
 import lockfolder_native
@@ -155,6 +158,71 @@ class FolderTest(TestCase):
                     os._exit(1)
             self.assertEqual(os.waitpid(child, 0)[1], 0)
             self.assertTrue(lock.holds())
+
+    def test_a_forked_child_may_leave_the_scope_of_its_parents_lock(self):
+        program = """
+import os, sys
+from lockfolder_native import Folder
+
+def work(folder, ending):
+    with folder.lock(timeout=60) as lock:
+        child = os.fork()
+        if child == 0:
+            if ending == "exit":
+                sys.exit(7)
+            if ending == "close":
+                folder.close()
+                sys.exit(7)
+            if ending == "raise":
+                raise KeyError("the child's own")
+            return
+        print(os.waitpid(child, 0)[1] >> 8, lock.holds())
+
+parent = os.getpid()
+try:
+    with Folder(sys.argv[1]) as folder:
+        work(folder, sys.argv[2])
+except KeyError:
+    sys.exit(7)
+except Exception as error:
+    print("hidden by", repr(error))
+if os.getpid() != parent:
+    sys.exit(7)
+"""
+        for ending in "exit", "close", "raise", "return":
+            process = self.python(program, self.path, ending)
+            self.assertEqual(process.stdout.read(), "7 True\n", ending)
+            self.assertEqual(process.wait(GUARD), 0)
+
+    def test_a_forked_child_does_not_wait_for_threads_that_it_has_not(self):
+        folder = Folder(self.path)
+        self.addCleanup(folder.close)
+        inside, over = threading.Event(), threading.Event()
+
+        def be_in_a_call():
+            with folder._handle._guard:
+                inside.set()
+                over.wait(GUARD)
+
+        thread = threading.Thread(target=be_in_a_call)
+        thread.start()
+        inside.wait(GUARD)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(GUARD)
+            try:
+                for call in folder.bids, folder.lock, folder.cancel:
+                    with self.assertRaises(Forked):
+                        call()
+                folder.close()
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        over.set()
+        thread.join()
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
 
     def test_every_status_has_its_exception(self):
         classes = LockFolderError.__subclasses__()

@@ -185,3 +185,24 @@ test "errors of open" {
 test "the version of the library" {
     try expect(lockfolder.version().len >= 5);
 }
+
+test "a forked child may leave the scope of its parent's lock" {
+    var place: Place = .init();
+    defer place.deinit();
+    const folder = try Folder.open(try place.path(), .{});
+    defer folder.close();
+    const scope = struct {
+        fn leave(of: Folder) !c_int {
+            try of.tryLock();
+            defer of.unlock() catch {};
+            const pid = fork();
+            if (pid == 0) return error.TheChildsOwn; // by way of the `defer`
+            var status: c_int = undefined;
+            try expectEqual(pid, std.c.waitpid(pid, &status, 0));
+            try of.holds();
+            return status;
+        }
+    };
+    const status = scope.leave(folder) catch |failed| std.c._exit(if (failed == error.TheChildsOwn) 7 else 8);
+    try expectEqual(7 << 8, status);
+}

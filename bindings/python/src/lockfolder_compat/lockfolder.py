@@ -12,7 +12,8 @@ import pathlib
 import threading
 from typing import Dict, NoReturn
 
-from lockfolder_native import Busy, Folder, IOFailure, LockFolderError, Lock, Lost, NotHeld
+from lockfolder_native import Busy, Folder, Forked, IOFailure, LockFolderError, Lock, Lost, NotHeld
+from lockfolder_native._handle import process as running_process
 
 __all__ = ["setup", "lock", "unlock", "in_use", "have_lock"]
 
@@ -21,10 +22,14 @@ class _Process:
     """What this process has opened and holds, by path."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
+        self._running = running_process()
         self.guard = threading.RLock()
         self.folders: Dict[str, Folder] = {}
         self.locks: Dict[str, Lock] = {}
+
+    def is_ours(self) -> bool:
+        """Not so in a forked child; there its guard may be held for ever."""
+        return self._running is running_process()
 
     def folder(self, path: str) -> Folder:
         with self.guard:
@@ -38,14 +43,14 @@ _processes: Dict[str, _Process] = {}  # empty, or one: setup() was called
 
 def setup() -> None:
     """To be called once before all else, and again in a forked child."""
-    if "this" not in _processes or _processes["this"].pid != os.getpid():
+    if "this" not in _processes or not _processes["this"].is_ours():
         _processes["this"] = _Process()
 
 
 def lock(lockfolder_path: pathlib.Path) -> bool:
     """True: the lock is held, also if it was before. False: not now, try again later."""
     assert isinstance(lockfolder_path, pathlib.Path)
-    process, path = _this(), os.path.abspath(lockfolder_path)
+    process, path = _ours(), os.path.abspath(lockfolder_path)
     with process.guard:
         if have_lock(lockfolder_path):
             return True
@@ -61,7 +66,7 @@ def lock(lockfolder_path: pathlib.Path) -> bool:
 
 def in_use(lockfolder_path: pathlib.Path) -> bool:
     """True if another's bid is there that is not stale."""
-    process, path = _this(), os.path.abspath(lockfolder_path)
+    process, path = _ours(), os.path.abspath(lockfolder_path)
     try:
         return process.folder(path).in_use()
     except LockFolderError as error:
@@ -70,13 +75,19 @@ def in_use(lockfolder_path: pathlib.Path) -> bool:
 
 def have_lock(lockfolder_path: pathlib.Path) -> bool:
     """True if this process has the lock."""
-    held = _this().locks.get(os.path.abspath(lockfolder_path))
-    return held is not None and held.holds()
+    process = _this()
+    held = process.locks.get(os.path.abspath(lockfolder_path))
+    return held is not None and process.is_ours() and held.holds()
 
 
 def unlock(lockfolder_path: pathlib.Path) -> None:
-    """Gives the lock back. FileNotFoundError if it was not held, or somebody deleted the bid."""
+    """Gives the lock back. FileNotFoundError if it was not held, or somebody deleted the bid.
+
+    In a forked child it does nothing: the lock is the parent's, and an error at the end of a `try` would hide why the child leaves it.
+    """
     process, path = _this(), os.path.abspath(lockfolder_path)
+    if not process.is_ours():
+        return
     with process.guard:
         held = process.locks.get(path)
         try:
@@ -95,6 +106,13 @@ def _this() -> _Process:
     if "this" not in _processes:
         raise KeyError("UUID: setup() was not called")
     return _processes["this"]
+
+
+def _ours() -> _Process:
+    process = _this()
+    if not process.is_ours():
+        raise Forked("setup() was called in the parent process: call it again after the fork")
+    return process
 
 
 def _forget(process: _Process, path: str) -> None:

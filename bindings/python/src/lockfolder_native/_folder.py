@@ -131,7 +131,8 @@ class Lock:
     def __exit__(
         self, kind: Optional[Type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        if not self._released:
+        # Not in a forked child: the lock is the parent's, and a Forked would hide what the child leaves for (SystemExit).
+        if not self._released and not self._handle.is_forked():
             self.unlock()
 
     def _call(self, function: Any, *arguments: Any) -> None:

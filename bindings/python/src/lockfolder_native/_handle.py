@@ -15,10 +15,24 @@ from ._library import LF_OK, lib
 
 AGAIN = 0.01
 
+_process = [object()]
+
+
+def process() -> object:
+    """What tells this process from its forked children; a PID does not, where a child is in a new PID namespace."""
+    return _process[0]
+
+
+def _forked() -> None:
+    _process[0] = object()
+
+
+os.register_at_fork(after_in_child=_forked)
+
 
 class Handle:
     def __init__(self, path: bytes, flags: int) -> None:
-        self._pid = os.getpid()
+        self._process = process()
         self._guard = threading.RLock()  # reentrant: a signal's handler may call too
         self._waits = 0
         self._closing = False
@@ -41,32 +55,32 @@ class Handle:
 
     def wait(self, timeout_ms: int) -> Optional[LockFolderError]:
         """lf_lock_wait, for any thread but the main one."""
-        with self._guard:
+        with self._guarded():
             pointer = self._open()
             self._waits += 1
         try:
             return self._outcome(lib.lf_lock_wait(pointer, timeout_ms))
         finally:
-            with self._guard:
+            with self._guarded():
                 self._waits -= 1
 
     def close(self) -> None:
         self._closing = True
         while True:
             with self._guarded():
-                if not self._waits or self._is_forked():
+                if not self._waits or self.is_forked():
                     pointer, self._pointer = self._pointer, None
                     lib.lf_close(pointer)
                     return
                 lib.lf_cancel(self._pointer)  # again and again: the wait may be just about to begin
             time.sleep(AGAIN)
 
-    def _is_forked(self) -> bool:
+    def is_forked(self) -> bool:
         """In a forked child: what other threads were at when it was forked never ends."""
-        return self._pid != os.getpid()
+        return self._process is not process()
 
     def _guarded(self) -> Any:
-        return threading.RLock() if self._is_forked() else self._guard
+        return threading.RLock() if self.is_forked() else self._guard
 
     def _open(self) -> int:
         if self._closing or self._pointer is None:
