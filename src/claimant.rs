@@ -148,7 +148,7 @@ impl Claimant {
             match self.publish_as(&bid) {
                 Ok(()) => return Ok(bid),
                 // Somebody deleted the claim or the sub-folder: make them again. (If it is the lock folder, that fails.)
-                Err(e) if e.kind() == io::ErrorKind::NotFound && left > 0 => self.claim = None,
+                Err(e) if Dir::has_vanished(&e) && left > 0 => self.claim = None,
                 // The claim is another user's, because the process has another user now. So is no new one.
                 Err(e) if Dir::is_not_ours(&e) && !is_new => self.claim = None,
                 Err(e) => {
@@ -289,7 +289,7 @@ impl Claimant {
             let hidden = hidden.map_err(|e| Error::io("open or make the sub-folder", &path, e))?;
             let random = || self.random.number();
             match Claim::prepare(hidden, &path, Arc::clone(&self.me), self.place.on, random) {
-                Err(e) if e.is_not_found() && left > 0 => {} // somebody deletes the sub-folder at this moment
+                Err(e) if e.says_gone() && left > 0 => {} // somebody deletes the sub-folder at this moment
                 claim => {
                     self.claim = Some(claim?);
                     break;

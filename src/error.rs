@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::survey::Rival;
+use crate::sys::Dir;
 
 /// The kinds of failure. The first three are outcomes to expect, the rest are errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,9 +110,9 @@ impl Error {
         self
     }
 
-    /// The system says that something is not there.
-    pub(crate) fn is_not_found(&self) -> bool {
-        self.code != 0 && io::Error::from_raw_os_error(self.code).kind() == io::ErrorKind::NotFound
+    /// The system says that something is not there, or not any more.
+    pub(crate) fn says_gone(&self) -> bool {
+        self.code != 0 && Dir::has_vanished(&io::Error::from_raw_os_error(self.code))
     }
 
     /// What to branch on.

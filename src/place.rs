@@ -113,23 +113,23 @@ pub(crate) const TRIES: usize = 100;
 /// death in between leaves nothing that others can't use.
 pub(crate) fn open_shared(parent: &Dir, name: &CStr) -> io::Result<Dir> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for _ in 0..TRIES {
+    for tried in 0..TRIES {
         match parent.open_dir(name) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => last = e, // it is missing; or somebody who leaves removed it, see `queue`
+            Err(e) if Dir::has_vanished(&e) => last = e, // it is missing; the last in a line removes `queue`
             // Not ours to open. An empty one is in everybody's way, and holds nothing.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied && parent.remove_dir(name).is_ok() => last = e,
             opened => return opened,
         }
+        if tried == 0 {
+            sweep_staged(parent, name); // not later: somebody may be about to remove the new one
+        }
         let staged = staged(name)?;
         let made = parent.make_shared_dir(&staged).and_then(|()| parent.rename_dir(&staged, name));
-        match made {
-            Ok(()) => sweep_staged(parent, name),
-            Err(e) => {
-                let _ = parent.remove_dir(&staged);
-                // Somebody was faster, or took ours away.
-                if e.kind() != io::ErrorKind::NotFound && !Dir::is_taken(&e) {
-                    return Err(e);
-                }
+        if let Err(e) = made {
+            let _ = parent.remove_dir(&staged);
+            // Somebody was faster, or took ours away.
+            if !Dir::has_vanished(&e) && !Dir::is_taken(&e) {
+                return Err(e);
             }
         }
     }

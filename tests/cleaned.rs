@@ -95,7 +95,7 @@ fn whatever_is_deleted_below_at_each_hand_over_each_is_served(kind: Kind) {
     }
 }
 
-/// As fast as it can, while four lock and unlock: so at every moment.
+/// All the time, while four lock and unlock: so at every moment.
 fn what_is_deleted_below_again_and_again_is_made_again(kind: Kind) {
     use std::sync::atomic::{AtomicBool, Ordering};
     const ROUNDS: usize = 60;
@@ -108,7 +108,7 @@ fn what_is_deleted_below_again_and_again_is_made_again(kind: Kind) {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
                     delete(&folder, what);
-                    std::thread::yield_now();
+                    std::thread::sleep(std::time::Duration::from_micros(500));
                 }
             });
             let served = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
