@@ -28,6 +28,11 @@
  *   cancellation point after the call. A wait sleeps on; end it by lf_cancel, again and again until the thread has ended (a
  *   wait that has not begun can't be cancelled). The lock that a call took is held then: a clean-up handler unlocks.
  *   A thread with PTHREAD_CANCEL_ASYNCHRONOUS must not call any function here (pthread_setcanceltype(3)).
+ * - Stack. A call needs no more than 32 KiB, whatever is in the folder (what the thread's own start takes is counted).
+ * - Descriptors. A handle has a few, and a program that closes them (close_range, closefrom) breaks it: they may be another
+ *   file's by then, which the library would write to, lock or close. Call lf_close before, or fork and close in the child.
+ *   A child that shares the table of descriptors with its parent (clone with CLONE_FILES, vfork) must not call lf_close on an
+ *   inherited handle: that would close the parent's, and with them its proof of life.
  * - Panics. None leaves the library: LF_ERR_INTERNAL.
  *
  * The protocol, and what is promised: docs/protocol.md.

@@ -7,6 +7,9 @@ use serde_json::Value;
 /// No bid is larger; a reader reads no more than this (and one byte, to see that there is more).
 pub(crate) const MAX_BYTES: usize = 4096;
 
+/// No bid is nested deeper. Each level costs the reader some of its stack, and a thread may have little of it.
+const MAX_NESTING: usize = 8;
+
 pub(crate) const SUFFIX: &[u8] = b".json";
 
 /// Only an entry whose name is a UUID and `.json` is a bid. Every other file (`package.json`) is somebody else's.
@@ -67,6 +70,9 @@ impl Bid {
         }
         if bytes.len() > MAX_BYTES {
             return Err(Flaw::Foreign("it is larger than 4 KiB"));
+        }
+        if nesting(bytes) > MAX_NESTING {
+            return Err(Flaw::Foreign("it is nested too deeply"));
         }
         let value: Value = serde_json::from_slice(bytes).map_err(|e| match e.is_eof() && bytes[0] == b'{' {
             true => Flaw::CutOff("it breaks off"),
@@ -151,9 +157,44 @@ pub(crate) fn posted_at(name: &CStr) -> Option<i64> {
     (uuid.get_version_num() == 7).then(|| (uuid.as_u128() >> 80) as i64)
 }
 
+/// How many arrays and objects of a JSON text are open at once, at most.
+fn nesting(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_deep_a_bid_is_nested_is_told_without_a_stack() {
+        for (json, deepest) in [
+            ("", 0),
+            ("{}", 1),
+            (r#"{"PID": [1, [2], {"x": 3}], "y": [4]}"#, 3),
+            (r#"{"[[[": "{{\"{{\\", "x": []}"#, 2),
+            ("]]]}[[", 2),
+            ("[[[[", 4),
+        ] {
+            assert_eq!(nesting(json.as_bytes()), deepest, "{json}");
+        }
+        let bid = |levels| format!("{{\"x\": {}{}, \"PID\": 7}}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(Bid::parse(bid(MAX_NESTING - 1).as_bytes()).map(|bid| bid.pid), Ok(7));
+        assert!(Bid::parse(bid(MAX_NESTING).as_bytes()).is_err());
+    }
 
     #[test]
     fn what_is_written_is_read_back() {
@@ -203,7 +244,7 @@ mod tests {
         }
         let flaw = |bytes: &[u8]| Bid::parse(bytes).unwrap_err();
         assert_eq!(flaw(b"{\"PID\": 1, \"X\": \"\xff\"}"), Flaw::Foreign("it is not valid JSON"));
-        assert_eq!(flaw("[".repeat(MAX_BYTES).as_bytes()), Flaw::Foreign("it is not valid JSON"));
+        assert_eq!(flaw("[".repeat(MAX_BYTES).as_bytes()), Flaw::Foreign("it is nested too deeply"));
         let of_size = |size: usize| Bid::parse(format!("{:<size$}", "{\"PID\": 1}").as_bytes());
         assert!(of_size(MAX_BYTES).is_ok());
         assert_eq!(of_size(MAX_BYTES + 1), Err(Flaw::Foreign("it is larger than 4 KiB")));

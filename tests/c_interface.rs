@@ -141,3 +141,15 @@ fn nothing_is_printed_into_a_file_of_ours() {
     assert_eq!(output(guarded(&program.0).arg(&folder)), "nothing was printed into a file of ours\n");
     assert_eq!(unexplained(&folder), None);
 }
+
+/// The header says 32 KiB; how much is needed depends on the system's libraries and the processor too, so here it is less.
+#[test]
+fn a_thread_needs_little_stack() {
+    for link in [Link::Shared, Link::Static] {
+        let program = Program(compile("stack.c", &["gcc", "-std=c11", "-O1"], link));
+        let scratch = Scratch::new("stack");
+        let said = output(guarded(&program.0).arg(scratch.join("lock")).arg("24"));
+        assert!(said.ends_with("it was enough\n"), "{said}");
+        println!("{said}");
+    }
+}
