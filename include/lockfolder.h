@@ -240,7 +240,7 @@ typedef struct lf_bid {
 
 #ifdef __cplusplus
 extern "C" {
-#endif // __cplusplus
+#endif /* __cplusplus */
 
 /**
  * The version of the library that is loaded, as "MAJOR.MINOR.PATCH". The header that a program was compiled with has
@@ -417,15 +417,8 @@ size_t lf_error_message(const struct lf_folder *folder,
  */
 int lf_error_code(const struct lf_folder *folder);
 
-/**
- * pthread_setcancelstate(3). glibc and musl change a field of the thread's own, so a signal handler may call it too
- * (POSIX.1-2024 has it among the async-signal-safe functions).
- */
-extern int pthread_setcancelstate(int state,
-                                  int *before);
-
 #ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+} /* extern "C" */
+#endif /* __cplusplus */
 
 #endif  /* LOCKFOLDER_H */

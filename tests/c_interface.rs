@@ -61,6 +61,15 @@ fn the_header_stands_alone() {
     }
 }
 
+/// Old code bases are compiled so. (clang has no `bool` then.)
+#[test]
+fn the_header_is_accepted_as_ansi_c() {
+    let header = c::root().join("include/lockfolder.h");
+    let mut compiler = Command::new("gcc");
+    compiler.args(["-ansi", "-pedantic", "-Wall", "-Wextra", "-Werror", "-x", "c", "-fsyntax-only", "-include"]);
+    output(compiler.arg(&header).arg("-include").arg(&header).arg("/dev/null"));
+}
+
 #[test]
 fn the_contract_in_every_dialect() {
     for how in dialects() {

@@ -17,12 +17,23 @@ fn is_fresh() {
     let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).unwrap();
     let mut made = Vec::new();
     cbindgen::generate_with_config(root(), config).unwrap().write(&mut made);
-    let made = String::from_utf8(made).unwrap();
+    let made = comments_of_c90(&String::from_utf8(made).unwrap());
     if std::env::var_os("LOCKFOLDER_WRITE_HEADER").is_some() {
         std::fs::write(header(), &made).unwrap();
     }
     let checked_in = std::fs::read_to_string(header()).unwrap_or_default();
     assert!(made == checked_in, "include/lockfolder.h is not what the source says. Mend it with:\n\n    make header\n");
+}
+
+/// cbindgen has comments of its own, after `#endif` and the end of `extern "C"`, in a style that C90 lacks.
+fn comments_of_c90(header: &str) -> String {
+    let lines = header.lines().map(|line| match line.split_once("// ") {
+        Some((code, comment)) if code.is_empty() || code.starts_with(['#', '}']) => {
+            format!("{} /* {comment} */", code.trim_end())
+        }
+        _ => line.to_owned(),
+    });
+    lines.map(|line| line + "\n").collect()
 }
 
 #[test]
@@ -55,7 +66,7 @@ fn has_the_version_of_the_package() {
     }
 }
 
-/// The names of the functions: `lf_…(` outside comments.
+/// The names of the functions, which are followed by a parenthesis, outside comments.
 fn words_before_parenthesis(header: &str) -> impl Iterator<Item = String> + '_ {
     let mut in_comment = false;
     header.lines().filter_map(move |line| {
@@ -65,8 +76,7 @@ fn words_before_parenthesis(header: &str) -> impl Iterator<Item = String> + '_ {
             return None;
         }
         let name = line.split('(').next().filter(|_| line.contains('('))?;
-        let name = name.rsplit([' ', '*']).next()?;
-        name.starts_with("lf_").then(|| name.to_owned())
+        Some(name.rsplit([' ', '*']).next()?.to_owned())
     })
 }
 
