@@ -148,6 +148,15 @@ impl Drop for Claim {
     }
 }
 
+/// What can be done about an error of [`Claim::publish`] that the system's text does not explain.
+pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
+    (error.kind() == io::ErrorKind::CrossesDevices).then_some(
+        "nothing may be linked or moved from .lockfolder into its parent: they are on two filesystems, or an XFS project quota \
+         or a Landlock sandbox keeps them apart; give both one project ID, and a sandbox LANDLOCK_ACCESS_FS_REFER on the \
+         lock folder",
+    )
+}
+
 fn content(me: &Identity, file: &FileId, on: Filesystem) -> String {
     // A host name has at most 64 bytes (uname(2)) and a command 15 (proc_pid_comm(5)), so this never gets near the limit.
     let bid = Bid {

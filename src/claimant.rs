@@ -145,18 +145,21 @@ impl Claimant {
             let bid = self.fresh_name()?;
             let is_new = !self.claim.as_ref().is_some_and(Claim::is_current);
             self.renew_claim()?;
-            match self.publish_as(&bid) {
+            let error = match self.publish_as(&bid) {
                 Ok(()) => return Ok(bid),
-                // Somebody deleted the claim or the sub-folder: make them again. (If it is the lock folder, that fails.)
-                Err(e) if Dir::has_vanished(&e) && left > 0 => self.claim = None,
-                // The claim is another user's, because the process has another user now. So is no new one.
-                Err(e) if Dir::is_not_ours(&e) && !is_new => self.claim = None,
-                Err(e) => {
-                    let error = Error::io("publish the bid", join(&self.path, bid.as_c_str()), e);
-                    // What a network reports as failed may have been done all the same.
-                    return Err(self.withdraw_after(bid, error));
-                }
+                Err(e) => e,
+            };
+            let advice = claim::advice(&error);
+            // Somebody deleted the claim or the sub-folder: make them again. (If it is the lock folder, that fails.) Or the claim
+            // is another user's, because the process has another user now; a new one is not.
+            let can_be_mended = Dir::has_vanished(&error) || Dir::is_not_ours(&error) && !is_new;
+            let error = Error::io("publish the bid", join(&self.path, bid.as_c_str()), error).advising(advice);
+            // What a network reports as failed may have been done all the same.
+            let error = self.withdraw_after(bid, error);
+            if !can_be_mended || self.stray.is_some() || left == 0 {
+                return Err(error);
             }
+            self.claim = None;
         }
         unreachable!("the last try returns")
     }

@@ -44,6 +44,8 @@ pub struct Error {
     kind: ErrorKind,
     code: i32,
     reason: Reason,
+    /// What a person can do about it.
+    advice: Option<&'static str>,
     left_behind: Option<PathBuf>,
 }
 
@@ -95,12 +97,18 @@ impl Error {
     }
 
     fn from_reason(kind: ErrorKind, reason: Reason) -> Self {
-        Self { kind, code: 0, reason, left_behind: None }
+        Self { kind, code: 0, reason, advice: None, left_behind: None }
     }
 
     /// The same story with another outcome: what kept us waiting is why the time ran out.
     pub(crate) fn into_kind(mut self, kind: ErrorKind) -> Self {
         self.kind = kind;
+        self
+    }
+
+    /// Adds what it means and what can be done about it, where the system's own text does not say.
+    pub(crate) fn advising(mut self, advice: Option<&'static str>) -> Self {
+        self.advice = advice;
         self
     }
 
@@ -143,6 +151,9 @@ impl fmt::Display for Error {
                 write!(f, "the lock folder {} is busy: {rival}", folder.display())?;
             }
         }
+        if let Some(advice) = self.advice {
+            write!(f, " ({advice})")?;
+        }
         match &self.left_behind {
             None => Ok(()),
             Some(bid) => write!(
@@ -175,5 +186,8 @@ mod tests {
         assert_eq!((error.kind(), error.code()), (ErrorKind::Unsupported, 2));
         assert!(error.to_string().starts_with("cannot open x: "));
         assert_eq!(Error::io("open", "x", io::Error::other("odd")).code(), 0);
+        let odd = || Error::io("open", "x", io::Error::other("odd"));
+        assert_eq!(odd().advising(Some("close it")).to_string(), "cannot open x: odd (close it)");
+        assert_eq!(odd().advising(None).to_string(), odd().to_string());
     }
 }
