@@ -15,8 +15,8 @@ use crate::place::{join, open_shared, Place, TRIES};
 use crate::queue::Line;
 use crate::random::Randomness;
 use crate::survey::{Check, Eyes, Memory, Rival};
-use crate::sweep;
 use crate::sys::{self, Dir, FileId, Filesystem, Identity, News, Opened};
+use crate::{place, sweep};
 
 pub(crate) struct Claimant {
     path: Arc<Path>,
@@ -53,11 +53,13 @@ impl Claimant {
         let path = std::path::absolute(path).map_err(|e| Error::io("resolve", path, e))?;
         if !options.no_create {
             let mode = if options.private { 0o700 } else { 0o777 };
-            Dir::make(&path, mode).map_err(|e| Error::io("make the lock folder", &path, e))?;
+            let made = Dir::make(&path, mode).map_err(|e| Error::io("make the lock folder", &path, e));
+            made.map_err(|e| e.advising(place::advice(&path)))?;
         }
+        let place = Place::open(&path, options);
         Ok(Claimant {
             me: identity()?,
-            place: Place::open(&path, options)?,
+            place: place.map_err(|e| e.advising(place::advice(&path)))?,
             path: path.into(),
             options,
             line: None,

@@ -105,6 +105,15 @@ fn find_unsafe(dir: &Dir, name: &CStr) -> io::Result<Option<(PathBuf, FolderStat
     Ok(None)
 }
 
+/// What can be done where a lock folder can't be opened, and the system's text does not say it.
+pub(crate) fn advice(path: &Path) -> Option<&'static str> {
+    let above = path.parent().map(Dir::id_at)?;
+    above.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied).then_some(
+        "this user may not search one of the folders above it; a relative path becomes an absolute one when it is opened, so \
+         give one that this user can reach, or let it search those folders",
+    )
+}
+
 /// How often a step is tried again when somebody else undoes it at that moment.
 pub(crate) const TRIES: usize = 100;
 

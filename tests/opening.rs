@@ -20,6 +20,7 @@ both!(
     a_missing_folder_is_not_made_if_that_was_asked,
     what_is_no_folder_is_refused,
     a_relative_path_is_resolved_when_it_is_opened,
+    below_a_folder_that_can_not_be_searched_the_message_says_what_to_do,
     a_path_is_bytes,
     a_path_through_a_link_leads_to_the_folder_behind_it,
     a_private_folder_is_ours_and_writable_by_nobody_else,
@@ -123,6 +124,37 @@ fn a_relative_path_is_resolved_when_it_is_opened(kind: Kind) {
         puppet.must("close 0");
     }
     assert_eq!(listing(&scratch.join("there/lock")), Vec::<String>::new());
+}
+
+/// The working folder stays usable below a folder that was closed to this user after it went there; a path through it does not.
+fn below_a_folder_that_can_not_be_searched_the_message_says_what_to_do(kind: Kind) {
+    if !root_or_skip("a user that may not search") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (closed, inside) = (scratch.join("closed"), scratch.join("closed/inside"));
+    fs::create_dir_all(inside.join("there")).unwrap();
+    for path in [&inside, &inside.join("there")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    let mut puppet = Puppet::new(kind);
+    puppet.must(&format!("cd {}", encode(&inside)));
+    puppet.must(&format!("become {NOBODY}"));
+    for (flags, path) in [(0, "new"), (0, "there"), (NO_CREATE, "there")] {
+        for path in [PathBuf::from(path), inside.join(path)] {
+            assert_eq!(puppet.try_open(0, flags, &path), "LF_ERR_IO");
+            let why = puppet.why_not_opened();
+            let says = ["may not search", "a relative path becomes an absolute one", closed.to_str().unwrap()];
+            assert!(says.iter().all(|text| why.contains(text)), "{why}");
+        }
+    }
+    // What is refused for another reason is not explained by that one.
+    let other = scratch.join("other");
+    fs::create_dir(&other).unwrap();
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(puppet.try_open(0, 0, &other), "LF_ERR_IO");
+    assert!(!puppet.why_not_opened().contains("search"), "{}", puppet.why_not_opened());
 }
 
 fn a_path_is_bytes(kind: Kind) {
