@@ -11,7 +11,6 @@ pub(crate) struct Uncancellable {
     before: std::ffi::c_int,
 }
 
-/// cbindgen:ignore
 #[cfg(unix)]
 extern "C" {
     /// pthread_setcancelstate(3). glibc and musl change a field of the thread's own, so a signal handler may call it too
