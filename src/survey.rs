@@ -103,6 +103,9 @@ pub(crate) struct Memory {
     pub reaped: Vec<u64>,
     /// The last live rival that was seen. While it is there and its pulse beats, it need not be judged again.
     pub last: Option<Arc<Rival>>,
+    /// The last bid of ours met a rival that the look before it had not shown. To bid and withdraw is an event that wakes those who
+    /// wait, ourselves among them: so before the next bid the look is at everything.
+    was_surprised: bool,
 }
 
 /// One check.
@@ -116,14 +119,18 @@ pub(crate) struct Check {
 impl Eyes<'_> {
     /// Lists the folder, deletes the stale, and finds the first live rival.
     pub fn check(&self, memory: &mut Memory, own: Option<&CStr>) -> io::Result<Check> {
-        let own = self.list(&mut memory.entries, own)?;
-        self.first_rival(memory).map(|rival| Check { own, rival })
+        let own_number = self.list(&mut memory.entries, own)?;
+        let rival = self.first_rival(memory)?;
+        if own.is_some() {
+            memory.was_surprised = rival.is_some();
+        }
+        Ok(Check { own: own_number, rival })
     }
 
     /// The same before we bid. Nothing depends on it, and it may miss a bid: the check that shows ours shows that too.
     pub fn glance(&self, memory: &mut Memory) -> io::Result<Option<Arc<Rival>>> {
         memory.entries.clear();
-        match self.on.is_local() {
+        match self.on.lists_in_full_pieces() && !memory.was_surprised {
             true => self.dir.glance(|name, number| note(&mut memory.entries, name, number)),
             false => self.list(&mut memory.entries, None).map(drop),
         }?;
@@ -342,6 +349,21 @@ mod tests {
         let names = ["dead", "live", "torn"].map(name_of);
         assert_eq!(alive, [(&*names[0], false), (&*names[1], true), (&*names[2], false)]);
         assert_eq!(format!("{:?}", rivals[1]), format!("{:?} Live", names[1]));
+    }
+
+    /// What woke us was our own bid: so the next one waits for a look at everything. (tests/asleep.rs has a filesystem for it.)
+    #[test]
+    fn a_glance_is_not_believed_after_a_bid_met_a_rival() {
+        let (folder, mut memory) = (Folder::new(), Memory::default());
+        folder.post("rival", folder.me.pid);
+        folder.eyes().check(&mut memory, None).unwrap();
+        assert!(!memory.was_surprised, "we had no bid");
+        folder.eyes().check(&mut memory, Some(c"own.json")).unwrap();
+        folder.eyes().check(&mut memory, None).unwrap();
+        assert!(memory.was_surprised);
+        std::fs::remove_file(folder.at("rival")).unwrap();
+        folder.eyes().check(&mut memory, Some(c"own.json")).unwrap();
+        assert!(!memory.was_surprised);
     }
 
     #[test]

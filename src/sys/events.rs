@@ -14,7 +14,7 @@ use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::unix::{descriptor, leaf};
-use super::{process_mark, Access, Dir, Light, News, ProcessMark};
+use super::{doze, process_mark, Access, Dir, Light, News, ProcessMark};
 
 /// Something that can wake a sleeper.
 pub(crate) type Source<'a> = BorrowedFd<'a>;
@@ -43,8 +43,15 @@ impl Bell {
         // No timeout at all where the time is more than the kernel can count.
         let timeout = i64::try_from(time.as_secs()).ok();
         let timeout = timeout.map(|secs| Timespec { tv_sec: secs as _, tv_nsec: time.subsec_nanos() as _ });
-        if poll(&mut fds, timeout.as_ref()).is_err() {
-            return false;
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return false,
+            // No descriptor can be waited for (poll(2): more than RLIMIT_NOFILE allows, no memory). To return at once would make a
+            // waiter spin.
+            Err(_) => {
+                doze(time);
+                return false;
+            }
         }
         if !fds[0].revents().is_empty() {
             let _ = rustix::io::read(&self.fd, &mut [0u8; 8]);

@@ -174,7 +174,8 @@ pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, String>> {
     Ok(by_type(&kind).ok_or(kind))
 }
 
-/// The commonest by their numbers, statfs(2): ext2 to 4, tmpfs, xfs, btrfs, overlayfs.
+/// The commonest by their numbers, statfs(2): ext2 to 4, tmpfs, xfs, btrfs, overlayfs. Others, above all what FUSE stands for,
+/// may give a listing in smaller pieces than there is room for.
 const KNOWN: &[u32] = &[0xef53, 0x0102_1994, 0x5846_5342, 0x9123_683e, 0x794c_7630];
 
 fn is_known(dir: BorrowedFd<'_>) -> io::Result<bool> {

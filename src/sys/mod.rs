@@ -123,9 +123,10 @@ pub(crate) enum Opened {
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // which knows only some
 pub(crate) enum Filesystem {
     /// Written by this kernel alone: listings through a kept descriptor are fresh, locks on files prove life, and a bid of
-    /// another boot is a bid of the past. A file keeps its number, and all its names have that number.
+    /// another boot is a bid of the past. A file keeps its number, and all its names have that number. A listing comes in pieces
+    /// as large as there is room for, but for the last: so a piece that left room is the last, and a glance sees all.
     Local,
-    /// The same, as far as the name of its type tells. How it numbers its files is not known.
+    /// The same, as far as the name of its type tells. How it numbers its files, and how it lists them, is not known.
     LocalByName,
     /// Others can write too, but a listing opened anew is fresh, and locks on files cross mounts.
     Coherent,
@@ -143,6 +144,10 @@ impl Filesystem {
         self == Filesystem::Local
     }
 
+    pub fn lists_in_full_pieces(self) -> bool {
+        self == Filesystem::Local
+    }
+
     /// Whether an advisory lock that can be had proves that its owner is gone.
     pub fn locks_prove_death(self) -> bool {
         self != Filesystem::Trusted
@@ -152,4 +157,9 @@ impl Filesystem {
 /// Wall clock, nanoseconds since 1970 (0 before that).
 pub(crate) fn unix_nanos() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64)
+}
+
+/// Sleeps where nothing can wake us, so not for long.
+fn doze(time: std::time::Duration) {
+    std::thread::sleep(time.min(std::time::Duration::from_millis(20)));
 }

@@ -13,7 +13,7 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fd::BorrowedFd;
 use rustix::fs::OFlags;
 
-use super::{Dir, Filesystem, Identity};
+use super::{doze, Dir, Filesystem, Identity};
 
 #[cfg_attr(target_os = "macos", path = "macos.rs")]
 #[cfg_attr(target_os = "freebsd", path = "freebsd.rs")]
@@ -211,8 +211,13 @@ impl Bell {
         // poll(2) counts milliseconds here, in 31 bits: a wait that is longer only looks once more.
         let time = time.min(Duration::from_secs(1_000_000));
         let timeout = Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ };
-        if poll(&mut fds, Some(&timeout)).is_err() {
-            return false;
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return false,
+            Err(_) => {
+                doze(time); // to return at once would make a waiter spin
+                return false;
+            }
         }
         if !fds[0].revents().is_empty() {
             let _ = rustix::io::read(&self.reader, &mut [0u8; 8]);

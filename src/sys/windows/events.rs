@@ -5,7 +5,7 @@ use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHand
 use std::ptr;
 use std::time::Duration;
 
-use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_OBJECT_0};
+use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_FAILED, WAIT_OBJECT_0};
 use windows_sys::Win32::Storage::FileSystem::{
     FindCloseChangeNotification, FindFirstChangeNotificationW, FindNextChangeNotification, FILE_NOTIFY_CHANGE_FILE_NAME,
 };
@@ -13,6 +13,7 @@ use windows_sys::Win32::System::Threading::{
     CreateEventW, SetEvent, WaitForMultipleObjects, WaitForSingleObject, INFINITE,
 };
 
+use super::super::doze;
 use super::folder::Dir;
 use super::{done, wide};
 
@@ -49,6 +50,9 @@ impl Bell {
         let millis = u32::try_from(millis).unwrap_or(INFINITE);
         // SAFETY: open handles, as many as it is told.
         let woken_by = unsafe { WaitForMultipleObjects(handles.len() as u32, handles.as_ptr(), 0, millis) };
+        if woken_by == WAIT_FAILED {
+            doze(time); // to return at once would make a waiter spin
+        }
         others[0].is_some() && woken_by == WAIT_OBJECT_0 + 1
     }
 }
