@@ -24,9 +24,22 @@ const TAIL: &CStr = c"tail";
 /// To read a line shorter than this costs less.
 const LONG: usize = 8;
 
-/// Whether there is a line. The folder is made when a line forms and removed when it has gone, so this is one cheap look.
+/// Whether there is a line. The folder is made when a line forms and removed when it has gone, so as a rule this is one cheap look. In a
+/// sticky folder it may stay, for the last who leaves may not remove what another user made: then it is empty.
 pub(crate) fn is_formed(hidden: &Dir) -> bool {
-    hidden.has(QUEUE)
+    hidden.has(QUEUE) && first(hidden).is_some()
+}
+
+/// The first in line, whoever it is.
+pub(crate) fn first(hidden: &Dir) -> Option<Ticket> {
+    let mut first = None;
+    let note = |name: &CStr, _| {
+        if let Some(ticket) = Ticket::parse(name.to_bytes()) {
+            first = Some(first.map_or(ticket, |first: Ticket| first.min(ticket)));
+        }
+    };
+    let _ = hidden.open_dir(QUEUE).and_then(|queue| queue.list(false, note));
+    first
 }
 
 /// What a claimant needs to stand in line, made once for each claim.

@@ -7,7 +7,8 @@ use std::os::unix::fs::{symlink, MetadataExt};
 
 use rustix::io::Errno;
 use support::{
-    bid_name, bids_in, both, fails, listing, nobody, root_or_skip, set_mode, Bid, Kind, Puppet, Scratch, NOBODY,
+    bid_name, bids_in, both, fails, listing, nobody, root_or_skip, set_mode, wait_until, Bid, Kind, Puppet, Scratch,
+    NOBODY,
 };
 
 both!(
@@ -22,6 +23,7 @@ both!(
     the_hidden_sub_folder_is_open_to_whoever_may_lock,
     a_hidden_sub_folder_that_its_maker_left_shut_is_made_anew_if_it_is_empty,
     a_folder_whose_first_claimant_was_root_stays_usable_for_its_owner,
+    an_empty_queue_that_nobody_may_remove_is_no_line,
 );
 
 const HIDDEN_ALONE: [&str; 1] = [".lockfolder"];
@@ -248,4 +250,44 @@ fn a_folder_whose_first_claimant_was_root_stays_usable_for_its_owner(kind: Kind)
     root.must("unlock 0");
     owner.must("lock 0");
     assert_eq!(owner.must("fence 0").number(), 2);
+}
+
+/// In a sticky folder the last who leaves the line may not remove it, if another user made it. Those who come then need no ticket.
+fn an_empty_queue_that_nobody_may_remove_is_no_line(kind: Kind) {
+    if !root_or_skip("other users") {
+        return;
+    }
+    let scratch = Scratch::shm();
+    let folder = scratch.folder_with_mode(0o1777);
+    let queue = folder.join(".lockfolder/queue");
+    let user = |id: u32| {
+        let id = id.to_string();
+        let mut puppet = Puppet::behind(&["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"], kind);
+        puppet.open(0, &folder);
+        puppet
+    };
+    let mut users = [65_001, 65_002, 65_003, 65_004].map(user);
+    users[0].must("lock 0");
+    for (waiter, in_line) in [(1, 1), (2, 2)] {
+        users[waiter].tell("wait 0 -1");
+        wait_until(|| fs::read_dir(&queue).is_ok_and(|queue| queue.count() == in_line));
+    }
+    users[0].must("unlock 0");
+    for waiter in [1, 2] {
+        assert_eq!(users[waiter].hear(), "LF_OK");
+        users[waiter].must("unlock 0");
+    }
+    assert_eq!(
+        fs::metadata(&queue).unwrap().uid(),
+        65_001 + 1,
+        "its maker left before the last, who may not remove it"
+    );
+    assert!(listing(&queue).is_empty());
+    let changed = || fs::metadata(&queue).unwrap().modified().unwrap();
+    let before = changed();
+    for user in &mut users[2..] {
+        user.must("wait 0 -1");
+        user.must("unlock 0");
+        assert_eq!(changed(), before, "it stood in line");
+    }
 }
