@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::bid::{Guid, MAX_BYTES};
 use crate::claim::{self, Claim};
+use crate::courtesy::Courtesy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::Options;
 use crate::liveness::Verdict;
@@ -33,6 +34,7 @@ pub(crate) struct Claimant {
     memory: Memory,
     random: Randomness,
     pub malformed_grace_ms: u32,
+    pub courtesy: Courtesy,
 }
 
 /// What has the name of a bid of ours.
@@ -69,6 +71,7 @@ impl Claimant {
             memory: Memory::default(),
             random: Randomness::default(),
             malformed_grace_ms: 0,
+            courtesy: Courtesy::default(),
         })
     }
 

@@ -24,7 +24,8 @@
 //!   folder, `random` its names.
 //! - `liveness` gives the verdicts: who is alive. `sweep` deletes what the dead left. `bid` is the file, `bids` the snapshot for
 //!   users, `fence` the fencing tokens, `names` what all other files are named by, `error` every message.
-//! - `waiter` is a wait and how it is cancelled, `wait` the waiting itself, and `queue` the line of those who do.
+//! - `waiter` is a wait and how it is cancelled, `wait` the waiting itself, and `queue` the line of those who do. `courtesy` is how a
+//!   lock that does not wait gives way to them.
 //! - `sys` makes every system call, and is all that differs by platform.
 //! - `ffi` is the C interface. It converts and nothing else.
 
@@ -34,6 +35,7 @@ mod bid;
 mod bids;
 mod claim;
 mod claimant;
+mod courtesy;
 mod error;
 mod fence;
 #[doc(hidden)]

@@ -46,7 +46,7 @@ impl Claimant {
     }
 
     fn wins(&mut self, bid: &Guid) -> Result<()> {
-        let mut patience = Patience::new();
+        let mut patience = Patience::new(TIE_BREAK);
         loop {
             let check = self.check(Some(bid))?;
             let refusal = match check.rival {
@@ -94,19 +94,19 @@ impl Claimant {
     }
 }
 
-/// Pauses that grow, up to the time of a tie-break in all.
-struct Patience {
+/// Pauses that grow, up to some time in all.
+pub(crate) struct Patience {
     end: Instant,
     next: Duration,
 }
 
 impl Patience {
-    fn new() -> Patience {
-        Patience { end: Instant::now() + TIE_BREAK, next: Duration::from_micros(20) }
+    pub fn new(time: Duration) -> Patience {
+        Patience { end: Instant::now() + time, next: Duration::from_micros(20) }
     }
 
     /// False: the time is over.
-    fn pause(&mut self) -> bool {
+    pub fn pause(&mut self) -> bool {
         if Instant::now() >= self.end {
             return false;
         }
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_come_to_an_end() {
-        let mut patience = Patience { end: Instant::now() + Duration::from_secs(3600), ..Patience::new() };
+        let mut patience = Patience { end: Instant::now() + Duration::from_secs(3600), ..Patience::new(TIE_BREAK) };
         let first = patience.next;
         assert!(patience.pause() && patience.pause());
         assert_eq!(patience.next, first * 4);

@@ -24,14 +24,13 @@ const TAIL: &CStr = c"tail";
 /// To read a line shorter than this costs less.
 const LONG: usize = 8;
 
-/// Whether there is a line. The folder is made when a line forms and removed when it has gone, so as a rule this is one cheap look. In a
-/// sticky folder it may stay, for the last who leaves may not remove what another user made: then it is empty.
-pub(crate) fn is_formed(hidden: &Dir) -> bool {
-    hidden.has(QUEUE) && first(hidden).is_some()
-}
-
-/// The first in line, whoever it is.
+/// The first in line, whoever it is. The folder is made when a line forms and removed when it has gone, so where there is none this is
+/// as a rule one cheap look. (In a sticky folder it may stay, for the last who leaves may not remove what another user made: then it
+/// is empty.)
 pub(crate) fn first(hidden: &Dir) -> Option<Ticket> {
+    if !hidden.has(QUEUE) {
+        return None;
+    }
     let mut first = None;
     let note = |name: &CStr, _| {
         if let Some(ticket) = Ticket::parse(name.to_bytes()) {

@@ -60,7 +60,7 @@ impl Waiter {
 /// Waits until the lock is had, the time is over, or somebody cancels. The caller has the turn.
 pub(crate) fn wait(folder: &LockFolder, timeout: Option<Duration>) -> Result<()> {
     if timeout == Some(Duration::ZERO) {
-        return folder.claimant().lock().map_err(|e| match e.kind() {
+        return folder.claimant().lock_unless_owed().map_err(|e| match e.kind() {
             ErrorKind::Busy => e.into_kind(ErrorKind::Timeout),
             _ => e,
         });

@@ -4,7 +4,9 @@ use super::convert::{call, call_from_signal_handler, lf_folder, out};
 use super::status::lf_status;
 
 /// Takes the lock if it is free: one round of check-bid-check. Reaps stale bids on its way. Never waits for another's
-/// critical section (where two bid at the same moment, it takes a few milliseconds at most to decide).
+/// critical section (where two bid at the same moment, it takes a few milliseconds at most to decide). It may overtake those who wait
+/// in `lf_lock_wait`, but not for more than about 100 ms: then it leaves the lock, for a few milliseconds at most, to the first of
+/// them, and returns `LF_BUSY` if that one comes.
 ///
 /// Returns `LF_OK`: the lock is held until `lf_unlock` or `lf_close`; `LF_BUSY`: `lf_error_message` says who has it;
 /// `LF_ERR_ALREADY_HELD`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_IO`, and `LF_ERR_UNSAFE` or `LF_ERR_UNSUPPORTED` if another

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{is_formed, Line, Predecessor, Standing, View};
+use super::{first, Line, Predecessor, Standing, View};
 use crate::claim::{Claim, HIDDEN};
 use crate::claimant::Claimant;
 use crate::error::{Error, ErrorKind, Result};
@@ -53,11 +53,16 @@ impl Claimant {
         self.line.as_mut().expect("opened").join()
     }
 
-    /// Whether others wait. One look on a warm handle, and never through a link.
+    /// Whether others wait.
     pub(crate) fn sees_line(&self) -> bool {
+        self.first_in_line().is_some()
+    }
+
+    /// Who is the first of those who wait. Where nobody does it is one look on a warm handle, and never through a link.
+    pub(crate) fn first_in_line(&self) -> Option<Ticket> {
         match &self.claim {
-            Some(claim) => is_formed(claim.hidden()),
-            None => self.dir().open_dir(HIDDEN).is_ok_and(|hidden| is_formed(&hidden)),
+            Some(claim) => first(claim.hidden()),
+            None => first(&self.dir().open_dir(HIDDEN).ok()?),
         }
     }
 

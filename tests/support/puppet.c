@@ -159,6 +159,28 @@ static void do_spin(lf_folder *folder, long times, const char *witness, FILE *ou
     fprintf(out, "%s %ld", lf_status_name(odd), had);
 }
 
+/*
+ * `hog HANDLE TIMES MICROSECONDS`: has the lock so often, for so long each time, and never waits for it. How often it was refused.
+ */
+static void do_hog(lf_folder *folder, long times, long microseconds, FILE *out) {
+    const struct timespec work = {microseconds / 1000000, microseconds % 1000000 * 1000};
+    long refused = 0;
+    lf_status odd = LF_OK;
+    while (times > 0 && odd == LF_OK) {
+        lf_status status = lf_lock(folder);
+        if (status == LF_OK) {
+            nanosleep(&work, NULL);
+            times--;
+            odd = lf_unlock(folder);
+        } else if (status == LF_BUSY) {
+            refused++;
+        } else {
+            odd = status;
+        }
+    }
+    fprintf(out, "%s %ld", lf_status_name(odd), refused);
+}
+
 static void do_nulls(FILE *out) {
     lf_folder *folder = (lf_folder *)&handles;
     bool in_use = true;
@@ -331,6 +353,7 @@ static void run(char *line, FILE *out) {
     IS("error") do_error(handle(first), out);
     IS("code") fprintf(out, "LF_OK %d", lf_error_code(handle(first)));
     IS("spin") do_spin(handle(first), strtol(second, NULL, 10), third, out);
+    IS("hog") do_hog(handle(first), strtol(second, NULL, 10), strtol(third, NULL, 10), out);
     IS("message") do_message(handle(first), strtoul(second, NULL, 10), out);
     IS("nulls") do_nulls(out);
     IS("out_nulls") do_out_nulls(handle(first), out);

@@ -92,6 +92,7 @@ impl Puppet {
             "fence" => self.ask(first, |folder| folder.fence().map(|n| n.to_string())),
             "grace" => self.call(first, |folder| folder.set_malformed_grace(number(1) as u32)),
             "spin" => self.ask(first, |folder| spin(folder, number(1), words.get(2))),
+            "hog" => self.ask(first, |folder| hog(folder, number(1), Duration::from_micros(number(2) as u64))),
             "bids" => self.ask(first, bids),
             "error" => {
                 let text = self.failures.lock().unwrap().get(first).map_or(String::new(), Error::to_string);
@@ -178,6 +179,22 @@ fn spin(folder: &LockFolder, times: i64, witness: Option<&OsString>) -> Result<S
         }
     }
     Ok(had.to_string())
+}
+
+fn hog(folder: &LockFolder, times: i64, work: Duration) -> Result<String, Error> {
+    let (mut had, mut refused) = (0, 0);
+    while had < times {
+        match folder.lock() {
+            Ok(()) => {
+                std::thread::sleep(work);
+                had += 1;
+                folder.unlock()?;
+            }
+            Err(error) if error.kind() == ErrorKind::Busy => refused += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(refused.to_string())
 }
 
 fn status(kind: ErrorKind) -> &'static str {

@@ -1,0 +1,128 @@
+//! Who takes the lock again and again without waiting lets those who wait have their turns; and a first in line that does not come
+//! holds nobody up.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use support::{both, wait_until, Kind, Puppet, Scratch};
+
+both!(
+    a_waiter_has_its_turns_beside_one_tight_loop,
+    waiters_have_their_turns_beside_three_tight_loops,
+    a_wait_of_no_time_gives_way_like_a_lock,
+    a_stopped_first_in_line_does_not_keep_others_from_locking,
+);
+
+const TURNS: u64 = 20;
+/// How often each loop has the lock, and for how long: so it has it twice between two looks for a line. The waiters have long had all
+/// their turns when it comes to its end, unless they starve.
+const LOCKS: u64 = 600;
+const WORK_MICROS: u64 = 10_000;
+
+fn line(folder: &Path) -> usize {
+    fs::read_dir(folder.join(".lockfolder/queue")).map_or(0, Iterator::count)
+}
+
+/// All on one processor, and there nobody is interrupted by another that wakes up (SCHED_BATCH, sched(7)). So a loop is always faster
+/// than those that its unlock has woken.
+fn on_one_processor(kind: Kind, folder: &Path) -> Puppet {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    let first = allowed.trim().split([',', '-']).next().unwrap();
+    let mut puppet = Puppet::behind(&["taskset", "-c", first, "chrt", "--batch", "0"], kind);
+    puppet.open(0, folder);
+    puppet
+}
+
+/// Each of the waiters has its turns before any of the loops has come to its end.
+fn have_their_turns(kind: Kind, loops: usize, waiters: usize) {
+    let scratch = Scratch::shm();
+    let folder = scratch.folder();
+    let mut loops: Vec<_> = (0..loops).map(|_| on_one_processor(kind, &folder)).collect();
+    let mut waiters: Vec<_> = (0..waiters).map(|_| (on_one_processor(kind, &folder), 0)).collect();
+    loops.iter_mut().for_each(|puppet| puppet.tell(&format!("hog 0 {LOCKS} {WORK_MICROS}")));
+    // They are at it.
+    wait_until(|| support::bids_in(&folder).len() == 1);
+    waiters.iter_mut().for_each(|(puppet, _)| puppet.tell("wait 0 -1"));
+    while waiters.iter().any(|(_, turns)| *turns < TURNS) {
+        for (puppet, turns) in waiters.iter_mut().filter(|(_, turns)| *turns < TURNS) {
+            if puppet.has_answered() {
+                assert_eq!(puppet.hear(), "LF_OK");
+                puppet.must("unlock 0");
+                *turns += 1;
+                if *turns < TURNS {
+                    puppet.tell("wait 0 -1");
+                }
+            }
+        }
+        if let Some(puppet) = loops.iter_mut().find(|puppet| puppet.has_answered()) {
+            let turns: Vec<_> = waiters.iter().map(|(_, turns)| turns).collect();
+            panic!("{turns:?} turns beside a loop that had the lock {LOCKS} times: {:?}", puppet.hear());
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+fn a_waiter_has_its_turns_beside_one_tight_loop(kind: Kind) {
+    have_their_turns(kind, 1, 1);
+}
+
+fn waiters_have_their_turns_beside_three_tight_loops(kind: Kind) {
+    have_their_turns(kind, 3, 1);
+    have_their_turns(kind, 3, 3);
+}
+
+/// The lock is free, and the first in line is stopped.
+fn a_stopped_first_in_line_does_not_keep_others_from_locking(kind: Kind) {
+    let scratch = Scratch::shm();
+    let folder = scratch.folder();
+    let (mut holder, mut waiter) = (Puppet::at(kind, &folder), Puppet::at(kind, &folder));
+    holder.must("lock 0");
+    waiter.tell("wait 0 -1");
+    wait_until(|| line(&folder) == 1);
+    waiter.stop();
+    holder.must("unlock 0");
+    for _ in 0..50 {
+        holder.must("lock 0");
+        holder.must("unlock 0");
+        holder.must("wait 0 0");
+        holder.must("unlock 0");
+        Puppet::at(kind, &folder).must("lock 0");
+    }
+    assert_eq!(line(&folder), 1);
+    waiter.go_on();
+    assert_eq!(waiter.hear(), "LF_OK");
+    waiter.must("unlock 0");
+}
+
+/// While the first in line is about to come, it is busy. (It comes: so some time the one that gives way must see its bid.)
+fn a_wait_of_no_time_gives_way_like_a_lock(kind: Kind) {
+    let scratch = Scratch::shm();
+    let folder = scratch.folder();
+    let (mut polite, mut waiter) = (Puppet::at(kind, &folder), Puppet::at(kind, &folder));
+    let mut gave_way = 0;
+    for _ in 0..200 {
+        let mut holder = Puppet::at(kind, &folder);
+        holder.must("lock 0");
+        waiter.tell("wait 0 -1");
+        wait_until(|| line(&folder) == 1);
+        polite.must("close 0");
+        polite.open(0, &folder); // so it looks
+        holder.tell("unlock 0");
+        let refused = polite.ask("wait 0 0") == "LF_TIMEOUT";
+        assert_eq!(holder.hear(), "LF_OK");
+        if !refused {
+            polite.must("unlock 0");
+        }
+        assert_eq!(waiter.hear(), "LF_OK");
+        waiter.must("unlock 0");
+        gave_way += u32::from(refused);
+        if gave_way == 3 {
+            return;
+        }
+    }
+    panic!("it gave way {gave_way} times");
+}
