@@ -23,7 +23,22 @@ mod c {
         pub fn setgroups(size: usize, list: *const u32) -> i32;
         pub fn setresgid(real: u32, effective: u32, saved: u32) -> i32;
         pub fn setresuid(real: u32, effective: u32, saved: u32) -> i32;
+        pub fn setns(fd: i32, kind: i32) -> i32;
+        pub fn unshare(what: i32) -> i32;
+        pub fn close(fd: i32) -> i32;
+        pub fn prctl(what: i32, ...) -> i32;
     }
+
+    /// `struct sock_fprog` of linux/filter.h.
+    #[repr(C)]
+    pub struct Program {
+        pub length: u16,
+        pub filter: *const Filter,
+    }
+
+    /// `struct sock_filter`.
+    #[repr(C)]
+    pub struct Filter(pub u16, pub u8, pub u8, pub u32);
 }
 
 #[derive(Default)]
@@ -115,6 +130,17 @@ impl Puppet {
             "umask" => {
                 // SAFETY: it changes nothing but this process's mask.
                 unsafe { c::umask(u32::from_str_radix(first, 8).unwrap()) };
+                "LF_OK".into()
+            }
+            "enter" => done(enter(first)),
+            "shift_children" => done(shift_children(first)),
+            "chroot" => done(std::os::unix::fs::chroot(&words[0]).and_then(|()| std::env::set_current_dir("/"))),
+            "no_kill" => done(forbid_kill()),
+            "close_from" => {
+                // SAFETY: the library's descriptors are lost, which is what this is for; there are no others of ours.
+                (number(0) as i32..1024).for_each(|fd| unsafe {
+                    c::close(fd);
+                });
                 "LF_OK".into()
             }
             "exec" => done(Err(Command::new("sleep").arg("600").exec())),
@@ -242,6 +268,50 @@ fn become_user(id: u32) -> String {
         c::setgroups(0, std::ptr::null()) < 0 || c::setresgid(id, id, id) < 0 || c::setresuid(id, id, id) < 0
     };
     done(if failed { Err(std::io::Error::last_os_error()) } else { Ok(()) })
+}
+
+/// Enters the namespace that a file of `/proc/PID/ns` names.
+fn enter(file: &str) -> std::io::Result<()> {
+    let file = std::fs::File::open(file)?;
+    // SAFETY: an open descriptor.
+    called(unsafe { c::setns(file.as_raw_fd(), 0) })
+}
+
+/// Our children will be in a time namespace of their own. We are not.
+fn shift_children(seconds: &str) -> std::io::Result<()> {
+    const CLONE_NEWTIME: i32 = 0x80;
+    // SAFETY: a plain system call.
+    called(unsafe { c::unshare(CLONE_NEWTIME) })?;
+    std::fs::write("/proc/self/timens_offsets", format!("boottime {seconds} 0\n"))
+}
+
+/// A sandbox in which kill(2) is EPERM.
+fn forbid_kill() -> std::io::Result<()> {
+    const KILL: u32 = if cfg!(target_arch = "x86_64") { 62 } else { 129 };
+    const PR_SET_NO_NEW_PRIVS: i32 = 38;
+    const PR_SET_SECCOMP: i32 = 22;
+    const SECCOMP_MODE_FILTER: u64 = 2;
+    const EPERM: u32 = 1;
+    // Load the number of the call; if it is that of kill, then an error, else the call.
+    let filter = [
+        c::Filter(0x20, 0, 0, 0),
+        c::Filter(0x15, 0, 1, KILL),
+        c::Filter(0x06, 0, 0, 0x0005_0000 | EPERM),
+        c::Filter(0x06, 0, 0, 0x7fff_0000),
+    ];
+    let program = c::Program { length: 4, filter: filter.as_ptr() };
+    // SAFETY: the arguments are as prctl(2) says, and the program outlives the calls.
+    unsafe {
+        called(c::prctl(PR_SET_NO_NEW_PRIVS, 1u64, 0u64, 0u64, 0u64))?;
+        called(c::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program as *const c::Program))
+    }
+}
+
+fn called(result: i32) -> std::io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
 
 fn done(result: std::io::Result<()>) -> String {

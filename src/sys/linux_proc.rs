@@ -1,0 +1,335 @@
+//! What `/proc` shows on Linux: of us, of other processes, and of the clock. `/proc` is the caller's at the moment when it is
+//! opened: `chroot`, `setns` and `unshare` can give a process another one, or none.
+
+use std::io;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{self, Mode, OFlags};
+use rustix::time::{clock_gettime, ClockId};
+
+use super::Identity;
+
+/// Where we look for processes, for a person.
+pub(crate) const PROCESS_TABLE: &str = "/proc";
+
+/// No file here is larger, except one that somebody put in its place.
+const MAX_BYTES: usize = 1 << 24;
+
+/// An open `/proc`. All that is read through it comes from the same one.
+pub(super) struct Proc {
+    root: OwnedFd,
+}
+
+fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
+    let fd = rustix::io::retry_on_intr(|| fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty()))?;
+    Ok(fd)
+}
+
+impl Proc {
+    pub fn open() -> io::Result<Proc> {
+        let root = open(fs::CWD, PROCESS_TABLE, OFlags::PATH | OFlags::DIRECTORY)?;
+        // After a chroot it can be a folder like any other, with whatever somebody wrote there.
+        if fs::fstatfs(&root)?.f_type != fs::PROC_SUPER_MAGIC {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "no proc filesystem is mounted there"));
+        }
+        Ok(Proc { root })
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let file = open(self.root.as_fd(), name, OFlags::RDONLY)?;
+        let mut content = vec![0; 1024];
+        let mut filled = 0;
+        loop {
+            match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut content[filled..]))? {
+                0 => break,
+                n => filled += n,
+            }
+            if filled == content.len() {
+                if filled > MAX_BYTES {
+                    return Err(io::Error::other(format!("/proc/{name} does not end")));
+                }
+                content.resize(filled * 4, 0);
+            }
+        }
+        content.truncate(filled);
+        Ok(content)
+    }
+
+    pub fn read_text(&self, name: &str) -> io::Result<String> {
+        Ok(String::from_utf8_lossy(&self.read(name)?).into_owned())
+    }
+
+    fn link(&self, name: &str) -> io::Result<String> {
+        let target = rustix::io::retry_on_intr(|| fs::readlinkat(&self.root, name, Vec::new()))?;
+        Ok(target.to_string_lossy().into_owned())
+    }
+
+    /// A link of the calling thread. (The main thread may have ended; then its namespaces can't be seen any more.)
+    fn own_link(&self, name: &str) -> io::Result<String> {
+        match self.link(&format!("thread-self/{name}")) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.link(&format!("self/{name}")), // before Linux 3.17
+            found => found,
+        }
+    }
+
+    /// The number of our PID namespace.
+    pub fn pid_namespace(&self) -> io::Result<Option<u64>> {
+        Ok(known(self.own_link("ns/pid"))?.and_then(|link| namespace(&link)))
+    }
+
+    /// Whether it shows the processes of our PID namespace. A container can have been given another's, and that can show our
+    /// own PID by chance. Then `NSpid` (proc_pid_status(5)) lists the PIDs of a process in its own namespaces, too.
+    fn is_ours(&self, pid: u32) -> io::Result<bool> {
+        if self.link("self")? != pid.to_string() {
+            return Ok(false);
+        }
+        let status = self.read_text("self/status")?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+        if let Some(pids) = field("NSpid:") {
+            return Ok(pids.split_ascii_whitespace().count() == 1);
+        }
+        // Before Linux 4.1, and in emulations of Linux: then the parent's PID must be right as well.
+        let parent = rustix::process::getppid().map_or(0, |parent| parent.as_raw_nonzero().get());
+        Ok(field("PPid:").and_then(|text| text.trim().parse().ok()) == Some(parent))
+    }
+
+    /// `None`: it can't be told.
+    pub fn shift(&self) -> io::Result<Option<Shift>> {
+        let ours = match self.own_link("ns/time") {
+            Ok(ours) => ours,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(Shift::NONE)), // no time namespaces in this kernel
+            Err(e) => return known(Err(e)),
+        };
+        if namespace(&ours) == Some(INITIAL_TIME_NAMESPACE) {
+            return Ok(Some(Shift::NONE));
+        }
+        // The file tells the shift of the namespace that our children will be in.
+        if known(self.link("self/ns/time_for_children"))?.as_ref() != Some(&ours) {
+            return Ok(None);
+        }
+        Ok(known(self.read_text("self/timens_offsets"))?.and_then(|offsets| Shift::parse(&offsets)))
+    }
+
+    /// By way of the main thread: qemu-user makes up `/proc/self/stat`, and others would not find us by such a start.
+    pub fn own_stat(&self, pid: u32) -> io::Result<Seen> {
+        let stat = self.read(&format!("self/task/{pid}/stat")).or_else(|_| self.read("self/stat"))?;
+        Seen::parse(&stat).ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))
+    }
+
+    /// When this machine was booted, Unix seconds: `btime` of `/proc/stat`, which psutil uses too. Where that is not shown (the
+    /// option `subset=pid`, proc(5)), the clocks give the same number.
+    pub fn boot_time(&self) -> io::Result<i64> {
+        let stat = known(self.read_text("stat"))?;
+        let btime =
+            stat.and_then(|stat| stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok()));
+        Ok(btime.unwrap_or_else(boot_time_by_clocks))
+    }
+}
+
+/// `PROC_TIME_INIT_INO` of the kernel, `TIME_NS_INIT_INO` in linux/nsfs.h.
+const INITIAL_TIME_NAMESPACE: u64 = 0xEFFF_FFFA;
+
+/// How far a time namespace's boot clock is from the machine's (time_namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shift {
+    nanos: i64,
+}
+
+impl Shift {
+    const NONE: Shift = Shift { nanos: 0 };
+
+    fn parse(offsets: &str) -> Option<Shift> {
+        offsets.lines().find_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            // The clock is named by its number in old kernels.
+            if !matches!(words.next()?, "boottime" | "7") {
+                return None;
+            }
+            let seconds: i64 = words.next()?.parse().ok()?;
+            let nanos: i64 = words.next()?.parse().ok()?;
+            Some(Shift { nanos: seconds.checked_mul(1_000_000_000)?.checked_add(nanos)? })
+        })
+    }
+
+    /// A start time as the initial time namespace counts it. `None`: the shift is no whole number of ticks, so rounding hides it.
+    fn undo(self, ticks: u64) -> Option<u64> {
+        let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second() as i64;
+        if self.nanos % tick != 0 {
+            return None;
+        }
+        ticks.checked_add_signed(-(self.nanos / tick))
+    }
+
+    /// By how many seconds at most it puts the boot later than it was. (What it puts earlier is left there, since not every
+    /// kernel shifts `btime`.)
+    pub fn seconds_late(self) -> i64 {
+        -self.nanos.min(0).div_euclid(1_000_000_000)
+    }
+}
+
+/// What this system has and shows to us, or not. Any other failure is none of that: a bid that for want of a descriptor
+/// does not say its namespace would be misjudged, and deleted, by those who live in another.
+pub(super) fn known<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    use io::ErrorKind::{NotFound, PermissionDenied};
+    match read {
+        Ok(it) => Ok(Some(it)),
+        Err(e) if matches!(e.kind(), NotFound | PermissionDenied) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The number in `pid:[4026531836]`.
+fn namespace(target: &str) -> Option<u64> {
+    let (_, number) = target.split_once('[')?;
+    number.strip_suffix(']')?.parse().ok()
+}
+
+// ---- the clock ----
+
+/// What is no step of the clock yet, in nanoseconds.
+pub(super) const NOISE: i64 = 100_000_000;
+
+/// The clocks are read one after the other, so a pause in between would look like a step of that length: then once more.
+pub(super) fn wall_minus_boot(mut clock: impl FnMut(ClockId) -> i64) -> i64 {
+    for _ in 0..100 {
+        let began = clock(ClockId::Boottime);
+        let difference = wall_minus_boot_at_once(&mut clock);
+        if clock(ClockId::Boottime) - began < NOISE / 2 {
+            return difference;
+        }
+    }
+    wall_minus_boot_at_once(clock)
+}
+
+pub(super) fn wall_minus_boot_at_once(mut clock: impl FnMut(ClockId) -> i64) -> i64 {
+    clock(ClockId::Realtime) - clock(ClockId::Boottime)
+}
+
+pub(super) fn nanos(clock: ClockId) -> i64 {
+    let t = clock_gettime(clock);
+    t.tv_sec as i64 * 1_000_000_000 + t.tv_nsec as i64
+}
+
+/// As `btime` of `/proc/stat`, which the kernel rounds down.
+pub(super) fn boot_time_by_clocks() -> i64 {
+    wall_minus_boot(nanos).div_euclid(1_000_000_000)
+}
+
+// ---- other processes ----
+
+/// The processes of our PID namespace, as they are shown to us now.
+pub(super) struct Outlook {
+    proc: Proc,
+    /// `None`: the start of a process says nothing.
+    shift: Option<Shift>,
+}
+
+impl Outlook {
+    /// `None`: nothing can be seen of them.
+    pub fn now(me: &Identity) -> Option<Outlook> {
+        let proc = Proc::open().ok()?;
+        let is_ours = proc.is_ours(me.pid).ok()?;
+        let shift = proc.shift().ok()?;
+        is_ours.then_some(Outlook { proc, shift })
+    }
+
+    pub fn look(&self, me: &Identity, pid: u32) -> Option<Seen> {
+        match pid == me.pid {
+            true => self.proc.own_stat(pid).ok(),
+            false => Seen::parse(&self.proc.read(&format!("{pid}/stat")).ok()?),
+        }
+    }
+}
+
+pub(super) struct Seen {
+    pub command: String,
+    pub exited: bool,
+    /// Ticks since the boot, as this time namespace counts it.
+    ticks: u64,
+}
+
+impl Seen {
+    pub fn start(&self, from: &Outlook) -> Option<u64> {
+        self.start_shifted_by(from.shift)
+    }
+
+    pub fn start_shifted_by(&self, shift: Option<Shift>) -> Option<u64> {
+        shift?.undo(self.ticks)
+    }
+
+    pub fn created(&self, from: &Outlook) -> io::Result<i64> {
+        self.created_in(&from.proc)
+    }
+
+    pub fn created_in(&self, proc: &Proc) -> io::Result<i64> {
+        Ok(proc.boot_time()? + (self.ticks / rustix::param::clock_ticks_per_second()) as i64)
+    }
+
+    /// The fields of proc_pid_stat(5). The command can hold anything, also `)` and line breaks: the last `)` ends it.
+    fn parse(stat: &[u8]) -> Option<Seen> {
+        let open = stat.iter().position(|&b| b == b'(')?;
+        let close = stat.iter().rposition(|&b| b == b')')?;
+        let command = String::from_utf8_lossy(stat.get(open + 1..close)?).into_owned();
+        let fields: Vec<&str> = std::str::from_utf8(&stat[close + 1..]).ok()?.split_ascii_whitespace().collect();
+        // The first of these is field 3.
+        let state = *fields.first()?;
+        let threads: u64 = fields.get(20 - 3)?.parse().ok()?;
+        Some(Seen {
+            command,
+            // The main thread can end while others run: it shows as a zombie then, and they are still counted.
+            exited: matches!(state, "X" | "x") || state == "Z" && threads <= 1,
+            ticks: fields.get(22 - 3)?.parse().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_is_parsed_from_the_last_parenthesis() {
+        let tail = " 1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 3 0 98765 0 0";
+        let running = Seen::parse(format!("7 (a) b) (c\n)) S{tail}").as_bytes()).unwrap();
+        assert_eq!((running.command.as_str(), running.ticks, running.exited), ("a) b) (c\n)", 98765, false));
+        // The main thread ended, two others run.
+        assert!(!Seen::parse(format!("7 (x) Z{tail}").as_bytes()).unwrap().exited);
+        assert!(Seen::parse(format!("7 (x) Z{}", tail.replace(" 3 0", " 1 0")).as_bytes()).unwrap().exited);
+        assert!(Seen::parse(b"7 (x").is_none());
+        assert!(Seen::parse(b"").is_none());
+    }
+
+    #[test]
+    fn a_shifted_clock_is_undone() {
+        assert_eq!(Shift { nanos: 0 }.undo(500), Some(500));
+        assert_eq!(Shift { nanos: 86_400_000_000_000 }.undo(8_640_500), Some(500));
+        assert_eq!(Shift { nanos: -10_000_000 }.undo(500), Some(501));
+        assert_eq!(Shift { nanos: 5 }.undo(500), None);
+    }
+
+    /// What can't be understood is no shift of 0.
+    #[test]
+    fn a_shift_is_read_or_not_known() {
+        let both = Shift::parse("monotonic           3         4\nboottime           -1        -5\n");
+        assert_eq!(both, Some(Shift { nanos: -1_000_000_005 }));
+        assert_eq!(Shift::parse("7 2 0\n"), Some(Shift { nanos: 2_000_000_000 }));
+        for bad in ["", "monotonic 0 0\n", "boottime 1\n", "boottime x 0\n", "boottime 99999999999999 0\n"] {
+            assert_eq!(Shift::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_clocks_give_the_boot_time_that_proc_shows() {
+        let shown = Proc::open().unwrap().boot_time().unwrap();
+        assert!((shown - boot_time_by_clocks()).abs() <= 1, "they are rounded at another moment");
+    }
+
+    #[test]
+    fn a_file_of_any_length_is_read_whole() {
+        let proc = Proc::open().unwrap();
+        let text = proc.read_text("stat").unwrap();
+        assert!(text.starts_with("cpu ") && text.ends_with('\n') && text.contains("btime "));
+        assert_eq!(proc.read("no such file").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(proc.link("self").unwrap(), std::process::id().to_string());
+    }
+}

@@ -1,0 +1,330 @@
+//! The caller's present: a program enters another namespace, root or sandbox between two calls, or sees a `/proc` that is not its
+//! own or shows less. A handle then works, and neither robs nor is robbed.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::containers::{each_filesystem, is_respected_until_it_dies, CONTAINER};
+use support::{both, pid_namespace, root_or_skip, skip, start_of, Bid, Kind, Orphan, Puppet, Scratch};
+
+both!(
+    a_time_namespace_that_is_entered_changes_no_verdict,
+    a_time_namespace_of_the_children_changes_no_verdict,
+    a_shift_that_can_not_be_told_robs_nobody,
+    a_proc_of_the_parent_namespace_that_shows_our_pid_misleads_nobody,
+    a_root_without_proc_robs_nobody,
+    a_folder_in_the_place_of_proc_misleads_nobody,
+    where_kill_is_refused_a_dead_holder_is_dead,
+    a_proc_that_shows_processes_alone_is_enough,
+    where_the_boot_is_not_shown_a_process_of_this_boot_is_not_robbed,
+);
+
+/// The bids of a live process that say the truth or not, and what who finds them must answer. None has a lock.
+#[track_caller]
+fn judges_by_start(reader: &mut Puppet, owner: &Puppet, scratch: &Scratch) {
+    let bid = Bid::of(owner.pid());
+    let start = bid.number("START");
+    for (bid, status) in [
+        (bid.clone(), "LF_BUSY"),
+        (bid.clone().with("START", start + 1), "LF_OK"),
+        (bid.clone().with("START", start + 8_640_000), "LF_OK"),
+        (Bid::of_python(owner.pid()), "LF_BUSY"),
+    ] {
+        answers(reader, &bid, scratch, status);
+    }
+}
+
+#[track_caller]
+fn answers(reader: &mut Puppet, bid: &Bid, scratch: &Scratch, status: &str) {
+    let path = bid.post(&scratch.folder());
+    assert_eq!(reader.ask("lock 0"), status, "{:?}", bid.0);
+    assert_eq!(path.exists(), status == "LF_BUSY", "{:?}", bid.0);
+    assert_eq!(reader.ask("unlock 0") == "LF_OK", status == "LF_OK");
+    let _ = std::fs::remove_file(&path);
+}
+
+/// A bid of no process: no PID of Linux is so large.
+fn dead() -> Bid {
+    Bid::of(std::process::id()).with("PID", 1 << 22)
+}
+
+/// What the bid of a holder says, which holds nothing before and after.
+fn own_bid(holder: &mut Puppet, scratch: &Scratch) -> Bid {
+    holder.must("lock 0");
+    let paths = support::bids_in(&scratch.folder());
+    let text = std::fs::read_to_string(&paths[0]).unwrap();
+    holder.must("unlock 0");
+    assert_eq!(paths.len(), 1);
+    Bid(serde_json::from_str(&text).unwrap())
+}
+
+fn time_namespaces_or_skip() -> bool {
+    if !root_or_skip("time namespaces") {
+        return false;
+    }
+    let possible = Command::new("unshare").args(["--time", "--boottime", "1", "true"]).status().unwrap().success();
+    if !possible {
+        skip("time namespaces: this kernel has none");
+    }
+    possible
+}
+
+/// Its boot clock is a day ahead.
+const SHIFTED: [&str; 5] = ["unshare", "--time", "--boottime", "86400", "--fork"];
+
+fn a_time_namespace_that_is_entered_changes_no_verdict(kind: Kind) {
+    if !time_namespaces_or_skip() {
+        return;
+    }
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        let there = Puppet::behind(&SHIFTED, kind);
+        let (mut outside, mut inside) = (Puppet::at(kind, &scratch.folder()), Puppet::at(kind, &scratch.folder()));
+        let before = own_bid(&mut inside, &scratch);
+        inside.must(&format!("enter /proc/{}/ns/time", there.pid()));
+        judges_by_start(&mut inside, &outside, &scratch);
+        assert_eq!(own_bid(&mut inside, &scratch).0, before.0, "it is the process that it was");
+        judges_by_start(&mut outside, &inside, &scratch);
+        is_respected_until_it_dies(Puppet::at(kind, &scratch.folder()), &mut inside);
+        // And back.
+        inside.must(&format!("enter /proc/{}/ns/time", std::process::id()));
+        judges_by_start(&mut inside, &outside, &scratch);
+        is_respected_until_it_dies(inside, &mut outside);
+    }
+}
+
+fn a_time_namespace_of_the_children_changes_no_verdict(kind: Kind) {
+    if !time_namespaces_or_skip() {
+        return;
+    }
+    for opened_before in [true, false] {
+        let scratch = Scratch::new();
+        let (mut outside, mut parent) = (Puppet::at(kind, &scratch.folder()), Puppet::new(kind));
+        if opened_before {
+            parent.open(0, &scratch.folder());
+            own_bid(&mut parent, &scratch);
+        }
+        parent.must("shift_children 86400");
+        parent.open(0, &scratch.folder());
+        judges_by_start(&mut parent, &outside, &scratch);
+        assert_eq!(own_bid(&mut parent, &scratch).number("START") as u64, start_of(parent.pid()));
+        let mut child = parent.fork();
+        child.open(0, &scratch.folder());
+        judges_by_start(&mut child, &outside, &scratch);
+        assert_eq!(own_bid(&mut child, &scratch).number("START") as u64, start_of(child.pid()));
+        is_respected_until_it_dies(child, &mut parent);
+        is_respected_until_it_dies(parent, &mut outside);
+    }
+}
+
+/// In a time namespace that is not the machine's, when it has another for its children: no file tells its own shift.
+fn a_shift_that_can_not_be_told_robs_nobody(kind: Kind) {
+    if !time_namespaces_or_skip() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (mut outside, mut inside) = (Puppet::at(kind, &scratch.folder()), Puppet::behind(&SHIFTED, kind));
+    inside.must("shift_children 100");
+    inside.open(0, &scratch.folder());
+    answers(&mut inside, &Bid::of(outside.pid()), &scratch, "LF_BUSY");
+    answers(&mut inside, &dead(), &scratch, "LF_OK");
+    assert!(!own_bid(&mut inside, &scratch).0.contains_key("START"), "nobody could find it by that");
+    is_respected_until_it_dies(Puppet::at(kind, &scratch.folder()), &mut inside);
+    is_respected_until_it_dies(inside, &mut outside);
+}
+
+/// The main thread ended, and with it what `/proc/self` shows of our namespaces.
+#[test]
+fn without_a_main_thread_a_shifted_clock_robs_nobody() {
+    if !time_namespaces_or_skip() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (mut outside, mut inside) = (Puppet::at(Kind::C, &scratch.folder()), Puppet::behind(&SHIFTED, Kind::C));
+    inside.must("end_main");
+    support::wait_until(|| support::state_of(inside.pid()) == Some('Z'));
+    inside.open(0, &scratch.folder());
+    answers(&mut inside, &Bid::of(outside.pid()), &scratch, "LF_BUSY");
+    answers(&mut outside, &own_bid(&mut inside, &scratch), &scratch, "LF_BUSY");
+    is_respected_until_it_dies(Puppet::at(Kind::C, &scratch.folder()), &mut inside);
+}
+
+/// The PIDs of a process, from our namespace to its own (`NSpid:`), or that of its parent (`PPid:`).
+fn pids(puppet: &Puppet, field: &str) -> Vec<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", puppet.pid())).unwrap();
+    let pids = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    pids.split_ascii_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+/// The next process of that namespace but one gets the PID after `last`. (The next one is who says so.)
+fn set_last_pid(of: &Puppet, last: u32) {
+    let write = format!("echo {last} > /proc/sys/kernel/ns_last_pid");
+    let target = of.pid().to_string();
+    let status = Command::new("nsenter").args(["--pid", "--target", &target, "sh", "-c", &write]).status().unwrap();
+    assert!(status.success());
+}
+
+fn a_proc_of_the_parent_namespace_that_shows_our_pid_misleads_nobody(kind: Kind) {
+    if !Path::new("/proc/sys/kernel/ns_last_pid").exists() {
+        return skip("choosing a PID: this kernel can't");
+    }
+    each_filesystem("another PID namespace", |scratch| {
+        // A container, and in it another PID namespace without a `/proc` of its own.
+        let container = Puppet::behind(CONTAINER, kind);
+        let within = |puppet: &Puppet, more: &[&str]| {
+            let target = puppet.pid().to_string();
+            let enter = ["nsenter", "--pid", "--mount", "--target", &target];
+            Puppet::behind(&[&enter[..], more].concat(), kind)
+        };
+        let first = within(&container, &["unshare", "--pid", "--fork", "--kill-child"]);
+        let _between = Orphan(pids(&first, "PPid:")[0]); // else nobody would reap it, and the container could not end
+                                                         // The holder has the PID of another process in that `/proc`, namely of `first`.
+        let taken = pids(&first, "NSpid:")[1];
+        set_last_pid(&first, taken - 1);
+        let mut holder = within(&first, &[]);
+        // The reader sees its own PID in that `/proc`.
+        set_last_pid(&container, 600);
+        set_last_pid(&first, 601);
+        let mut reader = within(&first, &[]);
+        assert_eq!(
+            (pids(&holder, "NSpid:")[2], &pids(&reader, "NSpid:")[1..]),
+            (taken, &[602, 602][..]),
+            "the PIDs are not as they should be"
+        );
+
+        reader.open(0, &scratch.folder());
+        holder.open(0, &scratch.folder());
+        let link = std::fs::read_link(format!("/proc/{}/ns/pid", holder.pid())).unwrap();
+        let number: u64 = link.to_str().unwrap()["pid:[".len()..].trim_end_matches(']').parse().unwrap();
+        let bid = Bid::of(holder.pid()).with("PID", taken).with("PIDNS", number);
+        assert_ne!(number, pid_namespace());
+        answers(&mut reader, &bid, scratch, "LF_BUSY"); // it has no lock
+        answers(&mut reader, &Bid::of_python(holder.pid()).with("PID", taken), scratch, "LF_BUSY");
+        is_respected_until_it_dies(holder, &mut reader);
+    });
+}
+
+/// A puppet whose folder is at the same path in another root, before it goes there. `mount` is what is done to `$root/proc`.
+fn with_another_root(kind: Kind, scratch: &Scratch, mount: &str) -> (Puppet, PathBuf) {
+    let root = scratch.join("root");
+    std::fs::create_dir_all(&root).unwrap();
+    let script = format!("root=$0; mount --rbind / \"$root\" && umount -l \"$root/proc\" && {mount} && exec \"$@\"");
+    let mut puppet = Puppet::behind(&["unshare", "--mount", "sh", "-c", &script, root.to_str().unwrap()], kind);
+    puppet.open(0, &scratch.folder());
+    own_bid(&mut puppet, scratch);
+    (puppet, root)
+}
+
+fn a_root_without_proc_robs_nobody(kind: Kind) {
+    each_filesystem("another root", |scratch| {
+        let (mut inside, root) = with_another_root(kind, scratch, "true");
+        inside.must(&format!("chroot {}", support::encode(&root)));
+        let mut outside = Puppet::at(kind, &scratch.folder());
+        answers(&mut inside, &Bid::of(outside.pid()), scratch, "LF_BUSY");
+        answers(&mut inside, &Bid::of_python(outside.pid()), scratch, "LF_BUSY");
+        answers(&mut inside, &dead(), scratch, "LF_OK");
+        is_respected_until_it_dies(Puppet::at(kind, &scratch.folder()), &mut inside);
+        // A handle that is new there can't say who it is, and says so.
+        assert_eq!(Puppet::try_open(&mut inside.fork(), 1, 0, &scratch.folder()), "LF_ERR_UNSUPPORTED");
+        is_respected_until_it_dies(inside, &mut outside);
+    });
+}
+
+/// Somebody wrote there that the holder has exited.
+fn a_folder_in_the_place_of_proc_misleads_nobody(kind: Kind) {
+    each_filesystem("another root", |scratch| {
+        let (mut inside, root) = with_another_root(kind, scratch, "mount -t tmpfs tmpfs \"$root/proc\"");
+        let outside = Puppet::at(kind, &scratch.folder());
+        let proc = PathBuf::from(format!("/proc/{}/root{}/proc", inside.pid(), root.display()));
+        let forge = |pid: u32| {
+            std::fs::create_dir(proc.join(pid.to_string())).unwrap();
+            for file in ["stat", "status"] {
+                let truth = std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+                let forged = [") S ", ") R "].iter().fold(truth, |text, state| text.replace(state, ") Z "));
+                std::fs::write(proc.join(format!("{pid}/{file}")), forged).unwrap();
+            }
+        };
+        forge(inside.pid());
+        forge(outside.pid());
+        std::os::unix::fs::symlink(inside.pid().to_string(), proc.join("self")).unwrap();
+        std::fs::copy("/proc/stat", proc.join("stat")).unwrap();
+        inside.must(&format!("chroot {}", support::encode(&root)));
+        let seen = format!("/proc/{}/root/proc/{}/stat", inside.pid(), outside.pid());
+        assert!(std::fs::read_to_string(seen).unwrap().contains(") Z "), "it would not be misled");
+        answers(&mut inside, &Bid::of(outside.pid()), scratch, "LF_BUSY");
+        answers(&mut inside, &Bid::of_python(outside.pid()), scratch, "LF_BUSY");
+        is_respected_until_it_dies(outside, &mut inside);
+    });
+}
+
+fn where_kill_is_refused_a_dead_holder_is_dead(kind: Kind) {
+    let scratch = Scratch::new();
+    let mut reader = Puppet::at(kind, &scratch.folder());
+    reader.must("no_kill");
+    for met in [true, false] {
+        let mut holder = Puppet::at(kind, &scratch.folder());
+        holder.must("lock 0");
+        if met {
+            assert_eq!(reader.ask("lock 0"), "LF_BUSY");
+        }
+        holder.kill_and_reap();
+        reader.must("lock 0");
+        reader.must("unlock 0");
+    }
+    answers(&mut reader, &Bid::of(std::process::id()), &scratch, "LF_BUSY");
+    answers(&mut reader, &Bid::of_python(std::process::id()), &scratch, "LF_BUSY");
+    let gone = Puppet::new(kind);
+    let bid = Bid::of(gone.pid());
+    gone.kill_and_reap();
+    answers(&mut reader, &bid, &scratch, "LF_OK");
+    is_respected_until_it_dies(Puppet::at(kind, &scratch.folder()), &mut reader);
+}
+
+/// As systemd's `ProcSubset=pid` does it: no `/proc/stat`, no `/proc/sys`.
+fn with_processes_alone(kind: Kind, scratch: &Scratch) -> Puppet {
+    let mount = "mount -t proc -o subset=pid proc /proc && exec \"$@\"";
+    let mut puppet = Puppet::behind(&["unshare", "--mount", "sh", "-c", mount, "sh"], kind);
+    let proc = PathBuf::from(format!("/proc/{}/root/proc", puppet.pid()));
+    assert!(proc.join("self").symlink_metadata().is_ok() && !proc.join("stat").exists(), "it sees all");
+    puppet.open(0, &scratch.folder());
+    puppet
+}
+
+fn a_proc_that_shows_processes_alone_is_enough(kind: Kind) {
+    each_filesystem("a /proc that shows processes alone", |scratch| {
+        let (mut outside, mut inside) = (Puppet::at(kind, &scratch.folder()), with_processes_alone(kind, scratch));
+        let (own, truth) = (own_bid(&mut inside, scratch), Bid::of(inside.pid()));
+        for key in ["PID", "START", "PIDNS"] {
+            assert_eq!(own.number(key), truth.number(key));
+        }
+        // The kernel rounds the boot time down at the moment of the question, and a clock that is slewed moves it.
+        assert!((own.number("CREATED") - truth.number("CREATED")).abs() <= 1);
+        judges_by_start(&mut inside, &outside, scratch);
+        for reader in [&mut inside, &mut outside] {
+            answers(reader, &dead(), scratch, "LF_OK");
+            answers(reader, &dead().without("BOOT"), scratch, "LF_OK");
+        }
+        is_respected_until_it_dies(Puppet::at(kind, &scratch.folder()), &mut inside);
+        is_respected_until_it_dies(with_processes_alone(kind, scratch), &mut inside);
+        is_respected_until_it_dies(inside, &mut outside);
+    });
+}
+
+fn where_the_boot_is_not_shown_a_process_of_this_boot_is_not_robbed(kind: Kind) {
+    each_filesystem("a /proc that shows processes alone", |scratch| {
+        let mut inside = with_processes_alone(kind, scratch);
+        let (mut holder, boot) = (Puppet::at(kind, &scratch.folder()), "11111111-2222-4333-8444-555555555555");
+        let bid = Bid::of(holder.pid());
+        answers(&mut inside, &bid.clone().with("BOOT", boot), scratch, "LF_BUSY"); // it may be of this boot
+        answers(&mut inside, &bid.with("BOOT", boot).with("START", 1), scratch, "LF_OK");
+        answers(&mut inside, &dead().with("BOOT", boot), scratch, "LF_OK");
+        // It lost its proof of life.
+        holder.must("lock 0");
+        holder.must("close_from 3");
+        assert_eq!(inside.ask("lock 0"), "LF_BUSY");
+        assert_eq!(inside.must("reap 0").number(), 0);
+        holder.kill();
+        inside.must("lock 0");
+    });
+}
