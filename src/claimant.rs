@@ -16,7 +16,7 @@ use crate::place::{join, open_shared, Place, TRIES};
 use crate::queue::Line;
 use crate::random::Randomness;
 use crate::survey::{Check, Eyes, Memory, Rival};
-use crate::sys::{self, Dir, FileId, Filesystem, Identity, News, Opened};
+use crate::sys::{self, Dir, FileId, Filesystem, Identity, News, Opened, View};
 use crate::{place, sweep};
 
 pub(crate) struct Claimant {
@@ -129,8 +129,13 @@ impl Claimant {
     }
 
     fn look<T>(&mut self, look: impl FnOnce(&Eyes<'_>, &mut Memory) -> io::Result<T>) -> Result<T> {
-        let eyes =
-            Eyes { dir: &self.place.dir, me: &self.me, on: self.place.on, malformed_grace_ms: self.malformed_grace_ms };
+        let eyes = Eyes {
+            dir: &self.place.dir,
+            me: &self.me,
+            view: View::default(),
+            on: self.place.on,
+            malformed_grace_ms: self.malformed_grace_ms,
+        };
         look(&eyes, &mut self.memory).map_err(|e| Error::io("read the bids in", &*self.path, e))
     }
 
@@ -281,7 +286,8 @@ impl Claimant {
     }
 
     fn eyes_on<'a>(&'a self, dir: &'a Dir) -> Eyes<'a> {
-        Eyes { dir, me: &self.me, on: self.place.on, malformed_grace_ms: self.malformed_grace_ms }
+        let view = View::default();
+        Eyes { dir, me: &self.me, view, on: self.place.on, malformed_grace_ms: self.malformed_grace_ms }
     }
 
     /// Makes sure that there is a claim that says who we are now.

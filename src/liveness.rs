@@ -2,13 +2,18 @@
 //!
 //! | the bid | decides |
 //! | --- | --- |
-//! | our boot, our PID namespace | the process with its PID and start time |
-//! | our boot, another PID namespace | the lock that the kernel keeps on the bid while its owner lives |
+//! | our boot, our PID namespace | whether there is a process with its PID; and if it seems to be another one, the lock that the kernel keeps on the bid while its owner lives |
+//! | our boot, another PID namespace | that lock |
 //! | another boot | that lock too; without one, and on a local filesystem, the boot is over |
+//! | it or we can't say the boot | as if it were our boot; but who is gone here may live on another host, where others can write |
+//! | it or we can't say the namespace | a process with its PID and start is it; without one the lock decides |
 //! | a Python peer's: PID and CREATED alone | the process with its PID and start time, to 2 s |
+//!
+//! The lock overrules what we see of a process, never that there is none: a forked child keeps the lock of its dead parent. And a
+//! process that lost its descriptors has no lock, but lives.
 
 use crate::bid::Bid;
-use crate::sys::{self, Exit, Filesystem, Identity, ProcessState, Small, Source};
+use crate::sys::{self, Exit, Filesystem, Identity, Presence, ProcessState, Small, Source, View};
 
 /// What is known of a bid's owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,66 +27,108 @@ pub(crate) enum Verdict {
     Malformed,
 }
 
-/// How to ask again whether an owner that was alive still is, in one system call.
+/// How to ask again whether an owner that was alive still is, in one system call or two.
 pub(crate) enum Pulse {
+    /// The process was seen to be the owner, or is taken for it.
     Process(Exit),
+    /// There is a process with the owner's PID. That it is the owner, the lock alone says.
+    Proven(Exit, Small),
     Lock(Small),
     None,
 }
 
 impl Pulse {
-    /// Whether the owner still lives. `None`: not known, the bid is to be judged anew.
-    pub fn beats(&self) -> Option<bool> {
+    /// The owner still lives. False: that is not known any more; the bid is to be judged anew.
+    pub fn beats(&self) -> bool {
+        let is_locked = |file: &Small| file.is_locked().unwrap_or(false);
         match self {
-            Pulse::Process(exit) => Some(!exit.happened()),
-            Pulse::Lock(file) => file.is_locked().ok().filter(|locked| *locked),
-            Pulse::None => None,
+            Pulse::Process(exit) => !exit.happened(),
+            Pulse::Proven(exit, file) => is_locked(file) && !exit.happened(),
+            Pulse::Lock(file) => is_locked(file),
+            Pulse::None => false,
         }
     }
 
     /// What wakes a sleeper when the owner dies, where the kernel tells.
     pub fn source(&self) -> Option<Source<'_>> {
         match self {
-            Pulse::Process(exit) => Some(exit.source()),
+            Pulse::Process(exit) | Pulse::Proven(exit, _) => Some(exit.source()),
             Pulse::Lock(_) | Pulse::None => None,
         }
     }
 }
 
 /// Judges the owner of a bid. `file` is the bid, open.
-pub(crate) fn judge(bid: &Bid, file: Small, me: &Identity, on: Filesystem) -> (Verdict, Pulse) {
-    let this_boot = bid.boot.is_none() || bid.boot == me.boot;
-    let this_namespace = bid.pidns.is_none() || bid.pidns == me.pidns;
-    if this_boot && this_namespace {
-        let (verdict, pulse) = judge_by_pid(bid, me, on);
-        // One of ours that doesn't say its namespace is from where that can't be seen, so its PID may not count here.
-        let is_sure = verdict != Verdict::Stale || bid.boot.is_none() || bid.pidns.is_some();
-        if is_sure {
-            return (verdict, pulse);
+pub(crate) fn judge(bid: &Bid, file: Small, me: &Identity, view: &View, on: Filesystem) -> (Verdict, Pulse) {
+    let boot = is_same(&bid.boot, &me.boot);
+    let namespace = is_same(&bid.pidns, &me.pidns);
+    if boot != Some(false) && namespace != Some(false) {
+        match owner(bid, &file, me, view, on) {
+            Owner::Lives(exit) => return (Verdict::Live, exit.map_or(Pulse::None, Pulse::Process)),
+            Owner::Proven(Some(exit)) => return (Verdict::Live, Pulse::Proven(exit, file)),
+            Owner::Proven(None) => return (Verdict::Live, Pulse::Lock(file)),
+            Owner::Unsure => return (Verdict::Live, Pulse::None),
+            // One of ours that doesn't say its namespace is from where that can't be seen, so its PID may not count here.
+            Owner::Gone if namespace == Some(true) || !is_ours(bid) => {
+                // A bid that doesn't say where its PID counts may be from another host, if others can write here.
+                let is_sure = boot == Some(true) || on.is_local();
+                return (if is_sure { Verdict::Stale } else { Verdict::Unknown }, Pulse::None);
+            }
+            Owner::Gone => {}
         }
     }
     match file.is_locked() {
         Ok(true) => (Verdict::Live, Pulse::Lock(file)),
         // Some containers are given a boot ID of their own (systemd-nspawn(1)), so even a bid of "another boot" is
         // only gone when its lock is.
-        Ok(false) if on.is_local() || this_boot && on.locks_prove_death() => (Verdict::Stale, Pulse::None),
+        Ok(false) if on.is_local() || boot == Some(true) && on.locks_prove_death() => (Verdict::Stale, Pulse::None),
         _ => (Verdict::Unknown, Pulse::None),
     }
 }
 
-fn judge_by_pid(bid: &Bid, me: &Identity, on: Filesystem) -> (Verdict, Pulse) {
+/// `None`: one of the two can't say.
+fn is_same<T: PartialEq>(theirs: &Option<T>, ours: &Option<T>) -> Option<bool> {
+    Some(theirs.as_ref()? == ours.as_ref()?)
+}
+
+/// It says what a Python peer's bid never says; so its owner keeps a lock on it.
+fn is_ours(bid: &Bid) -> bool {
+    bid.start.is_some() || bid.boot.is_some() || bid.pidns.is_some()
+}
+
+/// What the PID of a bid says of its owner, if it counts here.
+enum Owner {
+    Lives(Option<Exit>),
+    /// It lives if the lock is right.
+    Proven(Option<Exit>),
+    /// It may live.
+    Unsure,
+    Gone,
+}
+
+fn owner(bid: &Bid, file: &Small, me: &Identity, view: &View, on: Filesystem) -> Owner {
     // First the descriptor, then the look: so what we watch is what we saw.
-    let exit = Exit::of(bid.pid);
-    let state = sys::process(me, bid.pid, bid.start, bid.created);
+    let Presence::Exists(exit) = sys::presence(bid.pid) else { return Owner::Gone };
     // Whoever had the PID has exited, even where more can't be seen of it.
-    let state = if exit.as_ref().is_some_and(Exit::happened) { ProcessState::Gone } else { state };
+    let has_exited = || exit.as_ref().is_some_and(Exit::happened);
+    // The common case, and cheaper than a look at the process. (Not where the lock is asked for over a network; and without a
+    // descriptor only a look tells a zombie, whose child may keep the lock.)
+    if exit.is_some() && on.is_local() && is_ours(bid) && matches!(file.is_locked(), Ok(true)) {
+        return if has_exited() { Owner::Gone } else { Owner::Proven(exit) };
+    }
+    let state = sys::process(view, me, bid.pid, bid.start, bid.created);
+    if state == ProcessState::Gone || has_exited() {
+        return Owner::Gone;
+    }
+    // What we see of another process may be wrong: by a shifted clock, or because it was restored from a checkpoint.
     match state {
-        ProcessState::Runs | ProcessState::Exists => (Verdict::Live, exit.map_or(Pulse::None, Pulse::Process)),
-        // A bid that doesn't say where its PID counts may be from another host, if others can write here.
-        ProcessState::Gone | ProcessState::Replaced if bid.boot.is_none() && !on.is_local() => {
-            (Verdict::Unknown, Pulse::None)
-        }
-        ProcessState::Gone | ProcessState::Replaced => (Verdict::Stale, Pulse::None),
+        ProcessState::Replaced if !is_ours(bid) => Owner::Gone,
+        ProcessState::Replaced => match file.is_locked() {
+            Ok(true) => Owner::Proven(exit),
+            Ok(false) => Owner::Gone,
+            Err(_) => Owner::Unsure,
+        },
+        _ => Owner::Lives(exit),
     }
 }
 
@@ -124,14 +171,17 @@ mod tests {
         let python = |bid: &Bid| Bid { start: None, boot: None, pidns: None, ..bid.clone() };
         let (no_boot, no_namespace) =
             (|bid: &Bid| Bid { boot: None, ..bid.clone() }, |bid: &Bid| Bid { pidns: None, ..bid.clone() });
+        let later = Bid { created: Some(me.created + 3), ..python(&alive) };
         let elsewhere = |bid: &Bid| Bid { pidns: Some(7), ..bid.clone() };
         let before = |bid: &Bid| Bid { boot: Some("another".into()), ..bid.clone() };
-        // The verdict on a local, a coherent and a trusted filesystem: unlocked, and locked.
         let rows = [
             ("alive", alive.clone(), [Live; 3], [Live; 3]),
             ("dead", dead.clone(), [Stale; 3], [Stale; 3]),
-            ("its PID is another's now", another_start, [Stale; 3], [Stale; 3]),
+            ("its PID seems to be another's now", another_start.clone(), [Stale; 3], [Live; 3]),
+            ("the same, says no boot", no_boot(&another_start), [Stale, Unknown, Unknown], [Live; 3]),
+            ("the same, says no namespace", no_namespace(&another_start), [Stale, Stale, Unknown], [Live; 3]),
             ("of Python, alive", python(&alive), [Live; 3], [Live; 3]),
+            ("of Python, its PID is another's now", later, [Stale, Unknown, Unknown], [Stale, Unknown, Unknown]),
             ("of Python, dead", python(&dead), [Stale, Unknown, Unknown], [Stale, Unknown, Unknown]),
             ("says no boot, alive", no_boot(&alive), [Live; 3], [Live; 3]),
             ("says no boot, dead", no_boot(&dead), [Stale, Unknown, Unknown], [Stale, Unknown, Unknown]),
@@ -139,22 +189,63 @@ mod tests {
             ("says no namespace, dead", no_namespace(&dead), [Stale, Stale, Unknown], [Live; 3]),
             ("of another namespace, alive here", elsewhere(&alive), [Stale, Stale, Unknown], [Live; 3]),
             ("of another namespace, dead here", elsewhere(&dead), [Stale, Stale, Unknown], [Live; 3]),
-            ("of another namespace, says no boot", no_boot(&elsewhere(&dead)), [Stale, Stale, Unknown], [Live; 3]),
+            ("of another namespace, says no boot", no_boot(&elsewhere(&dead)), [Stale, Unknown, Unknown], [Live; 3]),
             ("of another boot", before(&alive), [Stale, Unknown, Unknown], [Live; 3]),
             ("of another boot, says no namespace", before(&no_namespace(&dead)), [Stale, Unknown, Unknown], [Live; 3]),
             ("of another boot and namespace", before(&elsewhere(&dead)), [Stale, Unknown, Unknown], [Live; 3]),
         ];
-        for (what, bid, unlocked, locked) in rows {
-            for (is_locked, verdicts) in [(false, unlocked), (true, locked)] {
-                for (on, expected) in [Local, Coherent, Trusted].into_iter().zip(verdicts) {
-                    let (small, owners) = file();
-                    let _owner = if is_locked { proven(owners) } else { owners };
-                    let (verdict, pulse) = judge(&bid, small, &me, on);
-                    assert_eq!(verdict, expected, "{what}, {on:?}, locked: {is_locked}");
-                    assert_eq!(pulse.beats(), (verdict == Live).then_some(true), "{what}");
-                }
+        rows.into_iter().for_each(|row| holds(&me, row));
+    }
+
+    /// What is said of us, a bid, and the verdict on a local, a coherent and a trusted filesystem: unlocked, and locked.
+    type Row<'a> = (&'a str, Bid, [Verdict; 3], [Verdict; 3]);
+
+    #[track_caller]
+    fn holds(me: &Identity, (what, bid, unlocked, locked): Row<'_>) {
+        for (is_locked, verdicts) in [(false, unlocked), (true, locked)] {
+            for (on, expected) in [Local, Coherent, Trusted].into_iter().zip(verdicts) {
+                let (small, owners) = file();
+                let _owner = if is_locked { proven(owners) } else { owners };
+                let (verdict, pulse) = judge(&bid, small, me, &View::default(), on);
+                assert_eq!(verdict, expected, "{what}, {on:?}, locked: {is_locked}");
+                assert_eq!(pulse.beats(), verdict == Live, "{what}");
             }
         }
+    }
+
+    /// As with the option `subset=pid` of /proc. Nobody of this boot is taken for one of another.
+    #[test]
+    fn each_row_of_the_table_where_we_can_not_say_our_boot() {
+        let alive = of_us(&Identity::current().unwrap());
+        let mut me = Identity::clone(&Identity::current().unwrap());
+        me.boot = None;
+        let dead = Bid { pid: 1 << 22, ..alive.clone() };
+        let another_start = Bid { start: me.start.map(|start| start + 1), ..alive.clone() };
+        let python = |bid: &Bid| Bid { start: None, boot: None, pidns: None, ..bid.clone() };
+        let elsewhere = Bid { pidns: Some(7), ..dead.clone() };
+        let rows = [
+            ("alive", alive.clone(), [Live; 3], [Live; 3]),
+            ("dead", dead.clone(), [Stale, Unknown, Unknown], [Stale, Unknown, Unknown]),
+            ("its PID seems to be another's now", another_start, [Stale, Unknown, Unknown], [Live; 3]),
+            ("of Python, alive", python(&alive), [Live; 3], [Live; 3]),
+            ("of Python, dead", python(&dead), [Stale, Unknown, Unknown], [Stale, Unknown, Unknown]),
+            ("of another namespace", elsewhere, [Stale, Unknown, Unknown], [Live; 3]),
+        ];
+        rows.into_iter().for_each(|row| holds(&me, row));
+    }
+
+    #[test]
+    fn each_row_of_the_table_where_we_can_not_say_our_namespace() {
+        let alive = of_us(&Identity::current().unwrap());
+        let mut me = Identity::clone(&Identity::current().unwrap());
+        me.pidns = None;
+        let dead = Bid { pid: 1 << 22, ..alive.clone() };
+        let rows = [
+            ("alive", alive.clone(), [Live; 3], [Live; 3]),
+            ("dead here", dead.clone(), [Stale, Stale, Unknown], [Live; 3]),
+            ("its PID is another's here", Bid { start: Some(1), ..alive }, [Stale, Stale, Unknown], [Live; 3]),
+        ];
+        rows.into_iter().for_each(|row| holds(&me, row));
     }
 
     /// The pulse of a process is felt until it has exited, and its end wakes a sleeper.
@@ -164,7 +255,7 @@ mod tests {
         let cat = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn();
         let mut cat = cat.unwrap();
         let bid = Bid { pid: cat.id(), ..Bid::default() };
-        let (_, pulse) = judge(&bid, file().0, &me, Local);
+        let (_, pulse) = judge(&bid, file().0, &me, &View::default(), Local);
         let is_ready = || {
             let source = pulse.source().expect("the kernel tells");
             let mut sources = [rustix::event::PollFd::new(&source, rustix::event::PollFlags::IN)];
@@ -173,8 +264,8 @@ mod tests {
         let alive = (pulse.beats(), is_ready());
         cat.kill().unwrap();
         cat.wait().unwrap();
-        assert_eq!(alive, (Some(true), false));
-        assert_eq!((pulse.beats(), is_ready()), (Some(false), true));
+        assert_eq!(alive, (true, false));
+        assert_eq!((pulse.beats(), is_ready()), (false, true));
     }
 
     /// The pulse of a lock is felt while it is held. Then the bid is to be judged anew; no sleeper is woken.
@@ -183,11 +274,11 @@ mod tests {
         let me = Identity::current().unwrap();
         let (small, owners) = file();
         let owners = proven(owners);
-        let (_, pulse) = judge(&Bid { pidns: Some(7), ..of_us(&me) }, small, &me, Local);
-        assert_eq!(pulse.beats(), Some(true));
+        let (_, pulse) = judge(&Bid { pidns: Some(7), ..of_us(&me) }, small, &me, &View::default(), Local);
+        assert!(pulse.beats());
         assert!(pulse.source().is_none());
         drop(owners);
-        assert_eq!(pulse.beats(), None);
+        assert!(!pulse.beats());
     }
 
     #[test]

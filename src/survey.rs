@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::bid::{self, is_bid_name, Bid, Flaw};
 use crate::liveness::{self, Pulse, Verdict};
-use crate::sys::{Dir, FileId, Filesystem, Identity, Opened};
+use crate::sys::{Dir, FileId, Filesystem, Identity, Opened, View};
 
 /// A bid that is not ours, read and judged.
 pub(crate) struct Rival {
@@ -33,7 +33,7 @@ impl Rival {
 
     /// As far as its pulse tells.
     pub fn is_alive(&self) -> bool {
-        self.pulse.beats() == Some(true)
+        self.pulse.beats()
     }
 }
 
@@ -91,6 +91,7 @@ pub(crate) type Entry = (CString, u64);
 pub(crate) struct Eyes<'a> {
     pub dir: &'a Dir,
     pub me: &'a Identity,
+    pub view: View,
     pub on: Filesystem,
     pub malformed_grace_ms: u32,
 }
@@ -145,9 +146,9 @@ impl Eyes<'_> {
         let mut first = None;
         for entry in &memory.entries {
             let known = memory.last.as_ref().filter(|known| known.is(entry));
-            let is_live = match known.and_then(|known| known.pulse.beats()) {
-                Some(true) => known.cloned(),
-                Some(false) => None, // it died since
+            let is_live = match known.filter(|known| known.is_alive()) {
+                Some(known) => Some(Arc::clone(known)),
+                // Also one whose pulse has stopped: what ended may be a process that was taken for a stranger's.
                 None => match self.judge(entry)? {
                     None => continue,
                     Some(rival) => Some(Arc::new(rival)).filter(|rival| rival.verdict != Verdict::Stale),
@@ -242,7 +243,7 @@ impl Eyes<'_> {
         Ok(Some(match Bid::parse(&file.read(bid::MAX_BYTES + 1)?) {
             Err(flaw) => malformed(flaw, modified),
             Ok(bid) => {
-                let (verdict, pulse) = liveness::judge(&bid, file, self.me, self.on);
+                let (verdict, pulse) = liveness::judge(&bid, file, self.me, &self.view, self.on);
                 rival(Ok(bid), verdict, Some(modified), pulse)
             }
         }))
@@ -289,7 +290,7 @@ mod tests {
         }
 
         fn eyes(&self) -> Eyes<'_> {
-            Eyes { dir: &self.dir, me: &self.me, on: Filesystem::Local, malformed_grace_ms: 0 }
+            Eyes { dir: &self.dir, me: &self.me, view: View::default(), on: Filesystem::Local, malformed_grace_ms: 0 }
         }
 
         /// The name and the verdict of the rival that a check finds.

@@ -91,7 +91,7 @@ mod tests {
     use crate::bid::Bid;
     use crate::place::join;
     use crate::scratch::{proven, Scratch};
-    use crate::sys::{Filesystem, Identity};
+    use crate::sys::{Filesystem, Identity, View};
 
     struct Hidden {
         path: Scratch,
@@ -114,7 +114,7 @@ mod tests {
         }
 
         fn eyes(&self) -> Eyes<'_> {
-            Eyes { dir: &self.dir, me: &self.me, on: Filesystem::Local, malformed_grace_ms: 0 }
+            Eyes { dir: &self.dir, me: &self.me, view: View::default(), on: Filesystem::Local, malformed_grace_ms: 0 }
         }
 
         fn left(&self) -> BTreeSet<String> {

@@ -157,6 +157,25 @@ fn pids(puppet: &Puppet, field: &str) -> Vec<u32> {
     pids.split_ascii_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
+/// A puppet, and the process of a container that started it. While nobody has reaped that one, the container does not end.
+struct Nested {
+    first: Option<Puppet>,
+    starter: u32,
+}
+
+impl Nested {
+    fn new(first: Puppet) -> Nested {
+        Nested { starter: pids(&first, "PPid:")[0], first: Some(first) }
+    }
+}
+
+impl Drop for Nested {
+    fn drop(&mut self) {
+        drop(self.first.take());
+        drop(Orphan(self.starter));
+    }
+}
+
 /// The next process of that namespace but one gets the PID after `last`. (The next one is who says so.)
 fn set_last_pid(of: &Puppet, last: u32) {
     let write = format!("echo {last} > /proc/sys/kernel/ns_last_pid");
@@ -177,16 +196,16 @@ fn a_proc_of_the_parent_namespace_that_shows_our_pid_misleads_nobody(kind: Kind)
             let enter = ["nsenter", "--pid", "--mount", "--target", &target];
             Puppet::behind(&[&enter[..], more].concat(), kind)
         };
-        let first = within(&container, &["unshare", "--pid", "--fork", "--kill-child"]);
-        let _between = Orphan(pids(&first, "PPid:")[0]); // else nobody would reap it, and the container could not end
-                                                         // The holder has the PID of another process in that `/proc`, namely of `first`.
-        let taken = pids(&first, "NSpid:")[1];
-        set_last_pid(&first, taken - 1);
-        let mut holder = within(&first, &[]);
+        let nested = Nested::new(within(&container, &["unshare", "--pid", "--fork", "--kill-child"]));
+        let first = nested.first.as_ref().unwrap();
+        // The holder has the PID of another process in that `/proc`, namely of `first`.
+        let taken = pids(first, "NSpid:")[1];
+        set_last_pid(first, taken - 1);
+        let mut holder = within(first, &[]);
         // The reader sees its own PID in that `/proc`.
         set_last_pid(&container, 600);
-        set_last_pid(&first, 601);
-        let mut reader = within(&first, &[]);
+        set_last_pid(first, 601);
+        let mut reader = within(first, &[]);
         assert_eq!(
             (pids(&holder, "NSpid:")[2], &pids(&reader, "NSpid:")[1..]),
             (taken, &[602, 602][..]),

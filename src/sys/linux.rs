@@ -1,15 +1,16 @@
-//! What only Linux has: who a process is, whether it lives, and what a filesystem is.
+//! Who a process is on Linux, and whether it lives.
 
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
 use rustix::process::{pidfd_open, Pid, PidfdFlags};
-use rustix::time::{clock_gettime, ClockId};
+use rustix::time::ClockId;
 
+use super::linux_proc::{boot_time_by_clocks, known, nanos, wall_minus_boot, wall_minus_boot_at_once, Proc, NOISE};
 use super::unix::descriptor;
 use super::{Identity, Source};
 
@@ -67,86 +68,55 @@ fn page_wiped_on_fork() -> Option<*mut AtomicU64> {
     }
 }
 
-/// Where we look for processes, for a person.
-pub(crate) const PROCESS_TABLE: &str = "/proc";
-
-/// Where we see other processes and the clock from.
+/// What a step of the clock changes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Standpoint {
-    /// `/proc` shows the processes of our PID namespace (a container can have been given another's).
-    proc_is_ours: bool,
-    shift: Shift,
-    /// What a step of the clock changes.
     wall: i64,
 }
 
-/// How far this time namespace's boot clock is from the machine's (time_namespaces(7)).
-#[derive(Clone, Copy, Debug, Default)]
-struct Shift {
-    nanos: i64,
-}
-
-impl Shift {
-    fn read() -> io::Result<Shift> {
-        let offsets = known(fs::read_to_string("/proc/self/timens_offsets"))?.unwrap_or_default();
-        let nanos = offsets.lines().find_map(|line| {
-            let mut words = line.split_ascii_whitespace();
-            // The clock is named by its number in old kernels.
-            if !matches!(words.next()?, "boottime" | "7") {
-                return None;
-            }
-            let seconds: i64 = words.next()?.parse().ok()?;
-            let nanos: i64 = words.next()?.parse().ok()?;
-            seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
-        });
-        Ok(Shift { nanos: nanos.unwrap_or(0) })
-    }
-
-    /// A start time as the initial time namespace counts it. `None`: the shift is no whole number of ticks, so rounding hides it.
-    fn undo(self, ticks: u64) -> Option<u64> {
-        let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second() as i64;
-        if self.nanos % tick != 0 {
-            return None;
-        }
-        ticks.checked_add_signed(-(self.nanos / tick))
-    }
-}
-
 impl Identity {
-    pub(super) fn read() -> io::Result<Identity> {
+    /// What is the same for the whole life of a process is kept as it was seen `before`: a namespace that is entered later, or
+    /// another `/proc`, changes nothing of it.
+    pub(super) fn read(before: Option<&Identity>) -> io::Result<Identity> {
+        // First: so a step of the clock meanwhile is one after it.
+        let standpoint = Standpoint { wall: wall_minus_boot(nanos) };
         let pid = std::process::id();
-        let seen =
-            Seen::parse(&read_own_stat(pid)?).ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))?;
-        let standpoint = Standpoint::read(pid)?;
+        let proc = Proc::open()?;
+        let seen = proc.own_stat(pid)?;
+        let start = match before.and_then(|before| before.start) {
+            None => seen.start_shifted_by(proc.shift()?),
+            known => known,
+        };
+        let boot = match before.and_then(|before| before.boot.clone()) {
+            None => known(proc.read_text("sys/kernel/random/boot_id"))?.map(|id| id.trim().to_owned()),
+            known => known,
+        };
+        let pidns = match before.and_then(|before| before.pidns) {
+            None => proc.pid_namespace()?,
+            known => known,
+        };
         Ok(Identity {
             pid,
-            start: seen.start(&standpoint),
-            created: seen.created()?,
-            boot: known(fs::read_to_string("/proc/sys/kernel/random/boot_id"))?.map(|id| id.trim().to_owned()),
-            pidns: known(fs::read_link("/proc/self/ns/pid"))?.and_then(namespace),
+            start,
+            created: seen.created_in(&proc)?,
+            boot,
+            pidns,
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             command: seen.command,
             standpoint,
         })
     }
+
+    /// When this machine was booted at the latest, Unix seconds. Some containers are shown their own start instead (lxcfs), and a
+    /// time namespace can put the boot later than it was: so the earliest that is known.
+    pub fn booted(&self) -> io::Result<i64> {
+        let proc = Proc::open()?;
+        let shift = proc.shift()?.ok_or_else(|| io::Error::other("the shift of this time namespace can't be told"))?;
+        Ok(proc.boot_time()?.min(boot_time_by_clocks()) - shift.seconds_late())
+    }
 }
 
 impl Standpoint {
-    fn read(pid: u32) -> io::Result<Standpoint> {
-        Ok(Standpoint {
-            proc_is_ours: known(fs::read_link("/proc/self"))?
-                .is_some_and(|link| link.as_os_str() == pid.to_string().as_str()),
-            shift: Shift::read()?,
-            wall: wall_minus_boot(nanos),
-        })
-    }
-
-    /// A time namespace can put the boot later than it was, by a negative shift; what it puts earlier is left there, since not
-    /// every kernel shifts `btime`.
-    pub fn booted(&self) -> io::Result<i64> {
-        Ok(boot_time()? + self.shift.nanos.min(0).div_euclid(1_000_000_000))
-    }
-
     pub fn clock_stepped(&self) -> bool {
         self.stepped_by(nanos)
     }
@@ -158,112 +128,7 @@ impl Standpoint {
     }
 }
 
-/// What is no step yet.
-const NOISE: i64 = 100_000_000;
-
-/// The clocks are read one after the other, so a pause in between would look like a step of that length: then once more.
-fn wall_minus_boot(mut clock: impl FnMut(ClockId) -> i64) -> i64 {
-    for _ in 0..100 {
-        let began = clock(ClockId::Boottime);
-        let difference = wall_minus_boot_at_once(&mut clock);
-        if clock(ClockId::Boottime) - began < NOISE / 2 {
-            return difference;
-        }
-    }
-    wall_minus_boot_at_once(clock)
-}
-
-fn wall_minus_boot_at_once(mut clock: impl FnMut(ClockId) -> i64) -> i64 {
-    clock(ClockId::Realtime) - clock(ClockId::Boottime)
-}
-
-fn nanos(clock: ClockId) -> i64 {
-    let t = clock_gettime(clock);
-    t.tv_sec as i64 * 1_000_000_000 + t.tv_nsec as i64
-}
-
-/// What this system has and shows to us, or not. Any other failure is none of that: a bid that for want of a descriptor
-/// does not say its namespace would be misjudged, and deleted, by those who live in another.
-fn known<T>(read: io::Result<T>) -> io::Result<Option<T>> {
-    use io::ErrorKind::{NotFound, PermissionDenied};
-    match read {
-        Ok(it) => Ok(Some(it)),
-        Err(e) if matches!(e.kind(), NotFound | PermissionDenied) => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
-/// The number in `pid:[4026531836]`.
-fn namespace(target: std::path::PathBuf) -> Option<u64> {
-    let (_, number) = target.to_str()?.split_once('[')?;
-    number.strip_suffix(']')?.parse().ok()
-}
-
-/// When this machine was booted, Unix seconds: `btime` of `/proc/stat`, which psutil uses too.
-fn boot_time() -> io::Result<i64> {
-    fs::read_to_string("/proc/stat")?
-        .lines()
-        .find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
-        .ok_or_else(|| io::Error::other("/proc/stat has no btime"))
-}
-
 // ---- other processes ----
-
-/// What `/proc` shows of a process.
-pub(super) fn look(me: &Identity, pid: u32) -> Option<Seen> {
-    let stat = match me.standpoint.proc_is_ours {
-        true if pid == me.pid => read_own_stat(pid),
-        true => read_stat(&format!("/proc/{pid}/stat")),
-        false => return None,
-    };
-    Seen::parse(&stat.ok()?)
-}
-
-/// By way of the main thread: qemu-user makes up `/proc/self/stat`, and others would not find us by such a start.
-fn read_own_stat(pid: u32) -> io::Result<Vec<u8>> {
-    read_stat(&format!("/proc/self/task/{pid}/stat")).or_else(|_| read_stat("/proc/self/stat"))
-}
-
-/// Not by `fs::read`: it asks for the length, which is 0 in /proc, and so begins with a few bytes.
-fn read_stat(path: &str) -> io::Result<Vec<u8>> {
-    let mut stat = Vec::with_capacity(1024);
-    fs::File::open(path)?.take(4096).read_to_end(&mut stat)?;
-    Ok(stat)
-}
-
-pub(super) struct Seen {
-    command: String,
-    pub exited: bool,
-    /// Ticks since the boot, as this time namespace counts it.
-    ticks: u64,
-}
-
-impl Seen {
-    pub fn start(&self, from: &Standpoint) -> Option<u64> {
-        from.shift.undo(self.ticks)
-    }
-
-    pub fn created(&self) -> io::Result<i64> {
-        Ok(boot_time()? + (self.ticks / rustix::param::clock_ticks_per_second()) as i64)
-    }
-
-    /// The fields of proc_pid_stat(5). The command can hold anything, also `)` and line breaks: the last `)` ends it.
-    fn parse(stat: &[u8]) -> Option<Seen> {
-        let open = stat.iter().position(|&b| b == b'(')?;
-        let close = stat.iter().rposition(|&b| b == b')')?;
-        let command = String::from_utf8_lossy(stat.get(open + 1..close)?).into_owned();
-        let fields: Vec<&str> = std::str::from_utf8(&stat[close + 1..]).ok()?.split_ascii_whitespace().collect();
-        // The first of these is field 3.
-        let state = *fields.first()?;
-        let threads: u64 = fields.get(20 - 3)?.parse().ok()?;
-        Some(Seen {
-            command,
-            // The main thread can end while others run: it shows as a zombie then, and they are still counted.
-            exited: matches!(state, "X" | "x") || state == "Z" && threads <= 1,
-            ticks: fields.get(22 - 3)?.parse().ok()?,
-        })
-    }
-}
 
 /// Tells when a process of our PID namespace exits, whatever becomes of its PID (pidfd_open(2), Linux 5.3).
 pub(crate) struct Exit {
@@ -271,11 +136,15 @@ pub(crate) struct Exit {
 }
 
 impl Exit {
-    /// `None`: there is no such process, or this system can't tell. Ask [`super::process`] afterwards whether it is the right one.
-    pub fn of(pid: u32) -> Option<Exit> {
-        let pid = Pid::from_raw(pid as i32)?;
-        let pidfd = descriptor(|| pidfd_open(pid, PidfdFlags::empty())).ok()?;
-        Some(Exit { pidfd })
+    /// `NotFound`: there is no such process. Any other error: this system can't tell, or won't (a sandbox). Ask
+    /// [`super::process`] afterwards whether it is the right one.
+    pub fn of(pid: u32) -> io::Result<Exit> {
+        let pid = Pid::from_raw(pid as i32).ok_or(io::ErrorKind::InvalidInput)?;
+        match descriptor(|| pidfd_open(pid, PidfdFlags::empty())) {
+            Ok(pidfd) => Ok(Exit { pidfd }),
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::SRCH) => Err(io::ErrorKind::NotFound.into()),
+            Err(e) => Err(e),
+        }
     }
 
     /// Has it exited? A zombie has; one whose main thread alone ended has not.
@@ -295,31 +164,10 @@ mod tests {
     use super::super::{Dir, Filesystem};
     use super::*;
 
-    #[test]
-    fn stat_is_parsed_from_the_last_parenthesis() {
-        let tail = " 1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 3 0 98765 0 0";
-        let running = Seen::parse(format!("7 (a) b) (c\n)) S{tail}").as_bytes()).unwrap();
-        assert_eq!((running.command.as_str(), running.ticks, running.exited), ("a) b) (c\n)", 98765, false));
-        // The main thread ended, two others run.
-        assert!(!Seen::parse(format!("7 (x) Z{tail}").as_bytes()).unwrap().exited);
-        assert!(Seen::parse(format!("7 (x) Z{}", tail.replace(" 3 0", " 1 0")).as_bytes()).unwrap().exited);
-        assert!(Seen::parse(b"7 (x").is_none());
-        assert!(Seen::parse(b"").is_none());
-    }
-
-    #[test]
-    fn a_shifted_clock_is_undone() {
-        assert_eq!(Shift { nanos: 0 }.undo(500), Some(500));
-        assert_eq!(Shift { nanos: 86_400_000_000_000 }.undo(8_640_500), Some(500));
-        assert_eq!(Shift { nanos: -10_000_000 }.undo(500), Some(501));
-        assert_eq!(Shift { nanos: 5 }.undo(500), None);
-    }
-
     /// The clocks can only be read one after the other, and we may be kept from the processor in between, here for a minute.
     #[test]
     fn a_pause_at_any_moment_is_no_step_of_the_clock() {
         const SECOND: i64 = 1_000_000_000;
-        let me = Identity::current().unwrap();
         let clocks = |pause_at: usize, ahead: i64| {
             let (mut now, mut readings) = (0, 0);
             move |clock| {
@@ -331,7 +179,7 @@ mod tests {
         for pause_at in 0..12 {
             let read = wall_minus_boot(clocks(pause_at, 7 * SECOND));
             assert_eq!((read + 100) / 1000, 7 * SECOND / 1000, "a pause before the reading {pause_at}");
-            let me = Standpoint { wall: read, ..me.standpoint };
+            let me = Standpoint { wall: read };
             let stepped = [6, 7, 8].map(|ahead| me.stepped_by(clocks(pause_at, ahead * SECOND)));
             assert_eq!(stepped, [true, false, true], "a pause before the reading {pause_at}");
         }
@@ -343,7 +191,7 @@ mod tests {
         let me = Identity::current().unwrap();
         let path = crate::scratch::Scratch::new();
         let stepped = [0, -1, 1].map(|seconds| {
-            let standpoint = Standpoint { wall: me.standpoint.wall + seconds * 1_000_000_000, ..me.standpoint };
+            let standpoint = Standpoint { wall: me.standpoint.wall + seconds * 1_000_000_000 };
             let me = Identity { standpoint, ..Identity::clone(&me) };
             let hidden = Dir::open(&path).unwrap();
             let claim =

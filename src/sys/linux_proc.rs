@@ -7,6 +7,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::time::{clock_gettime, ClockId};
 
+use super::unix::descriptor;
 use super::Identity;
 
 /// Where we look for processes, for a person.
@@ -21,15 +22,14 @@ pub(super) struct Proc {
 }
 
 fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
-    let fd = rustix::io::retry_on_intr(|| fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty()))?;
-    Ok(fd)
+    descriptor(|| fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty()))
 }
 
 impl Proc {
     pub fn open() -> io::Result<Proc> {
         let root = open(fs::CWD, PROCESS_TABLE, OFlags::PATH | OFlags::DIRECTORY)?;
         // After a chroot it can be a folder like any other, with whatever somebody wrote there.
-        if fs::fstatfs(&root)?.f_type != fs::PROC_SUPER_MAGIC {
+        if rustix::io::retry_on_intr(|| fs::fstatfs(&root))?.f_type != fs::PROC_SUPER_MAGIC {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no proc filesystem is mounted there"));
         }
         Ok(Proc { root })

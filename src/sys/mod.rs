@@ -3,7 +3,7 @@
 //!
 //! | | folders and files | processes, filesystems | how a thread sleeps until something happens |
 //! | --- | --- | --- | --- |
-//! | Linux | `unix`, `small`, `access`, `proof`, `linux_fs` | `linux`, `linux_fs` | `events` |
+//! | Linux | `unix`, `small`, `access`, `proof`, `linux_fs` | `linux`, `linux_proc`, `linux_fs` | `events` |
 //! | macOS, FreeBSD, NetBSD | `unix`, `small`, `access`, `proof`, `bsd` | `bsd` | `bsd`, `polled` |
 //! | Windows | `windows::folder` | `windows::process`, `windows::volume` | `windows::events`, `polled` |
 //!
@@ -14,7 +14,7 @@ mod cancellation;
 pub(crate) use cancellation::Uncancellable;
 
 mod process;
-pub(crate) use process::{process, Identity, ProcessState};
+pub(crate) use process::{presence, process, Identity, Presence, ProcessState, View};
 
 #[cfg(unix)]
 mod access;
@@ -41,20 +41,25 @@ mod linux;
 #[cfg(target_os = "linux")]
 mod linux_fs;
 #[cfg(target_os = "linux")]
-use linux::{look, Seen, Standpoint};
+mod linux_proc;
+#[cfg(target_os = "linux")]
+use linux::Standpoint;
 #[cfg(target_os = "linux")]
 use linux_fs::{born, entries, glance, id_at, Moment, UNNOTICED};
 #[cfg(target_os = "linux")]
+use linux_proc::{Outlook, Seen};
+#[cfg(target_os = "linux")]
 pub(crate) use {
     events::{Beacon, BeaconWatch, Bell, FolderWatch, Source, Tail},
-    linux::{process_mark, Exit, ProcessMark, PROCESS_TABLE},
+    linux::{process_mark, Exit, ProcessMark},
     linux_fs::{filesystem, fill_random},
+    linux_proc::PROCESS_TABLE,
 };
 
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
 mod bsd;
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
-use bsd::{born, entries, entries as glance, id_at, look, Moment, Seen, Standpoint, UNNOTICED};
+use bsd::{born, entries, entries as glance, id_at, Moment, Outlook, Seen, Standpoint, UNNOTICED};
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
 pub(crate) use bsd::{
     filesystem, fill_random, process_mark, Bell, Exit, FolderWatch, ProcessMark, Source, PROCESS_TABLE,
@@ -68,7 +73,7 @@ pub(crate) use windows::{
     ProcessMark, Small, Source, PROCESS_TABLE,
 };
 #[cfg(windows)]
-use windows::{see, Standpoint};
+use windows::{see, Outlook, Standpoint};
 
 #[cfg(not(target_os = "linux"))]
 mod polled;

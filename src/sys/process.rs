@@ -1,15 +1,17 @@
 //! Who a process is, and whether it lives. How a system shows its processes is in its own module.
 
+use std::cell::OnceCell;
 use std::io;
 use std::sync::{Arc, Mutex};
 
 #[cfg(windows)]
 use super::see;
 #[cfg(unix)]
-use super::{look, Seen};
-use super::{process_mark, ProcessMark, Standpoint};
+use super::Seen;
+use super::{process_mark, Exit, Outlook, ProcessMark, Standpoint};
 
-/// Who we are, as our bids say it.
+/// Who we are, as our bids say it. All of it stays as it is while the process lives, except `created`, which a step of the clock
+/// moves, and the names of the host and the command: a process that enters a PID namespace only moves its children there.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub pid: u32,
@@ -22,7 +24,7 @@ pub(crate) struct Identity {
     pub pidns: Option<u64>,
     pub host: String,
     pub command: String,
-    /// What it takes to see from here what others see: starts, and the clock.
+    /// When `created` is another number.
     pub(super) standpoint: Standpoint,
 }
 
@@ -38,21 +40,30 @@ impl Identity {
                 return Ok(Arc::clone(identity));
             }
         }
-        let identity = Arc::new(Identity::read()?);
+        let before =
+            cache.as_deref().and_then(Option::as_ref).filter(|(of, _)| *of == mark).map(|(_, before)| &**before);
+        let identity = Arc::new(Identity::read(before)?);
         if let Some(cache) = cache.as_deref_mut() {
             *cache = Some((mark, Arc::clone(&identity)));
         }
         Ok(identity)
     }
 
-    /// When this machine was booted at the latest, Unix seconds.
-    pub fn booted(&self) -> io::Result<i64> {
-        self.standpoint.booted()
-    }
-
     /// Somebody set the clock: `created` is now another number for everybody who computes it.
     pub fn clock_stepped(&self) -> bool {
         self.standpoint.clock_stepped()
+    }
+}
+
+/// Where we see other processes from, now. Read when it is needed, and once for each pass over the bids: a program can enter
+/// another namespace, root or sandbox at any time.
+#[derive(Default)]
+pub(crate) struct View(OnceCell<Option<Outlook>>);
+
+impl View {
+    /// `None`: nothing can be seen of them.
+    fn outlook(&self, me: &Identity) -> Option<&Outlook> {
+        self.0.get_or_init(|| Outlook::now(me)).as_ref()
     }
 }
 
@@ -69,15 +80,36 @@ pub(crate) enum ProcessState {
     Exists,
 }
 
+/// Whether there is a process, whichever it is.
+pub(crate) enum Presence {
+    /// There is none. This is a proof that needs no view of `/proc`.
+    Gone,
+    /// There is one. It may have exited since; where the kernel tells, [`Exit::happened`] says so.
+    Exists(Option<Exit>),
+}
+
+/// Is there a process `pid` in our PID namespace?
+pub(crate) fn presence(pid: u32) -> Presence {
+    match Exit::of(pid) {
+        Ok(exit) => Presence::Exists(Some(exit)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Presence::Gone,
+        Err(_) if exists(pid) => Presence::Exists(None),
+        Err(_) => Presence::Gone,
+    }
+}
+
 /// Is the process `pid` of our PID namespace the one that started at `start`, or else at `created` (give or take 2 s)?
-pub(crate) fn process(me: &Identity, pid: u32, start: Option<u64>, created: Option<i64>) -> ProcessState {
-    let seen = match see(me, pid) {
+pub(crate) fn process(view: &View, me: &Identity, pid: u32, start: Option<u64>, created: Option<i64>) -> ProcessState {
+    let Some(outlook) = view.outlook(me) else {
+        return ProcessState::Exists;
+    };
+    let seen = match see(outlook, me, pid) {
         Ok(seen) => seen,
         Err(state) => return state,
     };
     let same = match (start, created) {
-        (Some(start), _) => seen.start(&me.standpoint).map(|now| now == start),
-        (None, Some(then)) => seen.created().ok().map(|now| now.abs_diff(then) <= 2),
+        (Some(start), _) => seen.start(outlook).map(|now| now == start),
+        (None, Some(then)) => seen.created(outlook).ok().map(|now| now.abs_diff(then) <= 2),
         (None, None) => None,
     };
     match same {
@@ -89,11 +121,8 @@ pub(crate) fn process(me: &Identity, pid: u32, start: Option<u64>, created: Opti
 
 /// What is seen of a process that runs, or else all that is known of it.
 #[cfg(unix)]
-fn see(me: &Identity, pid: u32) -> Result<Seen, ProcessState> {
-    if !exists(pid) {
-        return Err(ProcessState::Gone); // said first, for it costs a tenth of a look into /proc
-    }
-    match look(me, pid) {
+fn see(outlook: &Outlook, me: &Identity, pid: u32) -> Result<Seen, ProcessState> {
+    match outlook.look(me, pid) {
         Some(seen) if seen.exited => Err(ProcessState::Gone),
         Some(seen) => Ok(seen),
         None if exists(pid) => Err(ProcessState::Exists), // hidden from us (`hidepid`, proc(5)), or it came a moment ago
@@ -101,11 +130,17 @@ fn see(me: &Identity, pid: u32) -> Result<Seen, ProcessState> {
     }
 }
 
-/// Also where it is another user's, or a zombie.
+/// Also where it is another user's, or a zombie. A sandbox can refuse to tell: then it counts as there.
 #[cfg(unix)]
 fn exists(pid: u32) -> bool {
     use rustix::process::{test_kill_process, Pid};
     Pid::from_raw(pid as i32).is_none_or(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+/// Only a look tells.
+#[cfg(windows)]
+fn exists(_pid: u32) -> bool {
+    true
 }
 
 #[cfg(test)]
@@ -115,10 +150,10 @@ mod tests {
     #[test]
     fn we_run() {
         let me = Identity::current().unwrap();
-        assert_eq!(process(&me, me.pid, me.start, None), ProcessState::Runs);
-        assert_eq!(process(&me, me.pid, None, Some(me.created)), ProcessState::Runs);
-        assert_eq!(process(&me, me.pid, me.start.map(|s| s + 1), None), ProcessState::Replaced);
-        assert_eq!(process(&me, me.pid, None, Some(me.created - 3)), ProcessState::Replaced);
+        assert_eq!(process(&View::default(), &me, me.pid, me.start, None), ProcessState::Runs);
+        assert_eq!(process(&View::default(), &me, me.pid, None, Some(me.created)), ProcessState::Runs);
+        assert_eq!(process(&View::default(), &me, me.pid, me.start.map(|s| s + 1), None), ProcessState::Replaced);
+        assert_eq!(process(&View::default(), &me, me.pid, None, Some(me.created - 3)), ProcessState::Replaced);
         #[cfg(any(target_os = "linux", windows))] // elsewhere nothing tells
         assert!(!super::super::Exit::of(me.pid).unwrap().happened());
     }

@@ -57,15 +57,15 @@ pub(super) struct Standpoint {
 }
 
 impl Identity {
-    pub(super) fn read() -> io::Result<Identity> {
+    pub(super) fn read(_before: Option<&Identity>) -> io::Result<Identity> {
         let pid = std::process::id();
         // First: so a step of the clock meanwhile is one after it.
         let standpoint = Standpoint { base: kernel::base_of_starts()? };
         let seen = kernel::process(pid)?.ok_or_else(|| io::Error::other("the kernel does not know this process"))?;
         Ok(Identity {
             pid,
-            start: seen.start(&standpoint),
-            created: seen.created()?,
+            start: seen.start(&Outlook),
+            created: seen.created(&Outlook)?,
             boot: Some(kernel::boot()?),
             pidns: None,
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
@@ -73,13 +73,14 @@ impl Identity {
             standpoint,
         })
     }
-}
 
-impl Standpoint {
+    /// When this machine was booted, Unix seconds.
     pub fn booted(&self) -> io::Result<i64> {
         Ok(kernel::boot_time()?.div_euclid(1_000_000))
     }
+}
 
+impl Standpoint {
     pub fn clock_stepped(&self) -> bool {
         kernel::base_of_starts().is_ok_and(|base| base.abs_diff(self.base) > 100_000)
     }
@@ -95,11 +96,11 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub fn start(&self, _from: &Standpoint) -> Option<u64> {
+    pub fn start(&self, _from: &Outlook) -> Option<u64> {
         u64::try_from(self.micros).ok()
     }
 
-    pub fn created(&self) -> io::Result<i64> {
+    pub fn created(&self, _from: &Outlook) -> io::Result<i64> {
         Ok((self.micros + kernel::base_of_starts()?).div_euclid(1_000_000))
     }
 }
@@ -160,16 +161,25 @@ fn found(done: libc::c_int, fits: bool) -> io::Result<bool> {
 
 // ---- other processes ----
 
-pub(super) fn look(_me: &Identity, pid: u32) -> Option<Seen> {
-    kernel::process(pid).ok()?
+/// Every process looks alike from everywhere.
+pub(super) struct Outlook;
+
+impl Outlook {
+    pub fn now(_me: &Identity) -> Option<Outlook> {
+        Some(Outlook)
+    }
+
+    pub fn look(&self, _me: &Identity, pid: u32) -> Option<Seen> {
+        kernel::process(pid).ok()?
+    }
 }
 
 /// Nothing tells us when a process exits.
 pub(crate) enum Exit {}
 
 impl Exit {
-    pub fn of(_pid: u32) -> Option<Exit> {
-        None
+    pub fn of(_pid: u32) -> io::Result<Exit> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     pub fn happened(&self) -> bool {

@@ -15,7 +15,7 @@ pub(crate) use events::{Bell, FolderWatch, Source};
 pub(crate) use folder::{file_name, path, Claimed, Dir, Small};
 pub(crate) use open::FileId;
 pub(crate) use process::{process_mark, Exit, ProcessMark, PROCESS_TABLE};
-pub(super) use process::{see, Standpoint};
+pub(super) use process::{see, Outlook, Standpoint};
 pub(crate) use security::FolderStat;
 pub(crate) use volume::filesystem;
 

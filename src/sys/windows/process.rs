@@ -30,20 +30,29 @@ pub(crate) fn process_mark() -> ProcessMark {
 /// Where we look for processes, for a person.
 pub(crate) const PROCESS_TABLE: &str = "the system";
 
-/// Nothing: from everywhere a process and the clock look alike.
+/// Nothing: no step of the clock changes what we say of ourselves.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::sys) struct Standpoint;
 
+/// Nothing: from everywhere a process looks alike.
+pub(in crate::sys) struct Outlook;
+
+impl Outlook {
+    pub fn now(_me: &Identity) -> Option<Outlook> {
+        Some(Outlook)
+    }
+}
+
 impl Identity {
-    pub(in crate::sys) fn read() -> io::Result<Identity> {
+    pub(in crate::sys) fn read(_before: Option<&Identity>) -> io::Result<Identity> {
         // SAFETY: a pseudo-handle that is always valid.
         let seen = Seen::of(unsafe { GetCurrentProcess() })?;
         let host = host()?;
         let command = std::env::current_exe()?;
         Ok(Identity {
             pid: std::process::id(),
-            start: seen.start(&Standpoint),
-            created: seen.created()?,
+            start: seen.start(&Outlook),
+            created: seen.created(&Outlook)?,
             boot: Some(boot(&host)?),
             pidns: None,
             host,
@@ -51,15 +60,16 @@ impl Identity {
             standpoint: Standpoint,
         })
     }
-}
 
-impl Standpoint {
+    /// When this machine was booted at the latest, Unix seconds.
     pub fn booted(&self) -> io::Result<i64> {
         // SAFETY: it takes nothing.
         let uptime = unsafe { GetTickCount64() };
         Ok((unix_nanos() / 1_000_000).saturating_sub(uptime) as i64 / 1000 + 1)
     }
+}
 
+impl Standpoint {
     /// No step of the clock changes what we say of ourselves.
     pub fn clock_stepped(&self) -> bool {
         false
@@ -132,17 +142,17 @@ impl Seen {
         Ok(Seen { created: ticks(created) })
     }
 
-    pub fn start(&self, _from: &Standpoint) -> Option<u64> {
+    pub fn start(&self, _from: &Outlook) -> Option<u64> {
         Some(self.created)
     }
 
-    pub fn created(&self) -> io::Result<i64> {
+    pub fn created(&self, _from: &Outlook) -> io::Result<i64> {
         Ok(unix_micros(self.created).div_euclid(1_000_000))
     }
 }
 
 /// What is seen of a process that runs, or else all that is known of it.
-pub(in crate::sys) fn see(_me: &Identity, pid: u32) -> Result<Seen, ProcessState> {
+pub(in crate::sys) fn see(_outlook: &Outlook, _me: &Identity, pid: u32) -> Result<Seen, ProcessState> {
     let process = match open(pid, PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE)
         .or_else(|_| open(pid, PROCESS_QUERY_LIMITED_INFORMATION))
     {
@@ -183,9 +193,14 @@ pub(crate) struct Exit {
 }
 
 impl Exit {
-    /// `None`: there is no such process, or we may not wait for it. Ask [`crate::sys::process`] afterwards whether it is the right one.
-    pub fn of(pid: u32) -> Option<Exit> {
-        open(pid, PROCESS_SYNCHRONIZE).ok().map(|process| Exit { process })
+    /// `NotFound`: there is no such process. Any other error: we may not wait for it. Ask [`crate::sys::process`] afterwards
+    /// whether it is the right one.
+    pub fn of(pid: u32) -> io::Result<Exit> {
+        match open(pid, PROCESS_SYNCHRONIZE) {
+            Ok(process) => Ok(Exit { process }),
+            Err(e) if is(&e, ERROR_INVALID_PARAMETER) => Err(io::ErrorKind::NotFound.into()),
+            Err(e) => Err(e),
+        }
     }
 
     pub fn happened(&self) -> bool {
@@ -200,7 +215,7 @@ impl Exit {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::process;
+    use super::super::super::{process, View};
     use super::*;
 
     #[test]
@@ -215,7 +230,7 @@ mod tests {
         let exit = Exit::of(child.id()).expect("the handle of `child` keeps it");
         child.wait().unwrap();
         assert!(exit.happened());
-        assert_eq!(process(&me, child.id(), None, None), ProcessState::Gone);
+        assert_eq!(process(&View::default(), &me, child.id(), None, None), ProcessState::Gone);
     }
 
     #[test]
