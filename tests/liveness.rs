@@ -14,6 +14,9 @@ both!(
     a_bid_of_a_live_process_with_its_start_is_live,
     a_bid_of_a_process_that_is_gone_is_stale,
     a_bid_of_another_boot_is_stale,
+    a_holder_that_seems_to_be_another_process_is_respected_while_it_has_its_proof,
+    a_holder_that_lost_its_descriptors_is_respected,
+    a_child_that_outlives_its_holder_keeps_nothing,
     a_python_bid_is_judged_by_its_start_to_two_seconds,
     another_users_process_is_judged_like_ours,
     a_process_hidden_by_hidepid_is_alive_until_it_dies,
@@ -163,6 +166,72 @@ fn a_bid_of_another_boot_is_stale(kind: Kind) {
     is_judged(kind, &Bid::of(std::process::id()).with("BOOT", other), "STALE");
     is_judged(kind, &Bid::of(std::process::id()).with("BOOT", ""), "STALE");
     is_judged(kind, &Bid::of(1).with("BOOT", other).with("PIDNS", 7), "STALE");
+}
+
+/// As when it was restored from a checkpoint, or when the clocks are seen wrong.
+fn a_holder_that_seems_to_be_another_process_is_respected_while_it_has_its_proof(kind: Kind) {
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        for loses in ["its life", "its proof"] {
+            let mut holder = Puppet::at(kind, &scratch.folder());
+            holder.must("lock 0");
+            let path = &support::bids_in(&scratch.folder())[0];
+            let bid = Bid::of(holder.pid());
+            let start = bid.number("START");
+            bid.with("START", start + 1).write(path); // the same file, so the lock on it stays
+            let mut met = Puppet::at(kind, &scratch.folder());
+            for _ in 0..2 {
+                for reader in [&mut met, &mut Puppet::at(kind, &scratch.folder())] {
+                    assert_eq!(reader.ask("lock 0"), "LF_BUSY");
+                    assert_eq!(reader.must("reap 0").number(), 0);
+                    assert_eq!(reader.bids(0)[0].state, "LIVE");
+                }
+            }
+            met.start_to_wait(0, -1);
+            match loses {
+                "its life" => holder.kill(),
+                _ => drop(holder.must("close_from 3")),
+            }
+            assert_eq!(met.ask("join 1"), "LF_OK");
+            met.must("unlock 0");
+        }
+    }
+}
+
+fn a_holder_that_lost_its_descriptors_is_respected(kind: Kind) {
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        let (mut holder, mut met) = (Puppet::at(kind, &scratch.folder()), Puppet::at(kind, &scratch.folder()));
+        holder.must("lock 0");
+        assert_eq!(met.ask("lock 0"), "LF_BUSY");
+        holder.must("close_from 3");
+        for reader in [&mut met, &mut Puppet::at(kind, &scratch.folder())] {
+            assert_eq!(reader.ask("lock 0"), "LF_BUSY");
+            assert_eq!(reader.must("reap 0").number(), 0);
+            assert_eq!(reader.bids(0)[0].state, "LIVE");
+        }
+        holder.kill();
+        met.must("lock 0");
+    }
+}
+
+/// It has the holder's open files, and with them the proof. But there is no holder.
+fn a_child_that_outlives_its_holder_keeps_nothing(kind: Kind) {
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        for (met, reaped) in [(true, true), (true, false), (false, true), (false, false)] {
+            let (mut holder, mut reader) = (Puppet::at(kind, &scratch.folder()), Puppet::at(kind, &scratch.folder()));
+            holder.must("lock 0");
+            let mut child = holder.fork();
+            if met {
+                assert_eq!(reader.ask("lock 0"), "LF_BUSY");
+            }
+            holder.kill();
+            if reaped {
+                holder.kill_and_reap();
+            }
+            reader.must("lock 0");
+            assert_eq!(child.ask("holds 0"), "LF_ERR_FORKED");
+            reader.must("unlock 0");
+        }
+    }
 }
 
 fn a_python_bid_is_judged_by_its_start_to_two_seconds(kind: Kind) {

@@ -6,6 +6,7 @@ mod support;
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use support::{bid_name, boot_time, both, root_or_skip, skip, Bid, Kind, Puppet, Scratch};
@@ -16,6 +17,7 @@ both!(
     another_boot_may_be_another_hosts,
     a_half_written_bid_from_before_this_boot_may_be_another_hosts,
     a_bid_that_says_it_is_from_here_is_judged_here,
+    a_process_of_this_host_that_ends_takes_no_bid_of_another_host_along,
 );
 
 const TRUST: u32 = 4;
@@ -124,5 +126,24 @@ fn a_bid_that_says_it_is_from_here_is_judged_here(kind: Kind) {
         let start = own.number("START");
         is_judged(&mut puppet, &own.clone().with("START", start - 1), here, "STALE");
         is_judged(&mut puppet, &own.with("PID", NOT_HERE), here, "STALE");
+    });
+}
+
+/// It has the PID by chance, so the bid counted as its own.
+fn a_process_of_this_host_that_ends_takes_no_bid_of_another_host_along(kind: Kind) {
+    on_fuse(kind, |mut puppet, here, there| {
+        assert_eq!(puppet.try_open(0, TRUST, there), "LF_OK");
+        let pid = puppet.must("spawn posix_spawn").number();
+        let path = Bid(Default::default()).with("PID", pid).post(here);
+        for _ in 0..2 {
+            assert_eq!(puppet.ask("lock 0"), "LF_BUSY");
+            assert_eq!(puppet.bids(0)[0].state, "LIVE");
+        }
+        let target = puppet.pid().to_string();
+        let inside = ["--pid", "--target", &target, "sh", "-c", "kill -9 $0", &pid.to_string()];
+        assert!(Command::new("nsenter").args(inside).status().unwrap().success());
+        support::wait_until(|| puppet.bids(0)[0].state == "UNKNOWN");
+        assert_eq!(puppet.ask("lock 0"), "LF_BUSY");
+        assert!(path.exists());
     });
 }
