@@ -7,6 +7,8 @@
 //! | another boot | that lock too; without one, and on a local filesystem, the boot is over |
 //! | it or we can't say the boot | as if it were our boot; but who is gone here may live on another host, where others can write |
 //! | it or we can't say the namespace | a process with its PID and start is it; without one the lock decides |
+//! | posted on a shared filesystem, and we see a local one | our boot and namespace: as above. Else it is unknown |
+//! | another file than it says, without that lock | it is a copy: stale |
 //! | a Python peer's: PID and CREATED alone | the process with its PID and start time, to 2 s |
 //!
 //! The lock overrules what we see of a process, never that there is none: a forked child keeps the lock of its dead parent. And a
@@ -60,8 +62,15 @@ impl Pulse {
 
 /// Judges the owner of a bid. `file` is the bid, open.
 pub(crate) fn judge(bid: &Bid, file: Small, me: &Identity, view: &View, on: Filesystem) -> (Verdict, Pulse) {
+    if is_copy(bid, &file, on) {
+        return (Verdict::Stale, Pulse::None);
+    }
     let boot = is_same(&bid.boot, &me.boot);
     let namespace = is_same(&bid.pidns, &me.pidns);
+    if bid.shared && on.is_local() && (boot, namespace) != (Some(true), Some(true)) {
+        // What is local here is shared for its owner: we may be the server of an export, and see no process and no lock of it.
+        return (Verdict::Unknown, Pulse::None);
+    }
     if boot != Some(false) && namespace != Some(false) {
         match owner(bid, &file, me, view, on) {
             Owner::Lives(exit) => return (Verdict::Live, exit.map_or(Pulse::None, Pulse::Process)),
@@ -84,6 +93,13 @@ pub(crate) fn judge(bid: &Bid, file: Small, me: &Identity, view: &View, on: File
         Ok(false) if on.is_local() || boot == Some(true) && on.locks_prove_death() => (Verdict::Stale, Pulse::None),
         _ => (Verdict::Unknown, Pulse::None),
     }
+}
+
+/// A copy of a bid, as `cp -a` or a backup that is put back makes one. It says which file it was, and it is another; and nobody
+/// gives the proof that its owner gives on the bid itself.
+fn is_copy(bid: &Bid, file: &Small, on: Filesystem) -> bool {
+    let is_another = bid.inode.is_some_and(|inode| inode != file.id.number());
+    is_another && on.has_stable_numbers() && matches!(file.is_locked(), Ok(false))
 }
 
 /// `None`: one of the two can't say.

@@ -14,7 +14,6 @@ use super::{is_locked, take_lock, Opened};
 pub(crate) struct Small {
     fd: OwnedFd,
     size: u64,
-    #[allow(dead_code)]
     pub id: FileId,
     /// Last modified, Unix milliseconds.
     pub modified: i64,
