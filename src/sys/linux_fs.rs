@@ -1,6 +1,7 @@
 //! What Linux does better than POSIX, or not at all like the others, with folders; what its filesystems are good for; and its random
 //! numbers.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
@@ -15,55 +16,42 @@ use super::{Dir, Filesystem};
 /// For a folder that is opened: to list it is no access to be noted.
 pub(super) const UNNOTICED: OFlags = OFlags::NOATIME;
 
-/// Room for about 25 bids, on the stack: a thread may have little of it, and a lock that nobody else wants allocates nothing.
-const FIRST: usize = 2048;
+/// Room for about 100 bids at a time.
+const BUFFER: usize = 8192;
 
-/// Room for about 100 more at a time.
-const REST: usize = 8192;
+thread_local! {
+    /// Not on the stack, of which a thread may have little; and kept, since a lock that nobody else wants allocates nothing.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Names every entry of an open folder, and its inode.
 pub(super) fn entries(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
-    read(dir, each, |_, _| false)
+    read(dir, each, |_| false)
 }
 
 /// The same, but if one call left room for more it is not asked whether there is more. There may be, and it may have failed to read
 /// it: of an error in the midst getdents64(2) tells only when it is called again.
 pub(super) fn glance(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
-    read(dir, each, has_room)
-}
-
-fn has_room(filled: usize, size: usize) -> bool {
     const LARGEST: usize = 288; // an entry with the longest name takes 280, and the buffer may begin 7 later
-    filled <= size - LARGEST
+    read(dir, each, |filled| filled <= BUFFER - LARGEST)
 }
 
-fn read(
+fn read(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64), is_enough: impl FnMut(usize) -> bool) -> io::Result<()> {
+    // Neither another listing in the midst of this one nor the end of the thread is a danger: each then has a buffer of its own.
+    let mut buffer = SPARE.try_with(Cell::take).unwrap_or_default();
+    buffer.reserve_exact(BUFFER);
+    let done = read_by(&mut buffer.spare_capacity_mut()[..BUFFER], dir, each, is_enough);
+    let _ = SPARE.try_with(|spare| spare.set(buffer));
+    done
+}
+
+fn read_by(
+    buffer: &mut [MaybeUninit<u8>],
     dir: BorrowedFd<'_>,
     mut each: impl FnMut(&CStr, u64),
-    mut is_enough: impl FnMut(usize, usize) -> bool,
+    mut is_enough: impl FnMut(usize) -> bool,
 ) -> io::Result<()> {
     rustix::io::retry_on_intr(|| fs::seek(dir, SeekFrom::Start(0)))?;
-    let mut first = [MaybeUninit::uninit(); FIRST];
-    let mut rest = Vec::new();
-    loop {
-        let buffer = if rest.capacity() == 0 { &mut first[..] } else { rest.spare_capacity_mut() };
-        let size = buffer.len();
-        let filled = read_once(dir, buffer, &mut each)?;
-        if filled == 0 || is_enough(filled, size) {
-            return Ok(());
-        }
-        if !has_room(filled, size) {
-            rest.reserve(REST);
-        }
-    }
-}
-
-/// Names what one call reads, and says how much of the buffer that filled; 0: there is no more.
-fn read_once(
-    dir: BorrowedFd<'_>,
-    buffer: &mut [MaybeUninit<u8>],
-    each: &mut impl FnMut(&CStr, u64),
-) -> io::Result<usize> {
     let mut entries = RawDir::new(dir, buffer);
     let mut filled = 0;
     while let Some(entry) = entries.next() {
@@ -77,10 +65,13 @@ fn read_once(
             Err(e) => return Err(e.into()),
         }
         if entries.is_buffer_empty() {
-            break;
+            if is_enough(filled) {
+                break;
+            }
+            filled = 0;
         }
     }
-    Ok(filled)
+    Ok(())
 }
 
 /// Device and inode of what is at this path; `None` where stat(2) must tell.
@@ -257,7 +248,7 @@ mod tests {
             read(
                 dir.fd(),
                 |_, _| {},
-                |bytes, _| {
+                |bytes| {
                     filled += bytes;
                     false
                 },
