@@ -2,6 +2,9 @@
  *
  *     sequence FOLDER alone            the folder is free; dead claimants' bids lie in it when it is locked
  *     sequence FOLDER contended MS     somebody else holds: lf_lock, then lf_lock_wait for MS milliseconds
+ *     sequence FOLDER hold             lf_lock; after a line of input, or its end, the rest
+ *
+ * With SEQUENCE_USER="UID GID" it becomes this user first, who keeps its files to itself (umask 077).
  *
  * Each call of the library stands between two marks, writes to the descriptor -1, that tell the tracer which calls to count.
  * Each prints a line: `result STEP STATUS CODE BIDS MESSAGE`, where BIDS are the bids in the folder now, or `-`. A step
@@ -12,10 +15,12 @@
 #include <lockfolder.h>
 
 #include <dirent.h>
+#include <grp.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -192,11 +197,24 @@ static int open_descriptors(void) {
     return count;
 }
 
+static void become(const char *who) {
+    unsigned uid, gid;
+    if (who == NULL) {
+        return;
+    }
+    umask(077);
+    if (sscanf(who, "%u %u", &uid, &gid) != 2 || setgroups(0, NULL) != 0 || setgid(gid) != 0 || setuid(uid) != 0) {
+        perror(who);
+        abort();
+    }
+}
+
 int main(int count, char **arguments) {
     if (count < 3) {
         return 2;
     }
     path = arguments[1];
+    become(getenv("SEQUENCE_USER"));
     int contended = strcmp(arguments[2], "contended") == 0;
     if (count > 3) {
         wait_ms = atoll(arguments[3]);
@@ -214,6 +232,11 @@ int main(int count, char **arguments) {
     if (contended) {
         run("lock", step_lock);
         run("wait", step_wait);
+        run("unlock", step_unlock);
+    } else if (strcmp(arguments[2], "hold") == 0) {
+        run("lock", step_lock);
+        getchar();
+        run("holds", step_holds);
         run("unlock", step_unlock);
     } else {
         plant(0);

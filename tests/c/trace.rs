@@ -97,6 +97,7 @@ impl Story {
 pub struct Tracer {
     tracer: Program,
     sequence: Program,
+    user: Option<String>,
 }
 
 impl Tracer {
@@ -104,7 +105,13 @@ impl Tracer {
         Tracer {
             tracer: Program(compile("tracer.c", &["gcc", "-std=c11", "-O1"], Link::Alone)),
             sequence: Program(compile("sequence.c", &["gcc", "-std=c11", "-O1"], Link::Shared)),
+            user: None,
         }
+    }
+
+    /// The claimant is this user, of this group.
+    pub fn of_user(user: u32, group: u32) -> Tracer {
+        Tracer { user: Some(format!("{user} {group}")), ..Tracer::new() }
     }
 
     fn command(&self, folder: &Path, scenario: &[&str], at: &str, fate: Fate) -> Command {
@@ -122,6 +129,7 @@ impl Tracer {
         };
         command.arg(mode).arg(at).arg(error.map_or("-".to_owned(), |e| e.to_string()));
         command.arg(&self.sequence.0).arg(folder).args(scenario);
+        command.envs(self.user.as_ref().map(|user| ("SEQUENCE_USER", user)));
         command
     }
 
@@ -144,14 +152,25 @@ impl Tracer {
 
     /// Runs the claimant up to the call, where it stops; or until nothing has happened for so long that it sleeps.
     pub fn run_up_to(&self, folder: &Path, scenario: &[&str], number: usize, patience: Duration) -> Stopped {
+        let mut stopped = self.start(folder, scenario, number);
+        stopped.read_on(patience);
+        stopped
+    }
+
+    /// Runs one that holds until it is told to go on. It stops at the call, if it comes there before it holds.
+    pub fn run_holder_up_to(&self, folder: &Path, number: usize) -> Stopped {
+        let mut stopped = self.start(folder, &["hold"], number);
+        stopped.read_on_until_it_has_locked();
+        stopped
+    }
+
+    fn start(&self, folder: &Path, scenario: &[&str], number: usize) -> Stopped {
         let mut command = self.command(folder, scenario, &number.to_string(), Fate::Stop);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut stopped = Stopped { child, lines, story: Story::default(), at: At::Asleep };
-        stopped.read_on(patience);
-        stopped
+        Stopped { child, lines, story: Story::default(), at: At::Asleep }
     }
 }
 
@@ -189,6 +208,32 @@ impl Stopped {
             let status = self.child.wait().unwrap();
             assert!(status.success() && !self.story.end.is_empty(), "{status}\n{}", self.story.text);
         }
+    }
+
+    /// `Asleep`: it has locked, or failed to do so twice.
+    fn read_on_until_it_has_locked(&mut self) {
+        while self.locked().is_none() {
+            let line = self.lines.recv_timeout(HANGS).unwrap_or_else(|e| panic!("{e}:\n{}", self.story.text));
+            match line.strip_prefix("stopped ") {
+                Some(at) => {
+                    self.at = At::Stopped(at.split(' ').next().unwrap().to_owned());
+                    return;
+                }
+                None => self.story.read(&line),
+            }
+        }
+        self.at = At::Asleep;
+    }
+
+    /// What its lock came to.
+    pub fn locked(&self) -> Option<&Outcome> {
+        self.story.outcomes.iter().find(|it| it.step == "lock" && it.status == "LF_OK" || it.step == "lock+")
+    }
+
+    /// Lets a holder that is stopped go on until it has locked, or failed to do so twice.
+    pub fn go_on_until_it_has_locked(&mut self) {
+        writeln!(self.child.stdin.as_mut().unwrap()).unwrap();
+        self.read_on_until_it_has_locked();
     }
 
     /// Lets it go on, to its end.

@@ -7,6 +7,7 @@ mod build;
 pub mod containers;
 mod puppet;
 mod scratch;
+pub mod users;
 
 pub use bids::{bid_name, boot_id, boot_time, pid_namespace, start_of, vouch_for, Bid};
 pub use puppet::{encode, state_of, wait_until, Answer, Kind, Orphan, Puppet};

@@ -241,10 +241,13 @@ static void do_spawn(const char *how, FILE *out) {
     fprintf(out, "LF_OK %d", pid);
 }
 
-static void do_become(int id, FILE *out) {
+/* `become USER [GROUP]`: where none is given, the group has the number of the user. */
+static void do_become(const char *user, const char *group, FILE *out) {
+    uid_t uid = (uid_t)atoi(user);
+    gid_t gid = (gid_t)atoi(*group != '\0' ? group : user);
     int result = setgroups(0, NULL);
-    result = result < 0 ? result : setresgid((gid_t)id, (gid_t)id, (gid_t)id);
-    done(out, result < 0 ? result : setresuid((uid_t)id, (uid_t)id, (uid_t)id));
+    result = result < 0 ? result : setresgid(gid, gid, gid);
+    done(out, result < 0 ? result : setresuid(uid, uid, uid));
 }
 
 /* ---- another place ---- */
@@ -403,7 +406,7 @@ static void run(char *line, FILE *out) {
     IS("join") do_join(atoi(first), out);
     IS("fork") do_fork(first, second, out);
     IS("spawn") do_spawn(first, out);
-    IS("become") do_become(atoi(first), out);
+    IS("become") do_become(first, second, out);
     IS("cd") done(out, chdir(first));
     IS("umask") { umask((mode_t)strtoul(first, NULL, 8)); fputs("LF_OK", out); }
     IS("alarm") do_alarm(handle(first), atoi(second), atoi(third), out);

@@ -125,7 +125,7 @@ impl Puppet {
                 let child = Command::new("sleep").arg("600").spawn().unwrap();
                 format!("LF_OK {}", child.id())
             }
-            "become" => become_user(number(0) as u32),
+            "become" => become_user(number(0) as u32, number(if text(1).is_empty() { 0 } else { 1 }) as u32),
             "cd" => done(std::env::set_current_dir(&words[0])),
             "umask" => {
                 // SAFETY: it changes nothing but this process's mask.
@@ -262,10 +262,12 @@ fn fork(from: &OsString, to: &OsString) -> String {
     format!("LF_OK {pid}")
 }
 
-fn become_user(id: u32) -> String {
+fn become_user(user: u32, group: u32) -> String {
     // SAFETY: plain system calls.
     let failed = unsafe {
-        c::setgroups(0, std::ptr::null()) < 0 || c::setresgid(id, id, id) < 0 || c::setresuid(id, id, id) < 0
+        c::setgroups(0, std::ptr::null()) < 0
+            || c::setresgid(group, group, group) < 0
+            || c::setresuid(user, user, user) < 0
     };
     done(if failed { Err(std::io::Error::last_os_error()) } else { Ok(()) })
 }

@@ -23,6 +23,11 @@ impl Scratch {
         Scratch::inside(Path::new("/dev/shm"))
     }
 
+    /// On a disk, as a rule, and where every user can reach it (hier(7)).
+    pub fn public() -> Scratch {
+        Scratch::inside(Path::new("/var/tmp"))
+    }
+
     fn inside(parent: &Path) -> Scratch {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
