@@ -37,12 +37,18 @@ impl Access {
     fn give_as(&self, to: BorrowedFd<'_>, adapt: impl Fn(u32) -> u32) -> io::Result<()> {
         let owner = rustix::process::Uid::from_raw(self.owner);
         let group = rustix::process::Gid::from_raw(self.group);
-        let given = retry(|| fs::fchown(to, Some(owner), Some(group)))
-            .or_else(|_| retry(|| fs::fchown(to, None, Some(group))))
-            .is_ok();
-        acl::write(to, self.acl.as_deref())?;
-        // Where it stays our own group's, the members of that group are others to the folder.
-        let mode = if given { self.mode } else { self.mode & !0o070 | (self.mode & 0o007) << 3 };
+        let has_owner = retry(|| fs::fchown(to, Some(owner), Some(group))).is_ok();
+        let has_group = has_owner || retry(|| fs::fchown(to, None, Some(group))).is_ok();
+        let owner = (!has_owner).then_some(self.owner);
+        let group = (!has_group).then_some(self.group);
+        let list = self.acl.as_deref().map(|list| acl::naming(list, owner, group));
+        acl::write(to, list.as_deref())?;
+        // Where it stays our own group's, the members of that group are others to the folder. Where there is a list, it says so,
+        // and these bits of the mode are its mask.
+        let mode = match has_group || list.is_some() {
+            true => self.mode,
+            false => self.mode & !0o070 | (self.mode & 0o007) << 3,
+        };
         // Last: chown(2) clears the set-group-ID bit that the mode may carry. Filesystems without modes refuse.
         let _ = retry(|| fs::fchmod(to, to_mode(adapt(mode))));
         Ok(())
@@ -72,6 +78,48 @@ mod acl {
         }
     }
 
+    /// One entry of a list, as the kernel has it (linux/posix_acl_xattr.h): a tag, permissions, an ID.
+    const ENTRY: usize = 8;
+    /// What is before the entries: a version.
+    const HEADER: usize = 4;
+    const USER_OBJ: u16 = 0x01;
+    const USER: u16 = 0x02;
+    const GROUP_OBJ: u16 = 0x04;
+    const GROUP: u16 = 0x08;
+    const OTHER: u16 = 0x20;
+
+    /// The list, for what could not be given the owner or the group: it names them, and they may do what they may in the folder.
+    /// The group that it has instead is that of its maker, whose members are others to the folder.
+    pub fn naming(list: &[u8], owner: Option<u32>, group: Option<u32>) -> Vec<u8> {
+        let Some((header, entries)) = list.split_at_checked(HEADER) else { return list.to_vec() };
+        let word = |at: &[u8]| u16::from_le_bytes([at[0], at[1]]);
+        let read = |entry: &[u8]| {
+            (word(entry), u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]), word(&entry[2..]))
+        };
+        let mut entries: Vec<_> = entries.chunks_exact(ENTRY).map(read).collect();
+        let may = |entries: &[(u16, u32, u16)], wanted| {
+            entries.iter().find(|(tag, ..)| *tag == wanted).map_or(0, |(.., permissions)| *permissions)
+        };
+        for (id, instead, named) in [(owner, USER_OBJ, USER), (group, GROUP_OBJ, GROUP)] {
+            let Some(id) = id else { continue };
+            if !entries.iter().any(|&(tag, of, _)| (tag, of) == (named, id)) {
+                entries.push((named, id, may(&entries, instead)));
+            }
+        }
+        if group.is_some() {
+            let others = may(&entries, OTHER);
+            entries
+                .iter_mut()
+                .filter(|(tag, ..)| *tag == GROUP_OBJ)
+                .for_each(|(.., permissions)| *permissions = others);
+        }
+        entries.sort_unstable(); // the kernel wants them in this order
+        let written = entries.iter().flat_map(|(tag, id, permissions)| {
+            [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
+        });
+        header.iter().copied().chain(written).collect()
+    }
+
     /// What a new file inherited from the default list of its folder goes: it speaks of users who may not lock.
     pub fn write(to: BorrowedFd<'_>, list: Option<&[u8]>) -> rustix::io::Result<()> {
         let gone = |removed| match removed {
@@ -97,5 +145,9 @@ mod acl {
 
     pub fn write(_to: BorrowedFd<'_>, _list: Option<&[u8]>) -> io::Result<()> {
         Ok(())
+    }
+
+    pub fn naming(list: &[u8], _owner: Option<u32>, _group: Option<u32>) -> Vec<u8> {
+        list.to_vec()
     }
 }
