@@ -55,7 +55,14 @@ fn full_house(kind: Kind, stage: &Stage, users: &[Option<User>]) -> Vec<Puppet> 
     puppets[0].must("fence 0");
     for (before, waiter) in puppets[1..].iter_mut().enumerate() {
         waiter.tell("wait 0 -1");
-        wait_until(|| fs::read_dir(stage.hidden().join("queue")).is_ok_and(|queue| queue.count() == before + 1));
+        // Who can't stand in line says so, or tries again and again without a ticket.
+        wait_until(|| {
+            let has_ticket = fs::read_dir(stage.hidden().join("queue")).is_ok_and(|queue| queue.count() == before + 1);
+            has_ticket || waiter.has_answered()
+        });
+        if waiter.has_answered() {
+            panic!("{}, {users:?}: waiter {before}: {:?}: {}", stage.name, waiter.hear(), waiter.why(0));
+        }
     }
     wait_until(|| stage.hidden().join("tail").exists());
     puppets
@@ -72,12 +79,16 @@ fn all_get_it(mut puppets: Vec<Puppet>, what: &str) {
     }
 }
 
+const OWNER: User = User { id: 47_145, group: 47_145 };
+
 /// Each of them may come first, and then all can.
 fn named_users_who_may_write_can_lock_and_wait(kind: Kind) {
     each_stage_with_an_acl(|stage| {
-        let mut users = [None, Some(stage.attacker), Some(stage.neighbour)];
+        // The last one owns the folder, and no list names it.
+        let mut users = [None, Some(stage.attacker), Some(stage.neighbour), Some(OWNER)];
         for _ in 0..users.len() {
             stage.renew();
+            std::os::unix::fs::chown(stage.folder(), Some(OWNER.id), None).unwrap();
             users.rotate_left(1);
             all_get_it(full_house(kind, stage, &users), &format!("{}, {users:?}", stage.name));
         }

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{chown, symlink, FileTypeExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use c::trace::{At, Tracer};
 use rustix::fs::{mknodat, FileType, Mode, CWD};
@@ -109,11 +110,13 @@ fn dead() -> Bid {
 /// Puts forgeries in the place of all claims that are not there by `but`, as far as the user may. How many?
 fn swap_claims(attacker: User, stage: &Stage, forge: fn(&Stage, &Path), but: &[String]) -> usize {
     let hidden = stage.hidden();
-    let claims: Vec<_> =
-        listing(&hidden).into_iter().filter(|name| name.ends_with(".json") && !but.contains(name)).collect();
+    let is_theirs = |name: &String| name.ends_with(".json") && !name.starts_with("aside-") && !but.contains(name);
+    let claims: Vec<_> = listing(&hidden).into_iter().filter(is_theirs).collect();
     attacker.acts(|| {
         let swap = |name: &String| {
-            let moved = fs::rename(hidden.join(name), hidden.join(format!("aside-{name}"))).is_ok();
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let aside = hidden.join(format!("aside-{}-{name}", COUNT.fetch_add(1, Ordering::Relaxed)));
+            let moved = fs::rename(hidden.join(name), aside).is_ok();
             if moved {
                 forge(stage, &hidden.join(name));
             }
@@ -204,9 +207,9 @@ const SPOILT: [Spoil; 10] = [
     ("a stranger's claim", |hidden| make(&hidden.join("00000000000000aa.json"), STRANGER, 0o644)),
     ("a claim that others can write", |hidden| make(&hidden.join("00000000000000aa.json"), 0, 0o646)),
     ("a stranger's fence", |hidden| make(&hidden.join("fence-7"), STRANGER, 0o644)),
-    ("a stranger's queue", |hidden| folder(&hidden.join("queue"), STRANGER, 0o755)),
-    ("a queue that others can write", |hidden| folder(&hidden.join("queue"), 0, 0o757)),
-    ("a queue that its group can write", |hidden| folder(&hidden.join("queue"), 0, 0o775)),
+    ("a stranger's queue", |hidden| queue(hidden, STRANGER, 0o755)),
+    ("a queue that others can write", |hidden| queue(hidden, 0, 0o757)),
+    ("a queue that its group can write", |hidden| queue(hidden, 0, 0o775)),
     ("a stranger's tail", |hidden| {
         fifo(&hidden.join("tail"));
         give(&hidden.join("tail"), STRANGER);
@@ -223,10 +226,13 @@ fn make(path: &Path, user: u32, mode: u32) {
     set_mode(path, mode);
 }
 
-fn folder(path: &Path, user: u32, mode: u32) {
-    fs::create_dir(path).unwrap();
-    give(path, user);
-    set_mode(path, mode);
+/// With something in it, because an empty one is deleted by the next who leaves a line.
+fn queue(hidden: &Path, user: u32, mode: u32) {
+    let path = hidden.join("queue");
+    fs::create_dir(&path).unwrap();
+    make(&path.join("README"), 0, 0o644);
+    give(&path, user);
+    set_mode(&path, mode);
 }
 
 /// On a disk and in memory, of root and of another user.
