@@ -163,7 +163,9 @@ fn a_user_who_is_killed_at_any_system_call_of_its_first_lock_keeps_nobody_out() 
     each_stage(|stage| {
         let tracer = Tracer::of_user(stage.attacker.id, stage.attacker.group);
         let mut users = [stage.neighbour.puppet(Kind::C), Puppet::new(Kind::C)];
-        for scenario in SCENARIOS {
+        // What differs by the filesystem is how the sub-folder is made, and that is in both.
+        let scenarios = if stage.name.starts_with("in memory") { &SCENARIOS[..] } else { &SCENARIOS[..1] };
+        for scenario in scenarios {
             for number in 1.. {
                 let busy = prepare(stage, scenario);
                 let story = tracer.run(&stage.folder(), scenario, &number.to_string(), Fate::Kill);
