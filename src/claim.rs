@@ -148,6 +148,14 @@ impl Drop for Claim {
     }
 }
 
+/// What can be done about an error of [`Claim::withdraw`] that the system's text does not explain.
+pub(crate) fn advice_on_withdrawal(error: &io::Error) -> Option<&'static str> {
+    Dir::is_not_ours(error).then_some(
+        "the bid belongs to another user than this process has now, or the folder was closed to it; a process that changes its \
+         user unlocks first. The bid counts as stale once this process has ended",
+    )
+}
+
 /// What can be done about an error of [`Claim::publish`] that the system's text does not explain.
 pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
     (error.kind() == io::ErrorKind::CrossesDevices).then_some(

@@ -211,6 +211,24 @@ mod tests {
             ("of another boot and namespace", before(&elsewhere(&dead)), [Stale, Unknown, Unknown], [Live; 3]),
         ];
         rows.into_iter().for_each(|row| holds(&me, row));
+        // Posted by another machine, or in a container, on a filesystem that is shared: where we see a local one, we can't judge.
+        let shared = |bid: &Bid| Bid { shared: true, ..bid.clone() };
+        let rows = [
+            ("shared, alive", shared(&alive), [Live; 3], [Live; 3]),
+            ("shared, dead", shared(&dead), [Stale; 3], [Stale; 3]),
+            ("shared, of another boot", shared(&before(&alive)), [Unknown; 3], [Unknown, Live, Live]),
+            (
+                "shared, of another namespace",
+                shared(&elsewhere(&dead)),
+                [Unknown, Stale, Unknown],
+                [Unknown, Live, Live],
+            ),
+            ("shared, says no boot", shared(&no_boot(&dead)), [Unknown; 3], [Unknown; 3]),
+        ];
+        rows.into_iter().for_each(|row| holds(&me, row));
+        // No file of this test has this number.
+        let copied = Bid { inode: Some(u64::MAX), ..alive.clone() };
+        holds(&me, ("a copy", copied, [Stale, Live, Live], [Live; 3]));
     }
 
     /// What is said of us, a bid, and the verdict on a local, a coherent and a trusted filesystem: unlocked, and locked.

@@ -70,10 +70,8 @@ fn sweep_one(eyes: &Eyes<'_>, (claim, number): Entry) {
     match eyes.judge(&(file.clone(), number)) {
         Ok(Some(c)) if c.verdict == Verdict::Stale => delete_claim(eyes.dir, claim),
         // Its maker died, or is about to lock it; then it sees that we took it, and starts again.
-        Ok(Some(c)) if matches!(c.bid, Err(Flaw::CutOff(_))) => {
-            if eyes.dir.delete_unfinished(&file).unwrap_or(false) {
-                delete_claim(eyes.dir, claim);
-            }
+        Ok(Some(c)) if matches!(c.bid, Err(Flaw::CutOff(_))) && eyes.dir.delete_unfinished(&file).unwrap_or(false) => {
+            delete_claim(eyes.dir, claim)
         }
         _ => {}
     }

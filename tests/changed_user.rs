@@ -62,7 +62,7 @@ fn a_lock_that_can_not_be_given_back_is_free_when_its_process_ends(kind: Kind) {
     puppet.must("holds 0");
     fails(&mut puppet, "unlock 0", Errno::PERM, &folder);
     let why = puppet.why(0);
-    assert!(why.contains(bid.to_str().unwrap()) && why.contains("another user"), "{why}");
+    assert!(why.contains(bid.to_str().unwrap()) && why.contains("belongs to another user"), "{why}");
     puppet.must("holds 0");
     let mut other = Puppet::at(kind, &folder);
     assert_eq!(other.ask("lock 0"), "LF_BUSY");

@@ -16,7 +16,10 @@ impl Claimant {
     pub fn unlock(&mut self) -> Result<()> {
         let bid = *self.held_bid()?;
         let was_there = self.withdraw(&bid);
-        let was_there = was_there.map_err(|e| Error::io("delete the bid", join(&self.path, bid.as_c_str()), e))?;
+        let was_there = was_there.map_err(|e| {
+            let advice = claim::advice_on_withdrawal(&e);
+            Error::io("delete the bid", join(&self.path, bid.as_c_str()), e).advising(advice)
+        })?;
         self.held = None;
         self.leave_line(News::HandedOver);
         self.sweep_reaped();
