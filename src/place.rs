@@ -140,6 +140,7 @@ pub(crate) fn open_shared(parent: &Dir, name: &CStr) -> io::Result<Dir> {
             if !Dir::has_vanished(&e) && !Dir::is_taken(&e) {
                 return Err(e);
             }
+            last = e;
         }
     }
     Err(last)
