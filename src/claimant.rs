@@ -17,7 +17,7 @@ use crate::queue::Line;
 use crate::random::Randomness;
 use crate::survey::{Check, Eyes, Memory, Rival};
 use crate::sys::{self, Dir, FileId, Filesystem, Identity, News, Opened, View};
-use crate::{place, sweep};
+use crate::{place, strays, sweep};
 
 pub(crate) struct Claimant {
     path: Arc<Path>,
@@ -31,6 +31,8 @@ pub(crate) struct Claimant {
     held: Option<Guid>,
     /// A bid of ours that should have been deleted and couldn't be. It stays ours when the claim is renewed.
     stray: Option<Guid>,
+    /// The root folder of this process when it opened the handle; chroot(2) and setns(2) change it.
+    root: Option<FileId>,
     memory: Memory,
     random: Randomness,
     pub malformed_grace_ms: u32,
@@ -68,6 +70,7 @@ impl Claimant {
             claim: None,
             held: None,
             stray: None,
+            root: root(),
             memory: Memory::default(),
             random: Randomness::default(),
             malformed_grace_ms: 0,
@@ -205,6 +208,7 @@ impl Claimant {
 
     /// Tries again what [`Self::withdraw_after`] could not do.
     pub fn delete_stray(&mut self) -> Result<()> {
+        strays::delete();
         if let Some(stray) = self.stray {
             self.delete(&stray).map_err(|e| Error::io("delete our old bid", join(&self.path, stray.as_c_str()), e))?;
             self.stray = None;
@@ -303,7 +307,7 @@ impl Claimant {
             let hidden = hidden.map_err(|e| Error::io("open or make the sub-folder", &path, e))?;
             let random = || self.random.number();
             match Claim::prepare(hidden, &path, Arc::clone(&self.me), self.place.on, random) {
-                Err(e) if e.says_gone() && left > 0 => {} // somebody deletes the sub-folder at this moment
+                Err(e) if says_gone(&e) && left > 0 => {} // somebody deletes the sub-folder at this moment
                 claim => {
                     self.claim = Some(claim?);
                     break;
@@ -335,9 +339,21 @@ impl Claimant {
 
 impl Drop for Claimant {
     fn drop(&mut self) {
-        let _ = self.held.is_some_and(|bid| self.withdraw(&bid).is_ok());
-        let _ = self.stray.is_some_and(|bid| self.delete(&bid).is_ok());
+        let left = [
+            self.held.filter(|bid| self.withdraw(bid).is_err()), //
+            self.stray.filter(|bid| self.delete(bid).is_err()),
+        ];
+        left.into_iter().flatten().for_each(|bid| strays::remember(&self.place.dir, bid));
     }
+}
+
+fn root() -> Option<FileId> {
+    Dir::id_at(Path::new("/")).ok()
+}
+
+/// The system says that something is not there, or not any more.
+fn says_gone(error: &Error) -> bool {
+    error.code() != 0 && Dir::has_vanished(&io::Error::from_raw_os_error(error.code()))
 }
 
 fn was_there(deleted: io::Result<()>) -> io::Result<bool> {

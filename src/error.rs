@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::survey::Rival;
-use crate::sys::Dir;
 
 /// The kinds of failure. The first three are outcomes to expect, the rest are errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,11 +115,6 @@ impl Error {
     pub(crate) fn leaving(mut self, bid: PathBuf) -> Self {
         self.left_behind = Some(bid);
         self
-    }
-
-    /// The system says that something is not there, or not any more.
-    pub(crate) fn says_gone(&self) -> bool {
-        self.code != 0 && Dir::has_vanished(&io::Error::from_raw_os_error(self.code))
     }
 
     /// What to branch on.

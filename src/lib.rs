@@ -22,6 +22,7 @@
 //! - [`LockFolder`] (`folder`) is the handle: threads, fork, and one method per function of the C interface.
 //! - `lock` is the protocol, whole, on one page. `claimant` has its steps, `survey` its check, `claim` its bid, `place` the
 //!   folder, `random` its names.
+//! - `strays` are bids that could not be deleted while their handle was there.
 //! - `liveness` gives the verdicts: who is alive. `sweep` deletes what the dead left. `bid` is the file, `bids` the snapshot for
 //!   users, `fence` the fencing tokens, `names` what all other files are named by, `error` every message.
 //! - `waiter` is a wait and how it is cancelled, `wait` the waiting itself, and `queue` the line of those who do. `courtesy` is how a
@@ -49,6 +50,7 @@ mod queue;
 mod random;
 #[cfg(test)]
 mod scratch;
+mod strays;
 mod survey;
 mod sweep;
 #[allow(unsafe_code)]

@@ -162,3 +162,10 @@ fn a_thread_needs_little_stack() {
         println!("{said}");
     }
 }
+
+#[test]
+fn a_child_that_shares_memory_locks_for_itself() {
+    let program = Program(compile("shared_memory.c", &["gcc", "-std=c11", "-O1"], Link::Shared));
+    let scratch = Scratch::new("shared-memory");
+    assert_eq!(output(guarded(&program.0).arg(scratch.join("lock"))), "its lock was its own\n");
+}

@@ -1,14 +1,16 @@
-//! A process that changes its user (setuid(2)) between two calls: its handles work, or say why not.
+//! What a process may do to a folder changes between two calls, because it changes its user (setuid(2)) or because somebody closes
+//! the folder: its handles work, or say why not.
 
 mod support;
 
 use rustix::io::Errno;
-use support::{bids_in, both, fails, root_or_skip, Kind, Puppet, Scratch, NOBODY};
+use support::{bids_in, both, fails, nobody, root_or_skip, set_mode, Kind, Puppet, Scratch, NOBODY};
 
 both!(
     a_handle_works_after_its_process_changed_its_user,
     a_lock_held_across_a_change_of_user_is_given_back_where_the_folder_lets_us,
     a_lock_that_can_not_be_given_back_is_free_when_its_process_ends,
+    a_bid_that_outlives_its_handle_is_deleted_by_the_next_lock,
 );
 
 /// In a sticky folder the claim of the user of before can't be used any more.
@@ -69,4 +71,30 @@ fn a_lock_that_can_not_be_given_back_is_free_when_its_process_ends(kind: Kind) {
     puppet.kill_and_reap();
     other.must("lock 0");
     assert_eq!(bids_in(&folder).len(), 1);
+}
+
+/// Neither the unlock nor the close could delete it, and its process goes on.
+fn a_bid_that_outlives_its_handle_is_deleted_by_the_next_lock(kind: Kind) {
+    if !root_or_skip("a folder that is closed to another user") {
+        return;
+    }
+    for by in ["lock 1", "reap 1", "wait 1 -1"] {
+        let scratch = Scratch::shm();
+        let folder = scratch.folder_with_mode(0o777);
+        let mut puppet = nobody(kind);
+        puppet.open(0, &folder);
+        puppet.must("lock 0");
+        set_mode(&folder, 0o555);
+        fails(&mut puppet, "unlock 0", Errno::ACCESS, &folder);
+        puppet.must("close 0");
+        set_mode(&folder, 0o777);
+        assert_eq!(bids_in(&folder).len(), 1);
+        let mut other = Puppet::at(kind, &folder);
+        assert_eq!(other.ask("lock 0"), "LF_BUSY", "its process lives");
+        puppet.open(1, &folder);
+        puppet.must(by);
+        puppet.must("close 1");
+        assert_eq!(bids_in(&folder).len(), 0);
+        other.must("lock 0");
+    }
 }

@@ -15,6 +15,7 @@ both!(
     a_shift_that_can_not_be_told_robs_nobody,
     a_proc_of_the_parent_namespace_that_shows_our_pid_misleads_nobody,
     a_root_without_proc_robs_nobody,
+    a_root_that_changes_while_the_lock_is_held_loses_nothing,
     a_folder_in_the_place_of_proc_misleads_nobody,
     where_kill_is_refused_a_dead_holder_is_dead,
     a_proc_that_shows_processes_alone_is_enough,
@@ -248,6 +249,23 @@ fn a_root_without_proc_robs_nobody(kind: Kind) {
         assert_eq!(Puppet::try_open(&mut inside.fork(), 1, 0, &scratch.folder()), "LF_ERR_UNSUPPORTED");
         is_respected_until_it_dies(inside, &mut outside);
     });
+}
+
+/// The path of the folder leads nowhere then, but the folder is as it was.
+fn a_root_that_changes_while_the_lock_is_held_loses_nothing(kind: Kind) {
+    if !root_or_skip("another root") {
+        return;
+    }
+    let (scratch, elsewhere) = (Scratch::new(), Scratch::new());
+    let (mut inside, mut outside) = (Puppet::at(kind, &scratch.folder()), Puppet::at(kind, &scratch.folder()));
+    inside.must("lock 0");
+    inside.must(&format!("chroot {}", support::encode(&*elsewhere)));
+    inside.must("holds 0");
+    inside.must("fence 0");
+    assert_eq!(outside.ask("lock 0"), "LF_BUSY");
+    inside.must("unlock 0");
+    outside.must("lock 0");
+    support::fails(&mut inside, "lock 0", rustix::io::Errno::NOENT, &scratch.folder());
 }
 
 /// Somebody wrote there that the holder has exited.

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::place::{join, sweep_staged};
 use crate::survey::Rival;
 use crate::sys::{Dir, News};
-use crate::{fence, queue, sweep};
+use crate::{fence, queue, strays, sweep};
 
 impl Claimant {
     pub fn unlock(&mut self) -> Result<()> {
@@ -39,9 +39,13 @@ impl Claimant {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::io("find the lock folder", &*self.path, e))
             }
+            // The path leads elsewhere now, because this process has another root. Where it led, the folder is as it was.
+            _ if super::root() != self.root => {}
             _ => {
-                let text =
-                    format!("the lock folder {} was deleted, moved or replaced while we held it", self.path.display());
+                let text = format!(
+                    "the lock folder {} was deleted, moved or replaced while we held it, or this process has other mounts now",
+                    self.path.display()
+                );
                 return Err(Error::new(ErrorKind::Lost, text));
             }
         }
@@ -69,6 +73,7 @@ impl Claimant {
     }
 
     pub fn reap_stale(&mut self) -> Result<usize> {
+        strays::delete();
         self.find_folder_unless_held()?;
         let reaped = self.eyes_on(&self.place.dir).reap_all(self.held.as_ref().map(Guid::as_c_str));
         let reaped = reaped.map_err(|e| Error::io("reap the bids in", &*self.path, e))?;

@@ -117,6 +117,11 @@ impl Dir {
         descriptor(|| fs::openat(&self.fd, leaf(name)?, flags, to_mode(mode)))
     }
 
+    /// The same folder, open once more.
+    pub fn duplicate(&self) -> io::Result<Dir> {
+        Ok(Dir { fd: rustix::io::fcntl_dupfd_cloexec(&self.fd, 3)? })
+    }
+
     /// Makes a folder by path. That it is there already is fine.
     pub fn make(path: &Path, mode: u32) -> io::Result<()> {
         match rustix::io::retry_on_intr(|| fs::mkdirat(CWD, path, to_mode(mode))) {

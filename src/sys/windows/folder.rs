@@ -124,6 +124,11 @@ impl Dir {
         }
     }
 
+    /// The same folder, once more.
+    pub fn duplicate(&self) -> io::Result<Dir> {
+        Ok(Dir { path: self.path.clone() })
+    }
+
     /// Makes a folder by path: a mode that gives others nothing makes it private, else it is as its parent wants it. That it is
     /// there already is fine.
     pub fn make(path: &Path, mode: u32) -> io::Result<()> {
