@@ -57,6 +57,10 @@ pub(crate) struct Bid {
     pub command: Option<String>,
     /// The number of the file that this is. A copy of the bid is another file.
     pub inode: Option<u64>,
+    /// When that file was made, Unix nanoseconds. A number is used again, and a moment is not.
+    pub born: Option<u64>,
+    /// It was posted on a filesystem that shows files of others.
+    pub overlay: bool,
     /// It was posted where other machines can write too: a machine for which the folder is local (the server of an export)
     /// can't judge its owner.
     pub shared: bool,
@@ -84,6 +88,7 @@ impl Bid {
             .and_then(|pid| u32::try_from(pid).ok())
             .filter(|&pid| pid > 0 && i32::try_from(pid).is_ok())
             .ok_or(Flaw::Foreign("it names no PID"))?;
+        let says = |key: &str| value.get(key).is_some_and(|said| *said != Value::Bool(false));
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         Ok(Bid {
             pid,
@@ -94,7 +99,9 @@ impl Bid {
             host: text("HOST"),
             command: text("COMMAND"),
             inode: value.get("INODE").and_then(Value::as_u64),
-            shared: value.get("SHARED").is_some_and(|shared| *shared != Value::Bool(false)),
+            born: value.get("BORN").and_then(Value::as_u64),
+            overlay: says("OVERLAY"),
+            shared: says("SHARED"),
         })
     }
 
@@ -110,6 +117,8 @@ impl Bid {
             self.host.as_ref().map(|s| ("HOST", text(s))),
             self.command.as_ref().map(|s| ("COMMAND", text(s))),
             self.inode.map(|n| ("INODE", n.to_string())),
+            self.born.map(|n| ("BORN", n.to_string())),
+            self.overlay.then(|| ("OVERLAY", "true".to_owned())),
             self.shared.then(|| ("SHARED", "true".to_owned())),
         ];
         let fields: Vec<String> =
@@ -207,6 +216,8 @@ mod tests {
             host: Some("a \"host\"\n".into()),
             command: Some("make".into()),
             inode: Some(17),
+            born: Some(1_700_000_000_123_456_789),
+            overlay: true,
             shared: true,
         };
         assert_eq!(Bid::parse(bid.to_json().as_bytes()), Ok(bid));

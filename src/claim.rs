@@ -54,8 +54,8 @@ impl Claim {
         for _ in 0..100 {
             let id = ClaimId(random().map_err(|e| Error::io("make a random name in", path, e))?);
             let name = id.file();
-            let write = |id: FileId| {
-                content = self::content(&me, &id, on);
+            let write = |id: FileId, born: Option<u64>| {
+                content = self::content(&me, &id, born, on);
                 content.clone()
             };
             let made = hidden.claim(&name, write, on.locks_prove_death());
@@ -165,7 +165,7 @@ pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
     )
 }
 
-fn content(me: &Identity, file: &FileId, on: Filesystem) -> String {
+fn content(me: &Identity, file: &FileId, born: Option<u64>, on: Filesystem) -> String {
     // A host name has at most 64 bytes (uname(2)) and a command 15 (proc_pid_comm(5)), so this never gets near the limit.
     let bid = Bid {
         pid: me.pid,
@@ -176,6 +176,8 @@ fn content(me: &Identity, file: &FileId, on: Filesystem) -> String {
         host: Some(me.host.clone()),
         command: Some(me.command.clone()),
         inode: on.has_stable_numbers().then_some(file.number()),
+        born: born.filter(|_| on.has_stable_numbers()),
+        overlay: on.is_overlay(),
         shared: !on.is_local(),
     };
     let content = bid.to_json();

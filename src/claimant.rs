@@ -343,7 +343,7 @@ impl Drop for Claimant {
             self.held.filter(|bid| self.withdraw(bid).is_err()), //
             self.stray.filter(|bid| self.delete(bid).is_err()),
         ];
-        left.into_iter().flatten().for_each(|bid| strays::remember(&self.place.dir, bid));
+        left.into_iter().flatten().for_each(|bid| strays::remember(&self.path, self.place.id, bid));
     }
 }
 

@@ -9,6 +9,7 @@
 //! | it or we can't say the namespace | a process with its PID and start is it; without one the lock decides |
 //! | posted on a shared filesystem, and we see a local one | our boot and namespace: as above. Else it is unknown |
 //! | another file than it says, without that lock | it is a copy: stale |
+//! | posted through an overlay, and we see its files without it, or the reverse | a lock that is free says nothing |
 //! | a Python peer's: PID and CREATED alone | the process with its PID and start time, to 2 s |
 //!
 //! The lock overrules what we see of a process, never that there is none: a forked child keeps the lock of its dead parent. And a
@@ -88,6 +89,10 @@ pub(crate) fn judge(bid: &Bid, file: Small, me: &Identity, view: &View, on: File
     }
     match file.is_locked() {
         Ok(true) => (Verdict::Live, Pulse::Lock(file)),
+        // Through an overlay, or without the one that it was taken on, a lock can't be seen.
+        Ok(false) if bid.overlay != on.is_overlay() && is_ours(bid) && boot != Some(false) => {
+            (Verdict::Unknown, Pulse::None)
+        }
         // Some containers are given a boot ID of their own (systemd-nspawn(1)), so even a bid of "another boot" is
         // only gone when its lock is.
         Ok(false) if on.is_local() || boot == Some(true) && on.locks_prove_death() => (Verdict::Stale, Pulse::None),
@@ -95,11 +100,14 @@ pub(crate) fn judge(bid: &Bid, file: Small, me: &Identity, view: &View, on: File
     }
 }
 
-/// A copy of a bid, as `cp -a` or a backup that is put back makes one. It says which file it was, and it is another; and nobody
-/// gives the proof that its owner gives on the bid itself.
+/// A copy of a bid, as `cp -a` or a backup that is put back makes one. It says which file it was and when that was made, and it is
+/// another; and nobody gives the proof that its owner gives on the bid itself.
 fn is_copy(bid: &Bid, file: &Small, on: Filesystem) -> bool {
-    let is_another = bid.inode.is_some_and(|inode| inode != file.id.number());
-    is_another && on.has_stable_numbers() && matches!(file.is_locked(), Ok(false))
+    let Some(inode) = bid.inode.filter(|_| on.has_stable_numbers()) else { return false };
+    // An overlay may give the files that it shows other numbers.
+    let is_another = || inode != file.id.number() && bid.overlay == on.is_overlay();
+    let is_younger = || bid.born.zip(file.born()).is_some_and(|(then, now)| then != now);
+    matches!(file.is_locked(), Ok(false)) && (is_another() || is_younger())
 }
 
 /// `None`: one of the two can't say.

@@ -47,7 +47,7 @@ impl Place {
         let unsafe_at: Option<(PathBuf, FolderStat)> = match folder.is_private() {
             false => Some((path.to_path_buf(), folder)),
             true => {
-                let found = find_unsafe(&self.dir, claim::HIDDEN);
+                let found = find_unsafe(&self.dir, claim::HIDDEN, LEVELS);
                 let found = found.map_err(|e| Error::io("look at all in", join(path, claim::HIDDEN), e))?;
                 found.map(|(below, stat)| (path.join(below), stat))
             }
@@ -81,14 +81,17 @@ fn not_private(at: &Path, stat: &FolderStat) -> Error {
     Error::new(ErrorKind::Unsafe, text)
 }
 
+/// How many levels of folders of ours there are: the sub-folder, and the queue in it. What is deeper we never look at.
+const LEVELS: u32 = 2;
+
 /// What others own or can write to: what has this name in the folder, or else something in it, if it is a folder too.
-fn find_unsafe(dir: &Dir, name: &CStr) -> io::Result<Option<(PathBuf, FolderStat)>> {
+fn find_unsafe(dir: &Dir, name: &CStr, levels: u32) -> io::Result<Option<(PathBuf, FolderStat)>> {
     let Some(stat) = dir.stat_at(name)? else { return Ok(None) };
     let path = PathBuf::from(sys::file_name(name));
     if !stat.is_private_within() {
         return Ok(Some((path, stat)));
     }
-    if !stat.is_folder {
+    if !stat.is_folder || levels == 0 {
         return Ok(None);
     }
     let folder = match dir.open_dir(name) {
@@ -98,7 +101,7 @@ fn find_unsafe(dir: &Dir, name: &CStr) -> io::Result<Option<(PathBuf, FolderStat
     let mut names = Vec::new();
     folder.list(false, |name, _| names.push(name.to_owned()))?;
     for name in names.iter().filter(|name| **name != *c"." && **name != *c"..") {
-        if let Some((below, stat)) = find_unsafe(&folder, name)? {
+        if let Some((below, stat)) = find_unsafe(&folder, name, levels - 1)? {
             return Ok(Some((path.join(below), stat)));
         }
     }

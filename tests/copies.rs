@@ -5,10 +5,12 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use support::{bids_in, both, Bid, Kind, Puppet, Scratch};
+use support::{bids_in, both, root_or_skip, Bid, Kind, Puppet, Scratch};
 
 both!(
     a_copy_of_a_held_folder_is_free,
+    a_backup_that_takes_the_place_of_a_held_folder_is_free,
+    a_bid_behind_an_overlay_is_never_robbed_from_the_other_side,
     a_hard_link_copy_of_a_held_folder_is_held_with_it,
     a_bid_of_another_machine_is_never_deleted_by_the_server,
 );
@@ -39,6 +41,57 @@ fn a_copy_of_a_held_folder_is_free(kind: Kind) {
         holder.must("lock 1");
         holder.must("holds 0");
     }
+}
+
+/// Where the folder was deleted meanwhile, the copy of the bid may get the very number that it says.
+fn a_backup_that_takes_the_place_of_a_held_folder_is_free(kind: Kind) {
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        let (folder, backup) = (scratch.folder(), scratch.join("backup"));
+        for _ in 0..3 {
+            let mut holder = Puppet::at(kind, &folder);
+            holder.must("lock 0");
+            copy("-a", &folder, &backup);
+            holder.must("close 0");
+            std::fs::remove_dir_all(&folder).unwrap();
+            copy("-a", &backup, &folder);
+            std::fs::remove_dir_all(&backup).unwrap();
+            assert_eq!(bids_in(&folder).len(), 1);
+            Puppet::at(kind, &folder).must("lock 0");
+            holder.must("pid"); // it lives
+        }
+    }
+}
+
+/// A container on an overlay, and its host, which looks into the folder where the overlay keeps what is written.
+fn a_bid_behind_an_overlay_is_never_robbed_from_the_other_side(kind: Kind) {
+    if !root_or_skip("an overlay") {
+        return;
+    }
+    // Not in the folder that we build in, which may be on an overlay itself.
+    let scratch = Scratch::shm();
+    for part in ["lower", "upper", "work", "merged"] {
+        std::fs::create_dir(scratch.join(part)).unwrap();
+    }
+    let script = "cd \"$1\" && mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged && shift && exec \"$@\"";
+    let before =
+        ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh", scratch.to_str().unwrap()];
+    let mut inside = Puppet::behind(&before, kind);
+    inside.open(0, &scratch.join("merged/lock"));
+    inside.must("lock 0");
+    let mut host = Puppet::at(kind, &scratch.join("upper/lock"));
+    assert_eq!(host.ask("lock 0"), "LF_BUSY");
+    assert_eq!(host.bids(0)[0].state, "UNKNOWN");
+    assert_eq!(host.must("reap 0").number(), 0);
+    inside.must("holds 0");
+    // The other way round: what the host holds below is seen through the overlay.
+    let mut below = Puppet::at(kind, &scratch.join("lower/below"));
+    below.must("lock 0");
+    inside.open(1, &scratch.join("merged/below"));
+    assert_eq!(inside.ask("lock 1"), "LF_BUSY");
+    assert_eq!(inside.bids(1)[0].state, "UNKNOWN");
+    // On the same side all is as ever.
+    inside.must("unlock 0");
+    inside.must("lock 0");
 }
 
 /// It is the same file, so nothing tells it from the original.

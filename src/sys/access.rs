@@ -59,6 +59,7 @@ impl Access {
 #[cfg(target_os = "linux")]
 mod acl {
     use super::*;
+    use crate::sys::unix::zeros;
     use rustix::fs::{fgetxattr, fremovexattr, fsetxattr, XattrFlags};
     use rustix::io::{retry_on_intr, Errno};
 
@@ -67,7 +68,7 @@ mod acl {
 
     pub fn read(of: BorrowedFd<'_>) -> io::Result<Option<Vec<u8>>> {
         // An attribute is never longer than this, xattr(7).
-        let mut list = vec![0; 65536];
+        let mut list = zeros(65536)?;
         match retry_on_intr(|| fgetxattr(of, ACCESS, &mut list)) {
             Ok(length) => {
                 list.truncate(length);

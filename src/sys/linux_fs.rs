@@ -39,7 +39,7 @@ pub(super) fn glance(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64)) -> io::R
 fn read(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64), is_enough: impl FnMut(usize) -> bool) -> io::Result<()> {
     // Neither another listing in the midst of this one nor the end of the thread is a danger: each then has a buffer of its own.
     let mut buffer = SPARE.try_with(Cell::take).unwrap_or_default();
-    buffer.reserve_exact(BUFFER);
+    buffer.try_reserve_exact(BUFFER).map_err(|_| Errno::NOMEM)?;
     let done = read_by(&mut buffer.spare_capacity_mut()[..BUFFER], dir, each, is_enough);
     let _ = SPARE.try_with(|spare| spare.set(buffer));
     done
@@ -97,14 +97,19 @@ impl Moment {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
         Moment(now.tv_sec, now.tv_nsec)
     }
+
+    /// Nanoseconds since 1970; 0 before that.
+    pub fn nanos(self) -> u64 {
+        u64::try_from(self.0).unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(self.1 as u64)
+    }
 }
 
-/// When this folder was made, statx(2). `None` where the filesystem does not say, or says it by another machine's clock.
-pub(super) fn born(dir: BorrowedFd<'_>) -> Option<Moment> {
-    if !is_known(dir).ok()? {
+/// When this file or folder was made, statx(2). `None` where the filesystem does not say, or says it by another machine's clock.
+pub(super) fn born(file: BorrowedFd<'_>) -> Option<Moment> {
+    if !is_known(file).ok()? {
         return None;
     }
-    let stat = fs::statx(dir, c"", AtFlags::EMPTY_PATH, StatxFlags::BTIME).ok()?;
+    let stat = fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BTIME).ok()?;
     let said = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
     said.then_some(Moment(stat.stx_btime.tv_sec, i64::from(stat.stx_btime.tv_nsec)))
 }
@@ -124,31 +129,12 @@ pub(crate) fn fill_random(buffer: &mut [u8]) -> io::Result<()> {
 
 /// Filesystems that only this kernel writes to. Not here: whatever a network, a host machine or a cluster stands behind.
 const LOCAL: &[&str] = &[
-    "ext2",
-    "ext3",
-    "ext4",
-    "xfs",
-    "btrfs",
-    "tmpfs",
-    "ramfs",
-    "overlay",
-    "f2fs",
-    "zfs",
-    "bcachefs",
-    "jfs",
-    "reiserfs",
-    "nilfs2",
-    "vfat",
-    "msdos",
-    "exfat",
-    "ntfs",
-    "fuseblk",
-    "udf",
-    "hfsplus",
-    "ubifs",
-    "jffs2",
-    "fuse.fuse-overlayfs",
+    "ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "ramfs", "overlay", "f2fs", "zfs", "bcachefs", "jfs", "reiserfs",
+    "nilfs2", "vfat", "msdos", "exfat", "ntfs", "fuseblk", "udf", "hfsplus", "ubifs", "jffs2",
 ];
+
+/// Those that show files of other filesystems.
+const OVERLAYS: &[&str] = &["fuse.fuse-overlayfs"];
 
 /// Filesystems that others can write to, and that were seen to show every bid in a listing opened anew: see
 /// `docs/protocol.md`.
@@ -157,6 +143,9 @@ const COHERENT: &[&str] = &["fuse.glusterfs"];
 /// What filesystem a folder is on. The error is its type, where nobody has shown that it carries the promise.
 pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, String>> {
     let number = number(dir.fd())?;
+    if number == OVERLAY {
+        return Ok(Ok(Filesystem::Overlay));
+    }
     if KNOWN.contains(&number) {
         return Ok(Ok(Filesystem::Local));
     }
@@ -167,7 +156,8 @@ pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, String>> {
 
 /// The commonest by their numbers, statfs(2): ext2 to 4, tmpfs, xfs, btrfs, overlayfs. Others, above all what FUSE stands for,
 /// may give a listing in smaller pieces than there is room for.
-const KNOWN: &[u32] = &[0xef53, 0x0102_1994, 0x5846_5342, 0x9123_683e, 0x794c_7630];
+const KNOWN: &[u32] = &[0xef53, 0x0102_1994, 0x5846_5342, 0x9123_683e, OVERLAY];
+const OVERLAY: u32 = 0x794c_7630;
 
 fn is_known(dir: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(KNOWN.contains(&number(dir)?))
@@ -180,6 +170,7 @@ fn number(dir: BorrowedFd<'_>) -> io::Result<u32> {
 fn by_type(kind: &str) -> Option<Filesystem> {
     match kind {
         kind if LOCAL.contains(&kind) => Some(Filesystem::LocalByName),
+        kind if OVERLAYS.contains(&kind) => Some(Filesystem::OverlayByName),
         kind if COHERENT.contains(&kind) => Some(Filesystem::Coherent),
         _ => None,
     }

@@ -7,7 +7,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::time::{clock_gettime, ClockId};
 
-use super::unix::descriptor;
+use super::unix::{descriptor, zeros};
 use super::Identity;
 
 /// Where we look for processes, for a person.
@@ -37,7 +37,7 @@ impl Proc {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         let file = open(self.root.as_fd(), name, OFlags::RDONLY)?;
-        let mut content = vec![0; 1024];
+        let mut content = zeros(1024)?;
         let mut filled = 0;
         loop {
             match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut content[filled..]))? {

@@ -133,6 +133,11 @@ pub(crate) enum Filesystem {
     Local,
     /// The same, as far as the name of its type tells. How it numbers its files, and how it lists them, is not known.
     LocalByName,
+    /// The same as [`Filesystem::Local`], but it shows the files of other filesystems, and those can be seen without it: there
+    /// nobody sees the locks that are taken here, nor the other way round.
+    Overlay,
+    /// The same, as far as the name of its type tells.
+    OverlayByName,
     /// Others can write too, but a listing opened anew is fresh, and locks on files cross mounts.
     Coherent,
     /// The caller vouches for it (`LF_OPEN_TRUST_FILESYSTEM`). A listing opened anew is believed, nothing else.
@@ -141,16 +146,20 @@ pub(crate) enum Filesystem {
 
 impl Filesystem {
     pub fn is_local(self) -> bool {
-        matches!(self, Filesystem::Local | Filesystem::LocalByName)
+        self != Filesystem::Coherent && self != Filesystem::Trusted
+    }
+
+    pub fn is_overlay(self) -> bool {
+        matches!(self, Filesystem::Overlay | Filesystem::OverlayByName)
     }
 
     /// Whether a file that has another number than it had is another file.
     pub fn has_stable_numbers(self) -> bool {
-        self == Filesystem::Local
+        matches!(self, Filesystem::Local | Filesystem::Overlay)
     }
 
     pub fn lists_in_full_pieces(self) -> bool {
-        self == Filesystem::Local
+        matches!(self, Filesystem::Local | Filesystem::Overlay)
     }
 
     /// Whether an advisory lock that can be had proves that its owner is gone.

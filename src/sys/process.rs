@@ -31,8 +31,9 @@ pub(crate) struct Identity {
 impl Identity {
     /// Read once per process, and again when somebody stepped the clock or the process forked.
     pub fn current() -> io::Result<Arc<Identity>> {
-        static CACHE: Mutex<Option<((ProcessMark, u32), Arc<Identity>)>> = Mutex::new(None);
-        // The PID too: a child that shares its parent's memory (CLONE_VM, vfork) has its mark.
+        /// The PID too: a child that shares its parent's memory (CLONE_VM, vfork) has its mark.
+        type Key = (ProcessMark, u32);
+        static CACHE: Mutex<Option<(Key, Arc<Identity>)>> = Mutex::new(None);
         let mark = (process_mark(), std::process::id());
         // Not `lock`: in a forked child it may be held for ever by a thread that was not forked.
         let mut cache = CACHE.try_lock().ok();

@@ -7,8 +7,8 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, AtFlags, FileType, OFlags};
 use rustix::io::Errno;
 
-use super::unix::{leaf, retry, Dir, FileId};
-use super::{is_locked, take_lock, Opened};
+use super::unix::{leaf, retry, zeros, Dir, FileId};
+use super::{born, is_locked, take_lock, Moment, Opened};
 
 /// A regular file, open for reading.
 pub(crate) struct Small {
@@ -22,7 +22,7 @@ pub(crate) struct Small {
 impl Small {
     /// The content as it was when the file was opened (or later), or as much of it as `limit`.
     pub fn read(&self, limit: usize) -> io::Result<Vec<u8>> {
-        let mut content = vec![0; limit];
+        let mut content = zeros(limit)?;
         let mut filled = 0;
         while filled < limit {
             match rustix::io::read(&self.fd, &mut content[filled..]) {
@@ -37,6 +37,11 @@ impl Small {
         }
         content.truncate(filled);
         Ok(content)
+    }
+
+    /// When it was made, Unix nanoseconds; `None` where the filesystem does not say.
+    pub fn born(&self) -> Option<u64> {
+        born(self.fd.as_fd()).map(Moment::nanos)
     }
 
     /// Whether its owner holds the lock that proves that it lives.

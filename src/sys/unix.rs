@@ -117,11 +117,6 @@ impl Dir {
         descriptor(|| fs::openat(&self.fd, leaf(name)?, flags, to_mode(mode)))
     }
 
-    /// The same folder, open once more.
-    pub fn duplicate(&self) -> io::Result<Dir> {
-        Ok(Dir { fd: rustix::io::fcntl_dupfd_cloexec(&self.fd, 3)? })
-    }
-
     /// Makes a folder by path. That it is there already is fine.
     pub fn make(path: &Path, mode: u32) -> io::Result<()> {
         match rustix::io::retry_on_intr(|| fs::mkdirat(CWD, path, to_mode(mode))) {
@@ -202,17 +197,25 @@ impl Dir {
     }
 
     /// Makes a file, locks it, and only then gives it its content and lets others open it: what others can read is whole, and
-    /// is locked. `content` is told which file it is for.
+    /// is locked. `content` is told which file it is for, and when
+    /// that was made, if the filesystem says so (Unix nanoseconds).
     /// `None`: somebody took the empty file for a leftover in between, or printed to it; try again. Where `proof` is not asked for, a
     /// filesystem that has no such locks will do.
     pub fn claim(
         &self,
         name: &CStr,
-        content: impl FnOnce(FileId) -> String,
+        content: impl FnOnce(FileId, Option<u64>) -> String,
         proof: bool,
     ) -> io::Result<Option<Claimed>> {
         let fd = self.open_at(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, 0o600)?;
-        match Self::fill(&fd, content, proof) {
+        // What has its number may be a file of the program's, see `descriptor`. Nothing is written to that.
+        let is_ours = || Ok(self.file_id(name)? == Some(FileId::of(&retry(|| fs::fstat(&fd))?)));
+        let filled = match is_ours() {
+            Ok(true) => Self::fill(&fd, content, proof),
+            Ok(false) => Ok(None),
+            Err(e) => Err(e),
+        };
+        match filled {
             Ok(Some(id)) => Ok(Some(Claimed { _fd: fd, id })),
             Ok(None) => {
                 let _ = self.unlink(name);
@@ -229,7 +232,11 @@ impl Dir {
         }
     }
 
-    fn fill(fd: &OwnedFd, content: impl FnOnce(FileId) -> String, proof: bool) -> io::Result<Option<FileId>> {
+    fn fill(
+        fd: &OwnedFd,
+        content: impl FnOnce(FileId, Option<u64>) -> String,
+        proof: bool,
+    ) -> io::Result<Option<FileId>> {
         match take_lock(fd.as_fd()) {
             Ok(true) => {}
             Ok(false) => return Ok(None),
@@ -237,7 +244,7 @@ impl Dir {
             Err(_) => {}
         }
         let id = FileId::of(&retry(|| fs::fstat(fd))?);
-        let content = content(id);
+        let content = content(id, born(fd.as_fd()).map(Moment::nanos));
         // A write past RLIMIT_FSIZE raises SIGXFSZ, which would kill the program: see setrlimit(2).
         let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
         if limit.is_some_and(|limit| limit < content.len() as u64) {
@@ -369,14 +376,28 @@ pub(super) fn leaf(name: &CStr) -> rustix::io::Result<&CStr> {
     }
 }
 
+/// Room for so many bytes. Where there is none, that is an error of the system; a plain `Vec` would end the program.
+pub(super) fn zeros(length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;
+    bytes.resize(length, 0);
+    Ok(bytes)
+}
+
 /// Every descriptor of this library is made here, and none is 0, 1 or 2: where the program has closed one of these, a file of
 /// ours would get its number, and then what the program prints.
 pub(super) fn descriptor(call: impl FnMut() -> rustix::io::Result<OwnedFd>) -> io::Result<OwnedFd> {
     let fd = retry(call)?;
-    match fd.as_raw_fd() {
-        0..=2 => Ok(rustix::io::fcntl_dupfd_cloexec(&fd, 3)?),
-        _ => Ok(fd),
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd);
     }
+    let moved = rustix::io::fcntl_dupfd_cloexec(&fd, 3)?;
+    // Another thread may have put a file of the program's there by now (dup2), which is not ours to close.
+    let is_same = || Some(FileId::of(&fs::fstat(&fd).ok()?) == FileId::of(&fs::fstat(&moved).ok()?));
+    if is_same() != Some(true) {
+        std::mem::forget(fd);
+    }
+    Ok(moved)
 }
 
 #[allow(clippy::unnecessary_cast)] // its type differs by system

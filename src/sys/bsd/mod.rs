@@ -28,6 +28,10 @@ impl Moment {
     pub fn now() -> Moment {
         Moment(())
     }
+
+    pub fn nanos(self) -> u64 {
+        0
+    }
 }
 
 /// When a folder was made: not asked for here.

@@ -72,6 +72,11 @@ impl Small {
         Ok(content)
     }
 
+    /// When it was made: not asked for here.
+    pub fn born(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether somebody holds the file's lock. Shared, so that two who look at once don't take each other for the owner.
     pub fn is_locked(&self) -> io::Result<bool> {
         match lock(&self.file, 0)? {
@@ -122,11 +127,6 @@ impl Dir {
             true => Ok(Dir { path }),
             false => Err(io::Error::from_raw_os_error(ERROR_DIRECTORY as i32)),
         }
-    }
-
-    /// The same folder, once more.
-    pub fn duplicate(&self) -> io::Result<Dir> {
-        Ok(Dir { path: self.path.clone() })
     }
 
     /// Makes a folder by path: a mode that gives others nothing makes it private, else it is as its parent wants it. That it is
@@ -246,7 +246,7 @@ impl Dir {
     pub fn claim(
         &self,
         name: &CStr,
-        content: impl FnOnce(FileId) -> String,
+        content: impl FnOnce(FileId, Option<u64>) -> String,
         proof: bool,
     ) -> io::Result<Option<Claimed>> {
         let path = self.at(name)?;
@@ -265,7 +265,7 @@ impl Dir {
         &self,
         mut file: &File,
         name: &CStr,
-        content: impl FnOnce(FileId) -> String,
+        content: impl FnOnce(FileId, Option<u64>) -> String,
         proof: bool,
     ) -> io::Result<Option<FileId>> {
         match lock(file, LOCKFILE_EXCLUSIVE_LOCK) {
@@ -275,7 +275,7 @@ impl Dir {
             Err(_) => {}
         }
         let id = About::file(file)?.id();
-        file.write_all(content(id).as_bytes())?;
+        file.write_all(content(id, None).as_bytes())?;
         Ok((self.file_id(name)? == Some(id)).then_some(id))
     }
 
