@@ -117,19 +117,20 @@ impl Line {
         Ok(Line { hidden, claim: claim.id(), queue, spot, folder_watch, known, ghosts, ours: true })
     }
 
-    /// Joins the line, behind all who came before. Tells whose ticket is right before ours, if that is known.
-    fn join(&mut self) -> io::Result<Option<Ticket>> {
-        let joined = self.try_join();
+    /// Joins the line, behind all who came before: before now, or before we first did. Tells whose ticket is right before ours, if
+    /// that is known.
+    fn join(&mut self, arrival: Option<u64>) -> io::Result<Option<Ticket>> {
+        let joined = self.try_join(arrival.unwrap_or_else(sys::unix_nanos));
         if joined.is_err() {
             dissolve(&self.hidden); // or it would look as if there was a line
         }
         joined
     }
 
-    fn try_join(&mut self) -> io::Result<Option<Ticket>> {
+    fn try_join(&mut self, arrival: u64) -> io::Result<Option<Ticket>> {
         let beacons = self.claim.beacons();
         let (file, beacon) = self.hidden.light_beacon(&beacons)?;
-        let ticket = Ticket { arrival: sys::unix_nanos(), claim: self.claim };
+        let ticket = Ticket { arrival, claim: self.claim };
         // The last in line, who leaves, removes the folder. Not many times in a row while we come.
         for _ in 0..TRIES {
             match self.hidden.link(file, &self.queue, &ticket.file()) {

@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{symlink, MetadataExt};
+use std::process::Command;
 
 use rustix::io::Errno;
 use support::{
@@ -18,6 +19,7 @@ both!(
     a_folder_deleted_while_held_is_a_lost_lock,
     a_folder_moved_while_held_is_a_lost_lock,
     a_hidden_sub_folder_that_was_deleted_is_made_again,
+    a_hidden_sub_folder_that_was_moved_aside_is_left_for_the_one_in_its_place,
     a_hidden_sub_folder_that_is_none_is_an_error,
     a_hidden_sub_folder_that_is_a_link_leads_nowhere,
     the_hidden_sub_folder_is_open_to_whoever_may_lock,
@@ -151,6 +153,32 @@ fn a_hidden_sub_folder_that_was_deleted_is_made_again(kind: Kind) {
     }
     puppet.must("lock 0");
     puppet.must("fence 0");
+}
+
+/// A restore, say. Tokens go on to grow for all, and all stand in one line.
+fn a_hidden_sub_folder_that_was_moved_aside_is_left_for_the_one_in_its_place(kind: Kind) {
+    let scratch = Scratch::new();
+    let (folder, hidden) = (scratch.folder(), scratch.folder().join(".lockfolder"));
+    let (mut early, mut late) = (Puppet::at(kind, &folder), Puppet::at(kind, &folder));
+    early.must("lock 0");
+    let mut last = early.must("fence 0").number();
+    early.must("unlock 0");
+    fs::rename(&hidden, scratch.join("aside")).unwrap();
+    assert!(Command::new("cp").arg("-a").arg(scratch.join("aside")).arg(&hidden).status().unwrap().success());
+    for _ in 0..3 {
+        for puppet in [&mut late, &mut early] {
+            puppet.must("lock 0");
+            let token = puppet.must("fence 0").number();
+            assert!(token > last, "{token} after {last}");
+            last = token;
+            puppet.must("unlock 0");
+        }
+    }
+    late.must("lock 0");
+    early.tell("wait 0 -1");
+    wait_until(|| hidden.join("queue").exists());
+    late.must("unlock 0");
+    assert_eq!(early.hear(), "LF_OK");
 }
 
 fn a_hidden_sub_folder_that_is_none_is_an_error(kind: Kind) {

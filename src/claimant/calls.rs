@@ -88,12 +88,13 @@ impl Claimant {
 
     pub fn fence(&mut self) -> Result<u64> {
         self.holds()?;
-        let claim = self.claim.as_ref().expect("who holds has a claim");
         let failed = |doing| {
             let path = self.hidden_path();
             move |e| Error::io(doing, path, e)
         };
-        let token = fence::next(claim.hidden(), !self.place.on.is_local(), || self.holds());
+        // Not the one that the claim is in: somebody may have moved that aside, and others count elsewhere then.
+        let hidden = self.place.dir.open_dir(claim::HIDDEN).map_err(failed("find the last fencing token in"))?;
+        let token = fence::next(&hidden, !self.place.on.is_local(), || self.holds());
         let token = token.map_err(failed("make a fencing token in"))??;
         // The folders above may be as new as their first token. Cheap where nothing is to be written.
         self.place.sync(&self.path).map_err(failed("make a fencing token durable in"))?;

@@ -97,6 +97,28 @@ fn there_is_no_line_where_other_hosts_write() {
     }
 }
 
+/// As after a step of the clock: others must know who we are, and nobody loses its place.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_new_claim_keeps_its_place_in_line() {
+    let scene = Scratch::new();
+    let (mut claimant, mut behind) = (scene.claimant(), scene.claimant());
+    let tickets = || {
+        let names = std::fs::read_dir(scene.join(".lockfolder/queue")).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined(_))));
+    assert!(matches!(behind.stand_in_line(), Ok(Standing::Joined(_))));
+    let before = tickets();
+    claimant.claim.iter_mut().for_each(Claim::distrust);
+    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined(_))));
+    let after = tickets();
+    assert_eq!((before.len(), &before[1], &before[0][..16]), (2, &after[1], &after[0][..16]));
+    assert_ne!(before[0], after[0]);
+}
+
 #[test]
 fn a_reap_takes_the_tickets_of_the_dead_and_no_other() {
     let scene = Scratch::new();

@@ -43,14 +43,18 @@ impl Claimant {
 
     fn join_line(&mut self) -> io::Result<Option<Ticket>> {
         let claim = self.claim.as_ref().expect("renewed by the caller");
-        if !claim.hidden().has(&claim.id().file()) {
+        // Or somebody moved the sub-folder aside: then others stand elsewhere.
+        let is_there = self.dir().file_id(HIDDEN)? == Some(claim.hidden().stat()?.id);
+        if !is_there || !claim.hidden().has(&claim.id().file()) {
             return Err(io::ErrorKind::NotFound.into());
         }
+        let mut arrival = None;
         if self.line.as_ref().is_none_or(|line| line.claim != claim.id()) {
-            self.line = None; // first, so it leaves before it comes again
+            // A new claim, as after a step of the clock, is no reason to go to the end of the line.
+            arrival = self.line.take().and_then(|line| line.spot.as_ref().map(|spot| spot.ticket.arrival));
             self.line = Some(Line::open(claim)?);
         }
-        self.line.as_mut().expect("opened").join()
+        self.line.as_mut().expect("opened").join(arrival)
     }
 
     /// Whether others wait.
