@@ -33,6 +33,9 @@ pub(crate) struct Claim {
     file: Claimed,
     content: String,
     is_trusted: bool,
+    /// Not on filesystems that have links for sure: there an error of link(2) tells of something else, as of a folder that
+    /// somebody put into the claim's place; and to move that would be an act.
+    may_move: bool,
     how: How,
     me: Arc<Identity>,
     /// False in a forked child: the files are the parent's.
@@ -49,6 +52,7 @@ impl Claim {
         mut random: impl FnMut() -> io::Result<u64>,
     ) -> Result<Claim> {
         let mut content = String::new();
+        let may_move = !on.has_links();
         let how = if sys::DELETES_AT_ONCE { How::Link } else { How::Rename };
         // A sweep can take our file for a leftover in the instant between its creation and its lock; not many times.
         for _ in 0..100 {
@@ -68,6 +72,7 @@ impl Claim {
                     file,
                     content,
                     is_trusted: true,
+                    may_move,
                     how,
                     me,
                     ours: true,
@@ -105,7 +110,7 @@ impl Claim {
         let claim = &self.name;
         if self.how == How::Link {
             match self.hidden.link(claim, folder, bid.as_c_str()) {
-                Err(e) if Dir::has_no_links(&e) && self.is_in_place() => self.how = How::Rename,
+                Err(e) if self.may_move && Dir::has_no_links(&e) && self.is_in_place() => self.how = How::Rename,
                 done => return done,
             }
         }
@@ -127,8 +132,9 @@ impl Claim {
         match self.how {
             How::Link => folder.unlink(bid.as_c_str()),
             How::Rename => match folder.rename(bid.as_c_str(), &self.hidden, &self.name) {
-                // Either the bid is missing or the sub-folder.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => folder.unlink(bid.as_c_str()),
+                // The bid is missing, or the sub-folder; or somebody put something into the claim's place. Then the claim goes too,
+                // and the next lock makes a new one.
+                Err(e) => folder.unlink(bid.as_c_str()).or(Err(e)),
                 done => done,
             },
         }
@@ -260,15 +266,17 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_can_not_go_home_is_deleted_only_where_its_home_is_gone() {
-        let mut made = Made::new(How::Rename);
-        made.publish().unwrap();
-        let [claim, _] = made.paths();
-        std::fs::create_dir(&claim).unwrap(); // something else is in its place
-        assert_eq!(made.withdraw().unwrap_err().kind(), io::ErrorKind::IsADirectory);
-        assert_eq!(made.are_there(), [true, true]);
-        std::fs::remove_dir_all(made.path.join(".lockfolder")).unwrap();
-        made.withdraw().unwrap();
-        assert_eq!(made.are_there(), [false, false]);
+    fn a_claim_that_can_not_go_home_is_deleted_and_no_bid_stays() {
+        for home_is_gone in [false, true] {
+            let mut made = Made::new(How::Rename);
+            made.publish().unwrap();
+            let [claim, _] = made.paths();
+            match home_is_gone {
+                true => std::fs::remove_dir_all(made.path.join(".lockfolder")).unwrap(),
+                false => std::fs::create_dir(&claim).unwrap(), // something else is in its place
+            }
+            made.withdraw().unwrap();
+            assert_eq!(made.are_there(), [!home_is_gone, false]);
+        }
     }
 }

@@ -226,7 +226,10 @@ impl Claimant {
 
     /// The same for a bid that need not be of our claim.
     fn delete(&self, bid: &Guid) -> io::Result<bool> {
-        was_there(self.place.dir.unlink(bid.as_c_str()))
+        match self.find_bid(bid) {
+            Ok(Found::Ours) => self.withdraw(bid), // where the claim moves, it is the claim itself
+            _ => was_there(self.place.dir.unlink(bid.as_c_str())),
+        }
     }
 
     /// Whether the bid that a listing shows, with this number, is the file that we prepared. Another file has our name where

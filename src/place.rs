@@ -49,7 +49,8 @@ impl Place {
             true => {
                 let found = find_unsafe(&self.dir, claim::HIDDEN, LEVELS);
                 let found = found.map_err(|e| Error::io("look at all in", join(path, claim::HIDDEN), e))?;
-                found.map(|(below, stat)| (path.join(below), stat))
+                // Others may have chosen these names, and the message may end up on a terminal.
+                found.map(|(below, stat)| (path.join(below.to_string_lossy().escape_debug().to_string()), stat))
             }
         };
         match unsafe_at {

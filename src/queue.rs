@@ -15,7 +15,7 @@ use crate::claim::Claim;
 use crate::names::{ClaimId, Ticket};
 use crate::place::{open_shared, TRIES};
 use crate::survey::Rival;
-use crate::sys::{self, Beacon, BeaconWatch, Dir, FolderWatch, Light, News, Source, Tail};
+use crate::sys::{self, Beacon, BeaconWatch, Dir, FileId, FolderWatch, Light, News, OwnBeacon, Source, Tail};
 
 pub(crate) const QUEUE: &CStr = c"queue";
 
@@ -52,6 +52,10 @@ pub(crate) struct Line {
     pub folder_watch: Option<FolderWatch>,
     /// Who was before us the last time: in a busy line it often is again.
     known: Option<(ClaimId, Arc<Rival>)>,
+    beacons: [OwnBeacon; 2],
+    /// Nobody but us can put a file into the sub-folder. Only there is a tail believed: it is everybody's, so nothing tells one
+    /// of ours from a FIFO that somebody moved in from elsewhere.
+    has_tail: bool,
     /// Tickets of the dead that we may not delete (another user's, in a sticky folder). They are passed over.
     ghosts: Vec<Ticket>,
     /// False in a forked child: the files are the parent's.
@@ -113,8 +117,11 @@ impl Line {
     fn open(claim: &Claim) -> io::Result<Line> {
         let hidden = Arc::clone(claim.hidden());
         let queue = open_shared(&hidden, QUEUE)?;
+        let beacons = claim.id().beacons().map(OwnBeacon::new);
+        let has_tail = hidden.stat()?.is_private_within();
         let (spot, folder_watch, known, ghosts) = (None, None, None, Vec::new());
-        Ok(Line { hidden, claim: claim.id(), queue, spot, folder_watch, known, ghosts, ours: true })
+        let claim = claim.id();
+        Ok(Line { hidden, claim, queue, spot, folder_watch, known, beacons, has_tail, ghosts, ours: true })
     }
 
     /// Joins the line, behind all who came before: before now, or before we first did. Tells whose ticket is right before ours, if
@@ -128,14 +135,14 @@ impl Line {
     }
 
     fn try_join(&mut self, arrival: u64) -> io::Result<Option<Ticket>> {
-        let beacons = self.claim.beacons();
-        let (file, beacon) = self.hidden.light_beacon(&beacons)?;
+        let (index, beacon) = self.hidden.light_beacon(&mut self.beacons)?;
+        let file = &self.beacons[index].name;
         let ticket = Ticket { arrival, claim: self.claim };
         // The last in line, who leaves, removes the folder. Not many times in a row while we come.
         for _ in 0..TRIES {
             match self.hidden.link(file, &self.queue, &ticket.file()) {
                 Ok(()) => {
-                    let tail = self.hidden.open_tail(TAIL).ok();
+                    let tail = self.has_tail.then(|| self.hidden.open_tail(TAIL).ok()).flatten();
                     let before = tail.as_ref().and_then(|tail| self.take_over(tail, ticket));
                     self.spot = Some(Spot { ticket, beacon, tail });
                     return Ok(before);
@@ -174,10 +181,14 @@ impl Line {
 
     /// Takes somebody else's ticket out of the line.
     fn discard(&mut self, ticket: Ticket) {
-        self.queue.discard_beacon(&ticket.file());
+        self.queue.discard_beacon(&ticket.file(), self.beacon_of(ticket));
         if self.has(ticket) {
             self.ghosts.push(ticket);
         }
+    }
+
+    fn beacon_of(&self, ticket: Ticket) -> Option<FileId> {
+        self.queue.beacon_of(&ticket.file(), &self.hidden, &ticket.claim.beacons())
     }
 
     fn is_in_line(&self) -> bool {
@@ -208,7 +219,7 @@ impl Line {
             }
             listed => listed?,
         }
-        if view.successor.is_none() && view.length >= LONG && tail.is_none() {
+        if view.successor.is_none() && view.length >= LONG && tail.is_none() && self.has_tail {
             *tail = self.hidden.make_tail(TAIL).ok();
             tail.iter().for_each(|tail| tail.leave(&here.file()));
         }

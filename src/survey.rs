@@ -145,7 +145,8 @@ impl Eyes<'_> {
         memory.entries.sort_unstable();
         let mut first = None;
         for entry in &memory.entries {
-            let known = memory.last.as_ref().filter(|known| known.is(entry));
+            // A Python peer uses its name again, and the number of a file is used again too; a name of ours never is.
+            let known = memory.last.as_ref().filter(|known| known.is(entry) && bid::posted_at(&entry.0).is_some());
             let is_live = match known.filter(|known| known.is_alive()) {
                 Some(known) => Some(Arc::clone(known)),
                 // Also one whose pulse has stopped: what ended may be a process that was taken for a stranger's.
@@ -331,12 +332,17 @@ mod tests {
     /// One that is known is not read again while its owner lives, for that would cost as much as the whole rest.
     #[test]
     fn a_known_rival_is_not_read_again() {
-        let (folder, mut memory) = (Folder::new(), Memory::default());
-        folder.post("a", folder.me.pid);
-        assert_eq!(folder.rival(&mut memory), live("a"));
-        folder.post("a", DEAD); // no bid is ever written over
-        assert_eq!(folder.rival(&mut memory), live("a"));
-        assert_eq!(folder.rival(&mut Memory::default()), None);
+        let ours = bid::Guid::new(1, [7; 8]).as_c_str().to_str().unwrap().to_owned();
+        for (name, is_read_again) in [(ours, false), (bid_name("python"), true)] {
+            let (folder, mut memory) = (Folder::new(), Memory::default());
+            let post = |pid| std::fs::write(folder.path.join(&name), Bid { pid, ..Bid::default() }.to_json()).unwrap();
+            post(folder.me.pid);
+            let first = folder.rival(&mut memory);
+            assert_eq!(first, Some((name.clone(), Verdict::Live)));
+            post(DEAD); // no bid of ours is ever written over
+            assert_eq!(folder.rival(&mut memory), first.filter(|_| !is_read_again));
+            assert_eq!(folder.rival(&mut Memory::default()), None);
+        }
     }
 
     #[test]

@@ -54,6 +54,7 @@ pub(crate) fn wait_in_line(folder: &LockFolder, bell: &Bell, timeout: Option<Dur
         if round == Round::Sleep {
             let pause = watch.pause(folder.claimant().chance());
             watch.has_news = bell.sleep(watch.sources(), pause.min(left));
+            folder.check_owner()?; // a signal handler may have forked
         }
     }
 }
@@ -192,6 +193,7 @@ impl Claimant {
 
     /// Takes the lock if it is free and nobody waits for it. One cheap look more than `lock`.
     fn lock_unless_line(&mut self) -> Result<bool> {
+        self.check_private()?;
         if self.sees_line() {
             return Ok(false);
         }

@@ -68,6 +68,7 @@ pub(crate) fn wait(folder: &LockFolder, timeout: Option<Duration>) -> Result<()>
     let bell = folder.waiter.begin();
     let bell = bell.map_err(|e| Error::io("prepare to wait for", &**folder.claimant().path(), e))?;
     let waited = wait_in_line(folder, bell, timeout);
+    folder.check_owner()?; // else all that follows is the parent's
     let cancelled = folder.waiter.end();
     if waited.is_ok() && !cancelled {
         return Ok(());

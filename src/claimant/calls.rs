@@ -94,12 +94,30 @@ impl Claimant {
         };
         // Not the one that the claim is in: somebody may have moved that aside, and others count elsewhere then.
         let hidden = self.place.dir.open_dir(claim::HIDDEN).map_err(failed("find the last fencing token in"))?;
+        self.check_counter(&hidden)?;
         let token = fence::next(&hidden, !self.place.on.is_local(), || self.holds());
         let token = token.map_err(failed("make a fencing token in"))??;
         // The folders above may be as new as their first token. Cheap where nothing is to be written.
         self.place.sync(&self.path).map_err(failed("make a fencing token durable in"))?;
         self.holds()?; // a disk may have taken its time, and others may have been given a larger one
         Ok(token)
+    }
+
+    /// In a sticky folder nobody can delete what is another's, but for the owner of the folder. The sub-folder's owner could delete
+    /// tokens, so it must be somebody who could do as much in the lock folder.
+    fn check_counter(&self, hidden: &Dir) -> Result<()> {
+        let failed = |e| Error::io("look at", self.hidden_path(), e);
+        let (above, below) = (self.place.dir.stat().map_err(failed)?, hidden.stat().map_err(failed)?);
+        if below.may_be_trusted_in(&above) {
+            return Ok(());
+        }
+        let text = format!(
+            "no fencing token: the lock folder is sticky, and {} {}, a user who could delete the tokens there; have it made by \
+             root or by the owner of the lock folder",
+            self.hidden_path().display(),
+            below.access()
+        );
+        Err(Error::new(ErrorKind::Unsafe, text))
     }
 
     /// Whoever holds stays with the folder that the bid is in.

@@ -19,6 +19,7 @@ impl Claimant {
         if !self.is_on_local_filesystem() {
             return Ok(Standing::Nowhere);
         }
+        self.check_private()?;
         self.renew_claim()?;
         if let Some(line) = self.line.as_mut().filter(|line| Some(line.claim) == self.claim.as_ref().map(Claim::id)) {
             if line.is_in_line() {
@@ -92,7 +93,7 @@ impl Claimant {
         if let Some(known) = known.filter(|known| known.ticket == ticket && known.is_there()) {
             return Ok(Some(known));
         }
-        let beacon = line.queue.watch_beacon(&ticket.file()).ok();
+        let beacon = line.beacon_of(ticket).and_then(|beacon| line.queue.watch_beacon(&ticket.file(), beacon).ok());
         let light = beacon.as_ref().map(BeaconWatch::light);
         if matches!(light, Some(Light::Out(_))) {
             line.discard(ticket); // its owner left the line, and is about to do so itself

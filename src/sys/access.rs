@@ -4,6 +4,7 @@ use std::io;
 
 use rustix::fd::BorrowedFd;
 use rustix::fs;
+use rustix::io::Errno;
 
 use super::unix::{retry, to_mode, Dir};
 
@@ -41,13 +42,23 @@ impl Access {
         let has_group = has_owner || retry(|| fs::fchown(to, None, Some(group))).is_ok();
         let owner = (!has_owner).then_some(self.owner);
         let group = (!has_group).then_some(self.group);
-        let list = self.acl.as_deref().map(|list| acl::naming(list, owner, group));
-        acl::write(to, list.as_deref())?;
-        // Where it stays our own group's, the members of that group are others to the folder. Where there is a list, it says so,
-        // and these bits of the mode are its mask.
-        let mode = match has_group || list.is_some() {
-            true => self.mode,
-            false => self.mode & !0o070 | (self.mode & 0o007) << 3,
+        let list = match (&self.acl, owner) {
+            (Some(list), _) => Some(acl::naming(list, owner, group)),
+            // The owner of the folder would be nobody to us, and so may be shut out. A list can name it.
+            (None, Some(_)) => Some(acl::naming(&acl::of_mode(self.mode), owner, group)),
+            (None, None) => None,
+        };
+        let list = match acl::write(to, list.as_deref()) {
+            Ok(()) => list,
+            Err(e) if self.acl.is_some() || e != Errno::OPNOTSUPP => return Err(e.into()),
+            Err(_) => None, // there are no lists here
+        };
+        let mode = match &list {
+            // These bits of the mode are the mask of the list.
+            Some(list) => self.mode & !0o070 | acl::mask(list) << 3,
+            // Where it stays our own group's, the members of that group are others to the folder.
+            None if !has_group => self.mode & !0o070 | (self.mode & 0o007) << 3,
+            None => self.mode,
         };
         // Last: chown(2) clears the set-group-ID bit that the mode may carry. Filesystems without modes refuse.
         let _ = retry(|| fs::fchmod(to, to_mode(adapt(mode))));
@@ -61,7 +72,7 @@ mod acl {
     use super::*;
     use crate::sys::unix::zeros;
     use rustix::fs::{fgetxattr, fremovexattr, fsetxattr, XattrFlags};
-    use rustix::io::{retry_on_intr, Errno};
+    use rustix::io::retry_on_intr;
 
     const ACCESS: &str = "system.posix_acl_access";
     const DEFAULT: &str = "system.posix_acl_default";
@@ -87,7 +98,30 @@ mod acl {
     const USER: u16 = 0x02;
     const GROUP_OBJ: u16 = 0x04;
     const GROUP: u16 = 0x08;
+    const MASK: u16 = 0x10;
     const OTHER: u16 = 0x20;
+
+    /// The list that says what a mode says. What it can name besides may have as much as the owner or the group.
+    pub fn of_mode(mode: u32) -> Vec<u8> {
+        let bits = |shift: u32| (mode >> shift & 0o7) as u16;
+        let mut list = 2u32.to_le_bytes().to_vec();
+        for (tag, permissions) in
+            [(USER_OBJ, bits(6)), (GROUP_OBJ, bits(3)), (MASK, bits(6) | bits(3)), (OTHER, bits(0))]
+        {
+            list.extend(tag.to_le_bytes());
+            list.extend(permissions.to_le_bytes());
+            list.extend(u32::MAX.to_le_bytes()); // no ID
+        }
+        list
+    }
+
+    /// What the list lets anybody have but the owner and the others.
+    pub fn mask(list: &[u8]) -> u32 {
+        let word = |entry: &[u8], at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
+        let entries = || list.get(HEADER..).unwrap_or_default().chunks_exact(ENTRY);
+        let of = |tag| entries().find(|entry| word(entry, 0) == tag).map(|entry| u32::from(word(entry, 2)));
+        of(MASK).or(of(GROUP_OBJ)).unwrap_or(0)
+    }
 
     /// The list, for what could not be given the owner or the group: it names them, and they may do what they may in the folder.
     /// The group that it has instead is that of its maker, whose members are others to the folder.
@@ -144,11 +178,22 @@ mod acl {
         Ok(None)
     }
 
-    pub fn write(_to: BorrowedFd<'_>, _list: Option<&[u8]>) -> io::Result<()> {
-        Ok(())
+    pub fn write(_to: BorrowedFd<'_>, list: Option<&[u8]>) -> rustix::io::Result<()> {
+        match list {
+            None => Ok(()),
+            Some(_) => Err(Errno::OPNOTSUPP),
+        }
     }
 
     pub fn naming(list: &[u8], _owner: Option<u32>, _group: Option<u32>) -> Vec<u8> {
         list.to_vec()
+    }
+
+    pub fn of_mode(_mode: u32) -> Vec<u8> {
+        Vec::new()
+    }
+
+    pub fn mask(_list: &[u8]) -> u32 {
+        0
     }
 }

@@ -13,8 +13,9 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::unix::{descriptor, leaf};
-use super::{doze, process_mark, Access, Dir, Light, News, ProcessMark};
+use super::linux_fs::own_proc;
+use super::unix::{descriptor, leaf, FileId};
+use super::{born, doze, process_mark, Access, Dir, Light, Moment, News, ProcessMark};
 
 /// Something that can wake a sleeper.
 pub(crate) type Source<'a> = BorrowedFd<'a>;
@@ -66,6 +67,18 @@ pub(crate) struct Beacon {
     fd: OwnedFd,
 }
 
+/// A name for a beacon of ours, and the file that we made there.
+pub(crate) struct OwnBeacon {
+    pub name: CString,
+    made: Option<FileId>,
+}
+
+impl OwnBeacon {
+    pub fn new(name: CString) -> OwnBeacon {
+        OwnBeacon { name, made: None }
+    }
+}
+
 /// What is written to a beacon that goes out. Each look takes a byte (see [`BeaconWatch::light`]), so there are many. A pipe takes
 /// as much as this whole or not at all (PIPE_BUF).
 type Bytes = [u8; 4096];
@@ -111,33 +124,56 @@ impl BeaconWatch {
 
 impl Dir {
     /// Lights one of these beacons, and says which: one that nobody watches any more from the last time, for such a one
-    /// would miss that it had gone out. Makes what is missing.
-    pub fn light_beacon<'a>(&self, names: &'a [CString]) -> io::Result<(&'a CStr, Beacon)> {
-        for name in names {
-            match self.open_fifo(name, OFlags::WRONLY) {
-                Ok(_) => continue,
-                Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => return self.open_beacon(name), // nobody has it open
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e),
+    /// would miss that it had gone out. Makes what is missing, and what is not the file that we made.
+    pub fn light_beacon(&self, beacons: &mut [OwnBeacon]) -> io::Result<(usize, Beacon)> {
+        for (index, beacon) in beacons.iter_mut().enumerate() {
+            if let Some(fd) = self.relight(beacon)? {
+                return Ok((index, Beacon { fd }));
             }
-            return Ok((name, Beacon { fd: self.make_fifo(name)? }));
         }
-        let name = names.first().ok_or(io::ErrorKind::InvalidInput)?;
-        self.unlink(name)?;
-        Ok((name, Beacon { fd: self.make_fifo(name)? }))
+        let first = beacons.first_mut().ok_or(io::ErrorKind::InvalidInput)?;
+        Ok((0, Beacon { fd: self.make_anew(first)? }))
     }
 
-    fn open_beacon<'a>(&self, name: &'a CStr) -> io::Result<(&'a CStr, Beacon)> {
-        // For reading too: so the open doesn't wait for a reader, and a write finds one, whoever dies meanwhile (no SIGPIPE).
-        Ok((name, Beacon { fd: self.open_fifo(name, OFlags::RDWR)? }))
+    /// `None`: somebody watches it.
+    fn relight(&self, beacon: &mut OwnBeacon) -> io::Result<Option<OwnedFd>> {
+        let Some(made) = beacon.made else { return self.make_anew(beacon).map(Some) };
+        let is_ours = |fd: &OwnedFd| Ok::<_, io::Error>(FileId::of(&fs::fstat(fd)?) == made);
+        match self.open_fifo(&beacon.name, OFlags::WRONLY) {
+            Ok(fd) if is_ours(&fd)? => return Ok(None),
+            // Nobody has it open. For reading too: so the open doesn't wait for a reader, and a write finds one, whoever dies
+            // meanwhile (no SIGPIPE).
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => {
+                let fd = self.open_fifo(&beacon.name, OFlags::RDWR)?;
+                if is_ours(&fd)? {
+                    return Ok(Some(fd));
+                }
+            }
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        self.make_anew(beacon).map(Some)
+    }
+
+    fn make_anew(&self, beacon: &mut OwnBeacon) -> io::Result<OwnedFd> {
+        let fd = match self.make_fifo(&beacon.name) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                self.unlink(&beacon.name)?;
+                self.make_fifo(&beacon.name)
+            }
+            made => made,
+        }?;
+        beacon.made = Some(FileId::of(&fs::fstat(&fd)?));
+        Ok(fd)
     }
 
     /// Makes a FIFO, and opens it for both. The users of the folder may use it too, whatever the umask.
     fn make_fifo(&self, name: &CStr) -> io::Result<OwnedFd> {
+        let began = Moment::now();
         fs::mknodat(self.fd(), leaf(name)?, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
         let made = self.open_fifo(name, OFlags::RDWR).and_then(|fd| {
             // By what is open, never by its name: somebody may have put another file there by now.
-            if !is_ours_alone(&fd)? {
+            if !is_ours_alone(&fd)? || born(fd.as_fd()).is_some_and(|born| born < began) {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             Access::of(self)?.give_to_file(fd.as_fd())?;
@@ -146,17 +182,37 @@ impl Dir {
         made.or_else(|e| self.unlink(name).and(Err(e)))
     }
 
-    /// Watches somebody's beacon. Whether it is lit is another question.
-    pub fn watch_beacon(&self, name: &CStr) -> io::Result<BeaconWatch> {
-        Ok(BeaconWatch { fd: self.open_fifo(name, OFlags::RDONLY)? })
+    /// The beacon that has this ticket's name in this folder. It is one only if it is also one of the `beacons` in `hidden`, and
+    /// has no third name: so whoever put it there had the right to give it a name. A FIFO that somebody moved in from elsewhere is
+    /// none, and nobody opens it.
+    pub fn beacon_of(&self, ticket: &CStr, hidden: &Dir, beacons: &[CString]) -> Option<FileId> {
+        let stat = fs::statat(self.fd(), leaf(ticket).ok()?, fs::AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let id = FileId::of(&stat);
+        let is_fifo = FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
+        let is_beacon =
+            || beacons.iter().any(|beacon| matches!(hidden.file_id(beacon), Ok(Some(other)) if other == id));
+        (is_fifo && stat.st_nlink == 2 && is_beacon()).then_some(id)
     }
 
-    /// Removes somebody else's beacon, and puts it out if we may.
-    pub fn discard_beacon(&self, name: &CStr) {
-        let beacon = self.open_beacon(name);
+    /// Watches somebody's beacon. Whether it is lit is another question.
+    pub fn watch_beacon(&self, name: &CStr, beacon: FileId) -> io::Result<BeaconWatch> {
+        Ok(BeaconWatch { fd: self.open_beacon(name, beacon, OFlags::RDONLY)? })
+    }
+
+    /// Removes a ticket, and puts its beacon out, if it has one and we may.
+    pub fn discard_beacon(&self, name: &CStr, beacon: Option<FileId>) {
+        let opened = beacon.map(|beacon| self.open_beacon(name, beacon, OFlags::RDWR));
         let _ = self.unlink(name); // first, so whoever is woken doesn't find it
-        if let Ok((_, beacon)) = beacon {
-            beacon.put_out(News::Left);
+        if let Some(Ok(fd)) = opened {
+            Beacon { fd }.put_out(News::Left);
+        }
+    }
+
+    fn open_beacon(&self, name: &CStr, beacon: FileId, how: OFlags) -> io::Result<OwnedFd> {
+        let fd = self.open_fifo(name, how)?;
+        match FileId::of(&fs::fstat(&fd)?) == beacon {
+            true => Ok(fd),
+            false => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 
@@ -230,7 +286,7 @@ impl FolderWatch {
     /// Fails where a limit is used up (`max_user_instances`), or the system has no inotify.
     pub fn new(dir: &Dir) -> io::Result<FolderWatch> {
         // By its descriptor, so it is the folder that we opened, wherever it is by now.
-        let path = format!("/proc/self/fd/{}", dir.fd().as_raw_fd());
+        let path = format!("/proc/{}/fd/{}", own_proc(), dir.fd().as_raw_fd());
         let leaving = WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
         let instance = Instance::take()?;
         match inotify::add_watch(&instance.fd, path, leaving) {

@@ -11,6 +11,7 @@ use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{self, AtFlags, OFlags, RawDir, SeekFrom, StatxFlags, CWD};
 use rustix::io::Errno;
 
+use super::linux_proc::Proc;
 use super::{Dir, Filesystem};
 
 /// For a folder that is opened: to list it is no access to be noted.
@@ -176,14 +177,22 @@ fn by_type(kind: &str) -> Option<Filesystem> {
     }
 }
 
+/// Where in `/proc` the calling thread is shown. It can have a table of descriptors, and mounts, of its own (unshare(2)).
+pub(super) fn own_proc() -> &'static str {
+    match fs::access("/proc/thread-self", fs::Access::EXISTS) {
+        Ok(()) => "thread-self",
+        Err(_) => "self", // before Linux 3.17
+    }
+}
+
 /// The type of the mount that a folder is on, as `/proc/self/mountinfo` says it (`ext4`, `fuse.sshfs`).
 fn mount_type(dir: &Dir) -> io::Result<Option<String>> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", dir.fd().as_raw_fd()))?;
+    let (proc, own) = (Proc::open()?, own_proc());
+    let info = proc.read_text(&format!("{own}/fdinfo/{}", dir.fd().as_raw_fd()))?;
     let Some(id) = info.lines().find_map(|line| line.strip_prefix("mnt_id:")) else {
         return Ok(None);
     };
-    let mounts = std::fs::read("/proc/self/mountinfo")?;
-    Ok(String::from_utf8_lossy(&mounts).lines().find_map(|line| {
+    Ok(proc.read_text(&format!("{own}/mountinfo"))?.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         let same = before.split(' ').next() == Some(id.trim());
         same.then(|| after.split(' ').next().map(str::to_owned))?

@@ -50,7 +50,7 @@ use linux_fs::{born, entries, glance, id_at, Moment, UNNOTICED};
 use linux_proc::{Outlook, Seen};
 #[cfg(target_os = "linux")]
 pub(crate) use {
-    events::{Beacon, BeaconWatch, Bell, FolderWatch, Source, Tail},
+    events::{Beacon, BeaconWatch, Bell, FolderWatch, OwnBeacon, Source, Tail},
     linux::{process_mark, Exit, ProcessMark},
     linux_fs::{filesystem, fill_random},
     linux_proc::PROCESS_TABLE,
@@ -78,7 +78,7 @@ use windows::{see, Outlook, Standpoint};
 #[cfg(not(target_os = "linux"))]
 mod polled;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use polled::{Beacon, BeaconWatch, Tail};
+pub(crate) use polled::{Beacon, BeaconWatch, OwnBeacon, Tail};
 
 #[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "freebsd", target_os = "netbsd", windows)))]
 compile_error!("lockfolder runs on Linux, macOS, FreeBSD, NetBSD and Windows: see docs/platforms.md");
@@ -155,6 +155,11 @@ impl Filesystem {
 
     /// Whether a file that has another number than it had is another file.
     pub fn has_stable_numbers(self) -> bool {
+        matches!(self, Filesystem::Local | Filesystem::Overlay)
+    }
+
+    /// Whether it has hard links for sure.
+    pub fn has_links(self) -> bool {
         matches!(self, Filesystem::Local | Filesystem::Overlay)
     }
 

@@ -4,13 +4,24 @@
 use std::ffi::{CStr, CString};
 use std::io;
 
-use super::{Dir, Light, News, Source};
+use super::{Dir, FileId, Light, News, Source};
 
 /// A file of which tickets are links; it says nothing by itself.
 pub(crate) struct Beacon(());
 
 impl Beacon {
     pub fn put_out(&self, _news: News) {}
+}
+
+/// A name for a beacon of ours.
+pub(crate) struct OwnBeacon {
+    pub name: CString,
+}
+
+impl OwnBeacon {
+    pub fn new(name: CString) -> OwnBeacon {
+        OwnBeacon { name }
+    }
 }
 
 /// There is none: [`Dir::watch_beacon`] always fails.
@@ -53,18 +64,22 @@ impl Dir {
     }
 
     /// Makes the first of these files, and says which one that is.
-    pub fn light_beacon<'a>(&self, names: &'a [CString]) -> io::Result<(&'a CStr, Beacon)> {
-        let name = names.first().ok_or(io::ErrorKind::InvalidInput)?;
-        self.touch(name)?;
-        Ok((name, Beacon(())))
+    pub fn light_beacon(&self, beacons: &mut [OwnBeacon]) -> io::Result<(usize, Beacon)> {
+        let first = beacons.first().ok_or(io::ErrorKind::InvalidInput)?;
+        self.touch(&first.name)?;
+        Ok((0, Beacon(())))
     }
 
-    pub fn watch_beacon(&self, _name: &CStr) -> io::Result<BeaconWatch> {
+    pub fn beacon_of(&self, _ticket: &CStr, _hidden: &Dir, _beacons: &[CString]) -> Option<FileId> {
+        None
+    }
+
+    pub fn watch_beacon(&self, _name: &CStr, _beacon: FileId) -> io::Result<BeaconWatch> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Removes somebody else's beacon.
-    pub fn discard_beacon(&self, name: &CStr) {
+    pub fn discard_beacon(&self, name: &CStr, _beacon: Option<FileId>) {
         let _ = self.unlink(name);
     }
 }

@@ -44,9 +44,8 @@ fn a_bell_wakes_once() {
 fn a_look_takes_the_news_from_nobody_else() {
     for news in [News::HandedOver, News::Left] {
         let (path, dir) = folder();
-        let names = [c"beacon".to_owned()];
-        let (name, beacon) = dir.light_beacon(&names).unwrap();
-        let watches = [dir.watch_beacon(name).unwrap(), dir.watch_beacon(name).unwrap()];
+        let (_, beacon) = dir.light_beacon(&mut [OwnBeacon::new(c"beacon".to_owned())]).unwrap();
+        let watches = [(); 2].map(|()| watch(&dir, c"beacon"));
         drop(path); // what is open stays
         assert!(watches.iter().all(BeaconWatch::is_lit));
 
@@ -61,28 +60,31 @@ fn a_look_takes_the_news_from_nobody_else() {
 #[test]
 fn the_death_of_its_owner_makes_a_beacon_dark() {
     let (_path, dir) = folder();
-    let names = [c"beacon".to_owned()];
-    let (name, beacon) = dir.light_beacon(&names).unwrap();
-    let watch = dir.watch_beacon(name).unwrap();
+    let (_, beacon) = dir.light_beacon(&mut [OwnBeacon::new(c"beacon".to_owned())]).unwrap();
+    let watch = watch(&dir, c"beacon");
     assert!(!is_ready(watch.source()));
     drop(beacon);
     assert_eq!(watch.light(), Light::Dark);
+}
+
+fn watch(dir: &Dir, name: &CStr) -> BeaconWatch {
+    dir.watch_beacon(name, dir.file_id(name).unwrap().unwrap()).unwrap()
 }
 
 /// Who still watches the one of the last time would take the new one for it.
 #[test]
 fn a_beacon_is_lit_again_when_nobody_watches_it_any_more() {
     let (path, dir) = folder();
-    let names = [c"a".to_owned(), c"b".to_owned()];
+    let mut beacons = [c"a", c"b"].map(|name| OwnBeacon::new(name.to_owned()));
     let number = |name: &str| std::fs::metadata(path.join(name)).unwrap().ino();
-    let lit = || dir.light_beacon(&names).unwrap().0;
-    assert_eq!(lit(), c"a");
+    let mut lit = || ["a", "b"][dir.light_beacon(&mut beacons).unwrap().0];
+    assert_eq!(lit(), "a");
     let a = number("a");
-    assert_eq!((lit(), number("a")), (c"a", a));
-    let watch = dir.watch_beacon(c"a").unwrap();
-    assert_eq!((lit(), number("a")), (c"b", a));
-    let another = dir.watch_beacon(c"b").unwrap();
-    assert_eq!(lit(), c"a");
+    assert_eq!((lit(), number("a")), ("a", a));
+    let (watch, another) = (watch(&dir, c"a"), watch);
+    assert_eq!((lit(), number("a")), ("b", a));
+    let another = another(&dir, c"b");
+    assert_eq!(lit(), "a");
     assert_ne!(number("a"), a, "it is another file");
     assert!(!watch.is_lit() && !another.is_lit());
 }

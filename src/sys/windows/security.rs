@@ -51,6 +51,11 @@ impl FolderStat {
         self.is_private() && !self.is_link
     }
 
+    /// There are no sticky folders here.
+    pub fn may_be_trusted_in(&self, _above: &FolderStat) -> bool {
+        true
+    }
+
     /// Who may write, for a person.
     pub fn access(&self) -> String {
         self.others.unwrap_or("belongs to us, and only we may write to it").to_owned()
