@@ -84,11 +84,6 @@
 #define LF_OPEN_TRUST_FILESYSTEM 4
 
 /**
- * How many digits its name has.
- */
-#define Ticket_LENGTH 32
-
-/**
  * A snapshot of a folder's bids, ordered by name. Opaque: made by `lf_bids`, freed by `lf_bid_list_free`. It never changes,
  * so any thread may read it; it outlives the handle that it came from.
  */

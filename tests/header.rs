@@ -66,6 +66,20 @@ fn has_the_version_of_the_package() {
     }
 }
 
+/// A program includes the header beside those of others.
+#[test]
+fn claims_no_name_but_its_own() {
+    let text = std::fs::read_to_string(header()).unwrap();
+    let defined: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("#define "))
+        .map(|rest| rest.split([' ', '(']).next().unwrap())
+        .collect();
+    assert!(defined.contains(&"LF_OK"), "the header was not understood: {defined:?}");
+    let others: Vec<_> = defined.iter().filter(|name| !name.starts_with("LF_") && **name != "LOCKFOLDER_H").collect();
+    assert!(others.is_empty(), "{others:?}");
+}
+
 /// The names of the functions, which are followed by a parenthesis, outside comments.
 fn words_before_parenthesis(header: &str) -> impl Iterator<Item = String> + '_ {
     let mut in_comment = false;
