@@ -47,6 +47,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * Before a function whose result must not be ignored: the compiler warns where a program ignores it. It is empty where the compiler
+ * has no such warning. A program can define it before it includes this header, also as nothing.
+ */
+#ifndef LF_MUST_USE
+#if defined(__cplusplus) && __cplusplus >= 201703L
+#define LF_MUST_USE [[nodiscard]]
+#elif defined(__GNUC__)
+#define LF_MUST_USE __attribute__((__warn_unused_result__))
+#else
+#define LF_MUST_USE
+#endif
+#endif
+
 /**
  * Version of this header: major.
  */
@@ -265,6 +279,7 @@ const char *lf_status_name(lf_status status);
  * `LF_ERR_UNSAFE` (`LF_OPEN_PRIVATE`); `LF_ERR_UNSUPPORTED` (a filesystem not known to carry the lock, or no /proc);
  * `LF_ERR_INTERNAL`.
  */
+LF_MUST_USE
 lf_status lf_open(const char *path,
                   uint32_t flags,
                   struct lf_folder **out);
@@ -287,6 +302,7 @@ void lf_close(struct lf_folder *folder);
  * folder is at the path than before, or a listing misses our own bid; `LF_ERR_INTERNAL`. After anything but `LF_OK` no
  * bid of ours is left in the folder, or else the message names it.
  */
+LF_MUST_USE
 lf_status lf_lock(struct lf_folder *folder);
 
 /**
@@ -296,6 +312,7 @@ lf_status lf_lock(struct lf_folder *folder);
  * Returns what `lf_lock` returns (`LF_BUSY` only while another thread's lock call on this handle is under way), and
  * `LF_TIMEOUT`: `lf_error_message` says who had it; `LF_CANCELLED`: see `lf_cancel`.
  */
+LF_MUST_USE
 lf_status lf_lock_wait(struct lf_folder *folder,
                        int64_t timeout_ms);
 
@@ -325,6 +342,7 @@ lf_status lf_unlock(struct lf_folder *folder);
  * Returns `LF_OK`: yes, and the bid is still in the folder; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`: it was held, but the bid, or the
  * folder itself, is gone (`lf_unlock` then ends it); `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
+LF_MUST_USE
 lf_status lf_holds(struct lf_folder *folder);
 
 /**
@@ -333,6 +351,7 @@ lf_status lf_holds(struct lf_folder *folder);
  * Returns `LF_OK`; `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_UNSAFE` or `LF_ERR_UNSUPPORTED` if another folder
  * is at the path than before; `LF_ERR_INTERNAL`.
  */
+LF_MUST_USE
 lf_status lf_in_use(struct lf_folder *folder,
                     bool *in_use);
 
@@ -353,6 +372,7 @@ lf_status lf_reap_stale(struct lf_folder *folder,
  *
  * Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`; `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
+LF_MUST_USE
 lf_status lf_fence(struct lf_folder *folder,
                    uint64_t *token);
 
@@ -376,6 +396,7 @@ lf_status lf_set_malformed_grace(struct lf_folder *folder,
  *
  * Returns as `lf_in_use`.
  */
+LF_MUST_USE
 lf_status lf_bids(struct lf_folder *folder,
                   struct lf_bid_list **out);
 
