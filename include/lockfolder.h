@@ -62,6 +62,11 @@
 #endif
 
 /**
+ * Whether this header has version `major`.`minor` or a later one. `#if` can use it.
+ */
+#define LF_VERSION_CHECK(major, minor) (LF_VERSION_MAJOR > (major) || (LF_VERSION_MAJOR == (major) && LF_VERSION_MINOR >= (minor)))
+
+/**
  * Version of this header: major.
  */
 #define LF_VERSION_MAJOR 0
