@@ -35,7 +35,7 @@
  *   inherited handle: that would close the parent's, and with them its proof of life.
  * - Panics. None leaves the library: LF_ERR_INTERNAL.
  *
- * The protocol, and what is promised: docs/protocol.md.
+ * What a program may rely on: docs/contract.md.
  */
 
 #ifndef LOCKFOLDER_H

@@ -1,4 +1,4 @@
-//! C and C++ programs that know the contract and the header alone: in every standard that is promised, by two compilers,
+//! C and C++ programs that know the contract (`docs/contract.md`) and the header alone: in every standard that is promised, by two compilers,
 //! under the sanitizers and under valgrind.
 
 mod c;
