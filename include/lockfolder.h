@@ -325,6 +325,9 @@ lf_status lf_lock_wait(struct lf_folder *folder,
  * Makes a wait in progress on this handle return `LF_CANCELLED`. Without a wait in progress it does nothing, and a later
  * wait is not affected.
  *
+ * To end a wait for certain, also one that is about to begin: set a flag of your own, at which the waiting thread looks before it
+ * waits, and call this again and again until that thread says that it is done.
+ *
  * Callable from another thread and from a signal handler: it is async-signal-safe and leaves `errno` alone.
  *
  * Returns `LF_OK`; `LF_ERR_INVALID`; `LF_ERR_FORKED`. It does not change what `lf_error_message` says.
