@@ -35,7 +35,7 @@
  *   inherited handle: that would close the parent's, and with them its proof of life.
  * - Panics. None leaves the library: LF_ERR_INTERNAL.
  *
- * The protocol, and what is promised: docs/protocol.md.
+ * What a program may rely on: docs/contract.md.
  */
 
 #ifndef LOCKFOLDER_H
@@ -46,6 +46,25 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/*
+ * Before a function whose result must not be ignored: the compiler warns where a program ignores it. It is empty where the compiler
+ * has no such warning. A program can define it before it includes this header, also as nothing.
+ */
+#ifndef LF_MUST_USE
+#if defined(__cplusplus) && __cplusplus >= 201703L
+#define LF_MUST_USE [[nodiscard]]
+#elif defined(__GNUC__)
+#define LF_MUST_USE __attribute__((__warn_unused_result__))
+#else
+#define LF_MUST_USE
+#endif
+#endif
+
+/**
+ * Whether this header has version `major`.`minor` or a later one. `#if` can use it.
+ */
+#define LF_VERSION_CHECK(major, minor) (LF_VERSION_MAJOR > (major) || (LF_VERSION_MAJOR == (major) && LF_VERSION_MINOR >= (minor)))
 
 /**
  * Version of this header: major.
@@ -82,11 +101,6 @@
  * every bid in a listing. Right where all claimants use this one mount, or its caches are off; else two can hold at once.
  */
 #define LF_OPEN_TRUST_FILESYSTEM 4
-
-/**
- * How many digits its name has.
- */
-#define Ticket_LENGTH 32
 
 /**
  * A snapshot of a folder's bids, ordered by name. Opaque: made by `lf_bids`, freed by `lf_bid_list_free`. It never changes,
@@ -270,6 +284,7 @@ const char *lf_status_name(lf_status status);
  * `LF_ERR_UNSAFE` (`LF_OPEN_PRIVATE`); `LF_ERR_UNSUPPORTED` (a filesystem not known to carry the lock, or no /proc);
  * `LF_ERR_INTERNAL`.
  */
+LF_MUST_USE
 lf_status lf_open(const char *path,
                   uint32_t flags,
                   struct lf_folder **out);
@@ -292,6 +307,7 @@ void lf_close(struct lf_folder *folder);
  * folder is at the path than before, or a listing misses our own bid; `LF_ERR_INTERNAL`. After anything but `LF_OK` no
  * bid of ours is left in the folder, or else the message names it.
  */
+LF_MUST_USE
 lf_status lf_lock(struct lf_folder *folder);
 
 /**
@@ -301,12 +317,16 @@ lf_status lf_lock(struct lf_folder *folder);
  * Returns what `lf_lock` returns (`LF_BUSY` only while another thread's lock call on this handle is under way), and
  * `LF_TIMEOUT`: `lf_error_message` says who had it; `LF_CANCELLED`: see `lf_cancel`.
  */
+LF_MUST_USE
 lf_status lf_lock_wait(struct lf_folder *folder,
                        int64_t timeout_ms);
 
 /**
  * Makes a wait in progress on this handle return `LF_CANCELLED`. Without a wait in progress it does nothing, and a later
  * wait is not affected.
+ *
+ * To end a wait for certain, also one that is about to begin: set a flag of your own, at which the waiting thread looks before it
+ * waits, and call this again and again until that thread says that it is done.
  *
  * Callable from another thread and from a signal handler: it is async-signal-safe and leaves `errno` alone.
  *
@@ -330,6 +350,7 @@ lf_status lf_unlock(struct lf_folder *folder);
  * Returns `LF_OK`: yes, and the bid is still in the folder; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`: it was held, but the bid, or the
  * folder itself, is gone (`lf_unlock` then ends it); `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
+LF_MUST_USE
 lf_status lf_holds(struct lf_folder *folder);
 
 /**
@@ -338,6 +359,7 @@ lf_status lf_holds(struct lf_folder *folder);
  * Returns `LF_OK`; `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_UNSAFE` or `LF_ERR_UNSUPPORTED` if another folder
  * is at the path than before; `LF_ERR_INTERNAL`.
  */
+LF_MUST_USE
 lf_status lf_in_use(struct lf_folder *folder,
                     bool *in_use);
 
@@ -358,6 +380,7 @@ lf_status lf_reap_stale(struct lf_folder *folder,
  *
  * Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`; `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
+LF_MUST_USE
 lf_status lf_fence(struct lf_folder *folder,
                    uint64_t *token);
 
@@ -381,6 +404,7 @@ lf_status lf_set_malformed_grace(struct lf_folder *folder,
  *
  * Returns as `lf_in_use`.
  */
+LF_MUST_USE
 lf_status lf_bids(struct lf_folder *folder,
                   struct lf_bid_list **out);
 

@@ -105,7 +105,7 @@ impl Bid {
         })
     }
 
-    /// The file's content, in the order of the contract, so that `cat` shows the important things first.
+    /// The file's content, in the order of `docs/contract.md`, section 3, so that `cat` shows the important things first.
     pub fn to_json(&self) -> String {
         let text = |s: &String| serde_json::to_string(s).expect("a string is JSON");
         let fields = [

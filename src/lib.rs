@@ -30,7 +30,7 @@
 //! - `sys` makes every system call, and is all that differs by platform.
 //! - `ffi` is the C interface. It converts and nothing else.
 
-#![deny(unsafe_code, missing_docs)]
+#![deny(unsafe_code, missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
 mod bid;
 mod bids;

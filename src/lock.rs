@@ -1,4 +1,4 @@
-//! Check, bid, check. The whole protocol is on this page; its rules are in section 5 of the contract, and
+//! Check, bid, check. The whole protocol is on this page. Its rules are in section 5 of `docs/contract.md`, and
 //! `docs/protocol.md` says why they suffice.
 
 use std::thread;

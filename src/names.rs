@@ -69,7 +69,7 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     /// How many digits its name has.
-    pub const LENGTH: usize = 32;
+    pub(crate) const LENGTH: usize = 32;
 
     pub fn file(self) -> CString {
         name(format!("{:016x}{:016x}", self.arrival, self.claim.0))

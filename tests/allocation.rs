@@ -21,16 +21,19 @@ fn count() {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        System.alloc(layout)
+        // SAFETY: as our caller promised.
+        unsafe { System.alloc(layout) }
     }
 
     unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
-        System.realloc(old, layout, size)
+        // SAFETY: as our caller promised.
+        unsafe { System.realloc(old, layout, size) }
     }
 
     unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
-        System.dealloc(old, layout)
+        // SAFETY: as our caller promised.
+        unsafe { System.dealloc(old, layout) }
     }
 }
 

@@ -26,7 +26,7 @@ fn processes() -> &'static Processes {
     })
 }
 
-/// Whether the contract lets time decide on it: it is empty, or the beginning of an object that breaks off.
+/// Whether the contract (`docs/contract.md`, section 4) lets time decide on it: it is empty, or the beginning of an object that breaks off.
 fn is_cut_off(bytes: &[u8]) -> bool {
     let breaks_off = || serde_json::from_slice::<Value>(bytes).is_err_and(|e| e.is_eof());
     bytes.is_empty() || bytes.len() <= 4096 && bytes[0] == b'{' && breaks_off()

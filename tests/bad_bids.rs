@@ -324,9 +324,11 @@ fn a_bid_that_cannot_be_opened_now_counts_as_live(kind: Kind) {
     let file = File::options().read(true).write(true).open(&path).unwrap();
     // The kernel says by SIGIO that somebody wants it, which would end us: F_SETSIG to one that is ignored, SIGURG.
     let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
+    // SAFETY: it takes numbers.
     assert_eq!(unsafe { fcntl(fd, 10, 23) }, 0);
     // Refused while anybody else has it open: a process that the test beside this one forks while the bid is written has a
     // copy of that descriptor until its exec.
+    // SAFETY: it takes numbers.
     wait_until(|| unsafe { fcntl(fd, F_SETLEASE, F_WRLCK) } == 0);
     assert_eq!(puppet.ask("lock 0"), "LF_BUSY", "{}", puppet.why(0));
     assert_eq!(puppet.bids(0)[0].state, "UNKNOWN");

@@ -1,12 +1,13 @@
-//! C and C++ programs that know the contract and the header alone: in every standard that is promised, by two compilers,
+//! C and C++ programs that know the contract (`docs/contract.md`) and the header alone: in every standard that is promised, by two compilers,
 //! under the sanitizers and under valgrind.
 
 mod c;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use c::{compile, guarded, need, output, unexplained, Link, Program, Scratch, STRICT};
+use c::{compile, guarded, need, output, run, said, unexplained, Link, Program, Scratch, STRICT};
 
 const SANITIZE: [&str; 3] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"];
 
@@ -68,6 +69,41 @@ fn the_header_is_accepted_as_ansi_c() {
     let mut compiler = Command::new("gcc");
     compiler.args(["-ansi", "-pedantic", "-Wall", "-Wextra", "-Werror", "-x", "c", "-fsyntax-only", "-include"]);
     output(compiler.arg(&header).arg("-include").arg(&header).arg("/dev/null"));
+}
+
+/// By the lines that `ignored.c` marks, one by one. Nothing is warned of where a program wants none.
+#[test]
+fn the_compiler_warns_where_a_result_is_ignored_that_must_not_be() {
+    let source = c::root().join("tests/c/ignored.c");
+    let text = std::fs::read_to_string(&source).unwrap();
+    let marked: BTreeSet<usize> = (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| line.ends_with("/* must not */"))
+        .map(|(number, _)| number)
+        .collect();
+    assert_eq!(marked.len(), 7);
+    for how in dialects() {
+        let check = |option: &[&str]| {
+            let mut compiler = Command::new(how[0]);
+            compiler
+                .args(&how[1..])
+                .args(["-Wall", "-Wextra", "-Wpedantic", "-c", "-o", "/dev/null"])
+                .args(option)
+                .env("LC_ALL", "C");
+            said(&run(compiler.arg("-I").arg(c::root().join("include")).arg(&source)))
+        };
+        let text = check(&[]);
+        let warned: BTreeSet<usize> = text.lines().filter_map(|line| warned_line(line, "ignored.c")).collect();
+        assert_eq!(warned, marked, "{how:?}: left: warned of; right: marked\n{text}");
+        assert_eq!(check(&["-DLF_MUST_USE="]), "", "{how:?}");
+    }
+}
+
+/// The line of `file` that a compiler warns of.
+fn warned_line(message: &str, file: &str) -> Option<usize> {
+    let (place, _) = message.split_once(": warning: ")?;
+    let (_, numbers) = place.split_once(&format!("{file}:"))?;
+    numbers.split(':').next()?.parse().ok()
 }
 
 #[test]

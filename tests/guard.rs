@@ -45,6 +45,7 @@ fn a_forked_child_may_leave_the_scope_of_its_parents_guard() {
     let folder = LockFolder::open(scratch.folder(), Options::default()).unwrap();
     for panics in [false, true] {
         let guard = folder.try_lock().unwrap();
+        // SAFETY: the child does what only its own thread needs, and ends by _exit.
         let child = unsafe { libc::fork() };
         if child == 0 {
             let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -53,9 +54,11 @@ fn a_forked_child_may_leave_the_scope_of_its_parents_guard() {
                     std::panic::resume_unwind(Box::new(7)); // a second panic, in the guard's drop, would abort
                 }
             }));
+            // SAFETY: it takes a number.
             unsafe { libc::_exit(if left.is_err() == panics { 7 } else { 8 }) };
         }
         let mut status = 0;
+        // SAFETY: `status` is there for the result.
         assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
         assert_eq!(status, 7 << 8);
         folder.holds().unwrap();

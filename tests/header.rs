@@ -66,6 +66,38 @@ fn has_the_version_of_the_package() {
     }
 }
 
+/// It is for people to read beside the header, and says nothing that is not built.
+#[test]
+fn says_what_the_contract_says() {
+    let text = std::fs::read_to_string(header()).unwrap();
+    let contract = std::fs::read_to_string(root().join("docs/contract.md")).unwrap();
+    let words = |text: &str| -> BTreeSet<String> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.filter(|word| word.to_lowercase().starts_with("lf_") && !word.ends_with('_')).map(str::to_owned).collect()
+    };
+    assert_eq!(words(&contract), words(&text), "left: docs/contract.md; right: the header");
+    for (name, value) in text.lines().filter_map(|line| line.strip_prefix("#define ")?.split_once(' ')) {
+        if name.starts_with("LF_") && value.parse::<i32>().is_ok() && !name.starts_with("LF_VERSION_") {
+            let says = |line: &str| line.contains(&format!("`{name}`")) && line.contains(&format!("| {value} |"));
+            assert!(contract.lines().any(says), "docs/contract.md does not say that {name} is {value}");
+        }
+    }
+}
+
+/// A program includes the header beside those of others.
+#[test]
+fn claims_no_name_but_its_own() {
+    let text = std::fs::read_to_string(header()).unwrap();
+    let defined: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("#define "))
+        .map(|rest| rest.split([' ', '(']).next().unwrap())
+        .collect();
+    assert!(defined.contains(&"LF_OK"), "the header was not understood: {defined:?}");
+    let others: Vec<_> = defined.iter().filter(|name| !name.starts_with("LF_") && **name != "LOCKFOLDER_H").collect();
+    assert!(others.is_empty(), "{others:?}");
+}
+
 /// The names of the functions, which are followed by a parenthesis, outside comments.
 fn words_before_parenthesis(header: &str) -> impl Iterator<Item = String> + '_ {
     let mut in_comment = false;

@@ -192,7 +192,7 @@ fn hammer(handle: Handle, rival: Handle, seed: u64) -> HashMap<(&'static str, &'
                 }
                 // Somebody to be busy for, now and then.
                 _ => {
-                    lf_lock(rival.0);
+                    let _ = lf_lock(rival.0);
                     lf_unlock(rival.0);
                     continue;
                 }

@@ -52,10 +52,14 @@ in_comment {
 /^} lf_bid;/ { in_bid = 0 }
 !documented { next }
 
+/^#define LF_[A-Z_]*\(/ { sub(/^#define /, ""); sub(/\).*/, ")"); list_item("constants", $0); documented = 0; next }
 /^#define LF_/ { list_item("constants", $2 " (" $3 ")"); documented = 0; next }
 /^typedef struct lf_bid \{/ { in_bid = 1; documented = 0; next }
 /^typedef / { documented = 0; next }
 in_bid { sub(/^ */, ""); sub(/;$/, ""); list_item("bid", $0); documented = 0; next }
+
+# For the compiler alone.
+/^LF_MUST_USE$/ { next }
 
 # A function, until its semicolon; its lines are joined, and spread again where they would be too long.
 {

@@ -86,6 +86,7 @@ impl lf_bid_list {
 /// `lf_bid_list_free` frees; else it is NULL.
 ///
 /// Returns as `lf_in_use`.
+#[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_bids(folder: *mut lf_folder, out: *mut *mut lf_bid_list) -> lf_status {
     // SAFETY: by the caller's promise.

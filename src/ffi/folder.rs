@@ -31,6 +31,7 @@ const FLAGS: u32 = LF_OPEN_NO_CREATE | LF_OPEN_PRIVATE | LF_OPEN_TRUST_FILESYSTE
 /// Returns `LF_OK`; `LF_ERR_INVALID` (a NULL, an empty path, an unknown flag); `LF_ERR_IO` (`ENOENT`, `EACCES`, `ENOTDIR`…);
 /// `LF_ERR_UNSAFE` (`LF_OPEN_PRIVATE`); `LF_ERR_UNSUPPORTED` (a filesystem not known to carry the lock, or no /proc);
 /// `LF_ERR_INTERNAL`.
+#[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_open(path: *const c_char, flags: u32, out: *mut *mut lf_folder) -> lf_status {
     let opened = guarded(|| {

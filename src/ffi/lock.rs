@@ -12,6 +12,7 @@ use super::status::lf_status;
 /// `LF_ERR_ALREADY_HELD`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_IO`, and `LF_ERR_UNSAFE` or `LF_ERR_UNSUPPORTED` if another
 /// folder is at the path than before, or a listing misses our own bid; `LF_ERR_INTERNAL`. After anything but `LF_OK` no
 /// bid of ours is left in the folder, or else the message names it.
+#[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_lock(folder: *mut lf_folder) -> lf_status {
     // SAFETY: by the caller's promise.
@@ -23,6 +24,7 @@ pub unsafe extern "C" fn lf_lock(folder: *mut lf_folder) -> lf_status {
 ///
 /// Returns what `lf_lock` returns (`LF_BUSY` only while another thread's lock call on this handle is under way), and
 /// `LF_TIMEOUT`: `lf_error_message` says who had it; `LF_CANCELLED`: see `lf_cancel`.
+#[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_lock_wait(folder: *mut lf_folder, timeout_ms: i64) -> lf_status {
     let timeout = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
@@ -32,6 +34,9 @@ pub unsafe extern "C" fn lf_lock_wait(folder: *mut lf_folder, timeout_ms: i64) -
 
 /// Makes a wait in progress on this handle return `LF_CANCELLED`. Without a wait in progress it does nothing, and a later
 /// wait is not affected.
+///
+/// To end a wait for certain, also one that is about to begin: set a flag of your own, at which the waiting thread looks before it
+/// waits, and call this again and again until that thread says that it is done.
 ///
 /// Callable from another thread and from a signal handler: it is async-signal-safe and leaves `errno` alone.
 ///
@@ -58,6 +63,7 @@ pub unsafe extern "C" fn lf_unlock(folder: *mut lf_folder) -> lf_status {
 ///
 /// Returns `LF_OK`: yes, and the bid is still in the folder; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`: it was held, but the bid, or the
 /// folder itself, is gone (`lf_unlock` then ends it); `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+#[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_holds(folder: *mut lf_folder) -> lf_status {
     // SAFETY: by the caller's promise.
@@ -68,6 +74,7 @@ pub unsafe extern "C" fn lf_holds(folder: *mut lf_folder) -> lf_status {
 ///
 /// Returns `LF_OK`; `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_UNSAFE` or `LF_ERR_UNSUPPORTED` if another folder
 /// is at the path than before; `LF_ERR_INTERNAL`.
+#[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_in_use(folder: *mut lf_folder, in_use: *mut bool) -> lf_status {
     // SAFETY: by the caller's promise.
@@ -103,6 +110,7 @@ pub unsafe extern "C" fn lf_reap_stale(folder: *mut lf_folder, reaped: *mut usiz
 /// `*token`, from 1 upwards, is set on `LF_OK` only. Deleting the folder starts the count anew.
 ///
 /// Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`; `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+#[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_fence(folder: *mut lf_folder, token: *mut u64) -> lf_status {
     // SAFETY: by the caller's promise.

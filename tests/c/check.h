@@ -1,4 +1,4 @@
-/* What the programs share that hold the library to its contract: a check says what is not so, and ends the program. */
+/* What the programs share that hold the library to its contract (docs/contract.md): a check says what is not so, and ends the program. */
 #ifndef CHECK_H
 #define CHECK_H
 

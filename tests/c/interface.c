@@ -32,6 +32,15 @@ STATIC(bid_stale, LF_BID_STALE == 2);
 STATIC(bid_unknown, LF_BID_UNKNOWN == 3);
 STATIC(bid_malformed, LF_BID_MALFORMED == 4);
 STATIC(version, LF_VERSION_MAJOR >= 0 && LF_VERSION_MINOR >= 0 && LF_VERSION_PATCH >= 0);
+STATIC(version_check_same, LF_VERSION_CHECK(LF_VERSION_MAJOR, LF_VERSION_MINOR));
+STATIC(version_check_older_minor, LF_VERSION_CHECK(LF_VERSION_MAJOR, LF_VERSION_MINOR - 1));
+STATIC(version_check_older_major, LF_VERSION_CHECK(LF_VERSION_MAJOR - 1, LF_VERSION_MINOR + 1));
+STATIC(version_check_later_minor, !LF_VERSION_CHECK(LF_VERSION_MAJOR, LF_VERSION_MINOR + 1));
+STATIC(version_check_later_major, !LF_VERSION_CHECK(LF_VERSION_MAJOR + 1, 0));
+
+#if !LF_VERSION_CHECK(0, 1) || LF_VERSION_CHECK(LF_VERSION_MAJOR, LF_VERSION_MINOR + 1)
+#error "the preprocessor can't use LF_VERSION_CHECK"
+#endif
 
 /* They can be used where only a literal can, and the preprocessor knows them. */
 #if LF_ERR_INTERNAL != -9 || LF_BUSY != 1 || LF_BID_MALFORMED != 4 || LF_OPEN_TRUST_FILESYSTEM != 4 || LF_VERSION_MAJOR < 0

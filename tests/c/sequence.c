@@ -62,7 +62,7 @@ static void print_bids(void) {
 static void print_own_bid(void) {
     lf_bid_list *list = NULL;
     char file_path[4096], line[4096];
-    lf_bids(folder, &list);
+    if (lf_bids(folder, &list) != LF_OK) exit(1);
     for (size_t i = 0; i < lf_bid_list_len(list); i++) {
         const lf_bid *bid = lf_bid_list_get(list, i);
         snprintf(file_path, sizeof file_path, "%s/%s", path, bid->name);

@@ -1,4 +1,4 @@
-//! The model of check, bid, check (`src/lock.rs`, section 5 of the contract). Claimants of ours and Python peers compete;
+//! The model of check, bid, check (`src/lock.rs`, section 5 of `docs/contract.md`). Claimants of ours and Python peers compete;
 //! the last claimant comes when all others have gone, and must get the lock then: that is "no wedge".
 //!
 //! Bids are named by their claimants' numbers, so they sort by them; who comes when is open, so names sort by arrival or not.

@@ -44,6 +44,16 @@ impl Race {
             }
         }
     }
+
+    fn goes_on(&self) -> bool {
+        // SAFETY: `guest` is what race_join gave.
+        unsafe { (self.goes_on)(self.guest) }
+    }
+
+    fn update(&self) {
+        // SAFETY: `guest` is what race_join gave.
+        unsafe { (self.update)(self.guest) };
+    }
 }
 
 /// Each way in, in turn.
@@ -65,14 +75,13 @@ fn main() {
     let race = Race::join(&arguments[1]);
     let folder = LockFolder::open(&arguments[2], Options { no_create: true, ..Options::default() }).unwrap();
     folder.set_malformed_grace(10_000).unwrap();
-    // SAFETY: `guest` is what race_join gave.
     for round in 0.. {
-        if !unsafe { (race.goes_on)(race.guest) } {
+        if !race.goes_on() {
             break;
         }
         let Some(guard) = enter(&folder, round) else { continue };
-        if unsafe { (race.goes_on)(race.guest) } {
-            unsafe { (race.update)(race.guest) };
+        if race.goes_on() {
+            race.update();
         }
         folder.holds().unwrap();
         guard.unlock().unwrap();

@@ -1,4 +1,4 @@
-/* The contract, on Windows: statuses, paths, bids, stale and malformed ones, loss, open handles of others, waiting.
+/* The contract (docs/contract.md), on Windows: statuses, paths, bids, stale and malformed ones, loss, open handles of others, waiting.
  *
  *     contract            every test, in the current folder
  *     contract TEST...    these
