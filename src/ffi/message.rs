@@ -15,7 +15,8 @@ pub unsafe extern "C" fn lf_error_message(folder: *const lf_folder, buffer: *mut
     let text = unsafe { with_failure(folder, |error| error.map(|error| error.to_string())) };
     let text = text.unwrap_or_default();
     if !buffer.is_null() && size > 0 {
-        let end = text.floor_char_boundary(size - 1);
+        let longest = text.len().min(size - 1);
+        let end = (0..=longest).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
         // SAFETY: `end` is below `size`, so text and NUL fit into what the caller promised.
         unsafe {
             ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), end);

@@ -299,6 +299,11 @@ impl Dir {
         matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK))
     }
 
+    /// Whether this error of [`Dir::link`] or [`Dir::rename`] means that the two folders count as two filesystems.
+    pub fn crosses_filesystems(error: &io::Error) -> bool {
+        Errno::from_io_error(error) == Some(Errno::XDEV)
+    }
+
     /// Moves a file of this folder into the folder `to`. Atomic (rename(2)).
     pub fn rename(&self, from: &CStr, to: &Dir, name: &CStr) -> io::Result<()> {
         retry_until(Errno::NOENT, || fs::renameat(&self.fd, leaf(from)?, &to.fd, leaf(name)?))
