@@ -17,6 +17,11 @@
 //! # }
 //! ```
 //!
+//! # The feature `capi`
+//!
+//! It adds the C interface, `lf_*`, and is on by default, so that `cargo build --release` makes the C library. A Rust program does
+//! without it, and then exports no such symbol: `lockfolder = { version = "0.1", default-features = false }`.
+//!
 //! # How to read the source
 //!
 //! - [`LockFolder`] (`folder`) is the handle: threads, fork, and one method per function of the C interface.
@@ -28,7 +33,7 @@
 //! - `waiter` is a wait and how it is cancelled, `wait` the waiting itself, and `queue` the line of those who do. `courtesy` is how a
 //!   lock that does not wait gives way to them.
 //! - `sys` makes every system call, and is all that differs by platform.
-//! - `ffi` is the C interface. It converts and nothing else.
+//! - `ffi` is the C interface, with the feature `capi`. It converts and nothing else.
 
 #![deny(unsafe_code, missing_docs)]
 
@@ -39,6 +44,7 @@ mod claimant;
 mod courtesy;
 mod error;
 mod fence;
+#[cfg(feature = "capi")]
 #[doc(hidden)]
 pub mod ffi;
 mod folder;

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::{born, entries, glance, id_at, take_lock, Access, Moment, UNNOTICED};
 
 /// A path as C gives it; `None` where it can't be one.
+#[cfg(feature = "capi")]
 pub(crate) fn path(path: &CStr) -> Option<&Path> {
     Some(Path::new(OsStr::from_bytes(path.to_bytes())))
 }

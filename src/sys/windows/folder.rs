@@ -26,6 +26,7 @@ use super::open::{is, is_delete_pending, is_sharing_violation, patiently, sharin
 use super::security::{self, FolderStat};
 
 /// A path as C gives it; `None` where it is not UTF-8.
+#[cfg(feature = "capi")]
 pub(crate) fn path(path: &CStr) -> Option<&Path> {
     path.to_str().ok().map(Path::new)
 }
