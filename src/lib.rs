@@ -4,17 +4,15 @@
 //! lock while its bid is the only one: check, bid, check. Anybody can see who holds it with `ls` and `cat`.
 //!
 //! ```
-//! use lockfolder::{LockFolder, Options};
-//! # fn main() -> Result<(), lockfolder::Error> {
+//! use lockfolder::LockFolder;
 //! # let path = std::env::temp_dir().join(format!("lockfolder-doc-{}", std::process::id()));
-//! let folder = LockFolder::open(&path, Options::default())?;
-//! let guard = folder.lock_wait(None)?; // or try_lock()
+//! let folder = LockFolder::open(&path)?;
+//! let guard = folder.lock()?; // or try_lock(), or lock_timeout(Duration)
 //! // ... work that nobody else may do meanwhile ...
 //! guard.unlock()?; // or drop it
 //! # drop(folder);
 //! # std::fs::remove_dir_all(&path).unwrap();
-//! # Ok(())
-//! # }
+//! # Ok::<(), lockfolder::Error>(())
 //! ```
 //!
 //! # The feature `capi`
@@ -24,7 +22,8 @@
 //!
 //! # How to read the source
 //!
-//! - [`LockFolder`] (`folder`) is the handle: threads, fork, and one method per function of the C interface.
+//! - [`LockFolder`] (`folder`) is what everybody uses; [`OpenOptions`] (`options`) say how to open it, and a [`Guard`] (`guard`) is
+//!   the lock, held. `handle` is what these share: threads and fork.
 //! - `lock` is the protocol, whole, on one page. `claimant` has its steps, `survey` its check, `claim` its bid, `place` the
 //!   folder, `random` its names.
 //! - `strays` are bids that could not be deleted while their handle was there.
@@ -48,9 +47,12 @@ mod fence;
 #[doc(hidden)]
 pub mod ffi;
 mod folder;
+mod guard;
+mod handle;
 mod liveness;
 mod lock;
 mod names;
+mod options;
 mod place;
 mod queue;
 mod random;
@@ -69,4 +71,17 @@ use std::sync;
 
 pub use bids::{BidInfo, BidState};
 pub use error::{Error, ErrorKind, Result};
-pub use folder::{Guard, LockFolder, Options};
+pub use folder::LockFolder;
+pub use guard::{Guard, UnlockError};
+pub use options::OpenOptions;
+
+/// All of it may be sent to other threads, and be used by several at once.
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync + 'static>() {}
+    is_send_and_sync::<LockFolder>();
+    is_send_and_sync::<OpenOptions>();
+    is_send_and_sync::<Guard>();
+    is_send_and_sync::<UnlockError>();
+    is_send_and_sync::<Error>();
+    is_send_and_sync::<BidInfo>();
+};

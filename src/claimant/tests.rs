@@ -191,7 +191,7 @@ fn a_lock_is_lost_if_its_folder_is_gone_and_only_then() {
     let scene = Scratch::new();
     let (parent, aside) = (scene.join("parent"), scene.join("aside"));
     std::fs::create_dir(&parent).unwrap();
-    let mut claimant = Claimant::open(&parent.join("lock"), Options::default()).unwrap();
+    let mut claimant = Claimant::open(&parent.join("lock"), OpenOptions::default()).unwrap();
     claimant.lock().unwrap();
     let holds = |claimant: &Claimant| claimant.holds().map_err(|e| e.kind());
     assert_eq!(holds(&claimant), Ok(()));
