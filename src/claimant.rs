@@ -354,7 +354,7 @@ fn root() -> Option<FileId> {
 
 /// The system says that something is not there, or not any more.
 fn says_gone(error: &Error) -> bool {
-    error.code() != 0 && Dir::has_vanished(&io::Error::from_raw_os_error(error.code()))
+    error.io_error().is_some_and(Dir::has_vanished)
 }
 
 fn was_there(deleted: io::Result<()>) -> io::Result<bool> {

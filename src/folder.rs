@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bids::BidInfo;
-#[cfg(doc)]
-use crate::error::ErrorKind;
 use crate::error::Result;
+#[cfg(doc)]
+use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
 use crate::handle::Handle;
 use crate::options::OpenOptions;
@@ -148,7 +148,7 @@ impl LockFolder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Busy`]: it is not free; the error says who has it. [`ErrorKind::AlreadyHeld`],
+    /// [`ErrorKind::Busy`]: it is not free; [`Error::holder`] says who has it. [`ErrorKind::AlreadyHeld`],
     /// [`ErrorKind::Forked`], [`ErrorKind::Io`]; [`ErrorKind::Unsafe`] or [`ErrorKind::Unsupported`] if another folder is at the
     /// path than before, or a listing misses our own bid. After an error no bid of ours is left in the folder, or else the error
     /// says which one.
@@ -277,7 +277,7 @@ impl LockFolder {
     /// let folder = LockFolder::open(&path)?;
     /// let guard = folder.lock()?;
     /// for bid in folder.bids()? {
-    ///     println!("{:?} {:?} {:?} {:?}", bid.state, bid.pid, bid.command, bid.age_ms);
+    ///     println!("{:?} {:?} {:?} {:?}", bid.state, bid.pid, bid.command, bid.age);
     /// }
     /// # assert_eq!(folder.bids()?[0].state, BidState::Own);
     /// # drop((folder, guard));

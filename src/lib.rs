@@ -69,8 +69,8 @@ mod waiter;
 /// From here the handle takes what its threads share, so that tests/loom can put its own in the place.
 use std::sync;
 
-pub use bids::{BidInfo, BidState};
-pub use error::{Error, ErrorKind, Result};
+pub use bids::BidInfo;
+pub use error::{BidState, Error, ErrorKind, Holder, Result};
 pub use folder::LockFolder;
 pub use guard::{Guard, UnlockError};
 pub use options::OpenOptions;
@@ -83,5 +83,6 @@ const _: () = {
     is_send_and_sync::<Guard>();
     is_send_and_sync::<UnlockError>();
     is_send_and_sync::<Error>();
+    is_send_and_sync::<Holder>();
     is_send_and_sync::<BidInfo>();
 };

@@ -1,17 +1,19 @@
-//! The Rust interface: a guard is bound to its bid. (What both interfaces do is tested by promise, with
+//! The Rust interface: a guard is bound to its bid, and an error is plain data. (What both interfaces do is tested by promise, with
 //! puppets in both languages.)
 
 mod support;
 
 use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
-use lockfolder::{Error, ErrorKind, Guard, LockFolder};
+use lockfolder::{BidState, Error, ErrorKind, Guard, LockFolder};
 use support::{bids_in, Scratch};
 
 mod libc {
@@ -107,6 +109,7 @@ fn an_unlock_that_failed_gives_the_guard_back() {
     let failed = while_no_unlock_works(&scratch, || guard.unlock().unwrap_err());
     assert_eq!(failed.error().kind(), ErrorKind::Io);
     assert!(failed.to_string().starts_with("cannot delete the bid "), "{failed}");
+    assert!(failed.source().unwrap().is::<io::Error>());
     let guard = failed.into_guard();
     guard.holds().unwrap();
     assert_eq!(other.try_lock().unwrap_err().kind(), ErrorKind::Busy);
@@ -200,6 +203,88 @@ fn what_can_be_kept_can_be_shown() {
     let failed = while_no_unlock_works(&scratch, || guard.unlock().unwrap_err());
     assert!(format!("{failed:?}").contains("kind: Io"), "{failed:?}");
     assert!(!format!("{:?} {:?}", LockFolder::options(), folder.bids().unwrap()).is_empty());
+}
+
+// ---- errors ----
+
+/// Everything that this process has open.
+fn descriptors() -> Vec<PathBuf> {
+    let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+    let mut open: Vec<PathBuf> = open.collect();
+    open.sort();
+    open
+}
+
+/// Alone in a process, so that nothing else opens or closes anything.
+#[test]
+fn a_kept_error_keeps_no_descriptor_open() {
+    if std::env::var_os("LOCKFOLDER_ALONE").is_none() {
+        let mut alone = Command::new(std::env::current_exe().unwrap());
+        alone.args(["--exact", "a_kept_error_keeps_no_descriptor_open", "--test-threads=1"]);
+        let output = alone.env("LOCKFOLDER_ALONE", "yes").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let scratch = Scratch::new();
+    let refusals = || {
+        let (holder, refused) = (open(&scratch), open(&scratch));
+        let guard = holder.try_lock().unwrap();
+        let errors = [refused.try_lock().unwrap_err(), refused.lock_timeout(Duration::from_millis(1)).unwrap_err()];
+        let meanwhile = descriptors();
+        drop((holder, refused, guard));
+        (errors, meanwhile)
+    };
+    drop(refusals()); // this opens what the process keeps for good
+    let before = descriptors();
+    let (errors, meanwhile) = refusals();
+    assert!(meanwhile.len() > before.len(), "the handles have some, or this proves nothing");
+    assert_eq!(descriptors(), before);
+    for error in errors {
+        assert!(error.to_string().contains(&format!(" of PID {}", std::process::id())), "{error}");
+    }
+}
+
+#[test]
+fn an_error_says_who_holds() {
+    let scratch = Scratch::new();
+    let (holder, refused) = (open(&scratch), open(&scratch));
+    let guard = holder.try_lock().unwrap();
+    let ours = holder.bids().unwrap().remove(0);
+    let name = bid(&scratch).file_name().unwrap().to_owned();
+    let busy = refused.try_lock().unwrap_err();
+    let timeout = refused.lock_timeout(Duration::ZERO).unwrap_err();
+    assert_eq!((busy.kind(), timeout.kind()), (ErrorKind::Busy, ErrorKind::Timeout));
+    for error in [&busy, &timeout] {
+        let who = error.holder().unwrap();
+        assert_eq!((who.pid, &who.name, who.state), (Some(std::process::id()), &name, BidState::Live));
+        assert_eq!((&who.command, &who.host), (&ours.command, &ours.host));
+        assert!(who.command.is_some() && who.host.is_some());
+        assert!(error.to_string().ends_with(&who.to_string()), "{error}");
+        assert!(error.source().is_none() && error.raw_os_error().is_none());
+    }
+    assert_eq!(refused.holds().unwrap_err().holder(), None);
+    guard.unlock().unwrap();
+
+    let odd = scratch.folder().join(support::bid_name("odd"));
+    fs::write(&odd, "{").unwrap();
+    let error = refused.try_lock().unwrap_err();
+    let who = error.holder().unwrap();
+    assert_eq!((who.pid, who.state), (None, BidState::Malformed));
+    assert!(who.to_string().contains("it breaks off"), "{who}");
+}
+
+#[test]
+fn an_error_of_the_system_is_its_source() {
+    let error = LockFolder::options().create(false).open("/there/is/no/such/folder").unwrap_err();
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Io, Some(2)));
+    let source = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
+    assert_eq!(source.kind(), io::ErrorKind::NotFound);
+    assert!(error.to_string().ends_with(&source.to_string()), "{error}");
+    let kept = error.clone();
+    drop(error);
+    assert_eq!(kept.source().unwrap().to_string(), io::Error::from_raw_os_error(2).to_string());
+    assert!(LockFolder::open("").unwrap_err().source().is_none());
 }
 
 // ---- the library as a dependency ----

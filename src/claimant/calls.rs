@@ -4,9 +4,9 @@ use std::io;
 
 use super::{Claimant, Found};
 use crate::bid::Guid;
-use crate::bids::{BidInfo, BidState};
+use crate::bids::BidInfo;
 use crate::claim::{self, Claim};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{BidState, Error, ErrorKind, Result};
 use crate::place::{join, sweep_staged};
 use crate::survey::Rival;
 use crate::sys::{Dir, News};

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::bids::BidState;
+use crate::error::BidState;
 use crate::queue::Standing;
 use crate::scratch::Scratch;
 
@@ -180,7 +180,7 @@ fn a_claim_is_made_again_if_it_is_missing_and_for_no_other_reason() {
     assert!(claimant.withdraw(&another).unwrap() && claimant.withdraw(&bid).unwrap());
     claimant.place.dir = Dir::open(Path::new("/dev")).unwrap(); // no link leads to another filesystem
     let exdev = 18;
-    assert_eq!(claimant.publish().map_err(|e| e.code()), Err(exdev));
+    assert_eq!(claimant.publish().map_err(|e| e.raw_os_error()), Err(Some(exdev)));
     assert_eq!(id(&claimant), second);
 }
 

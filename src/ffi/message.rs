@@ -31,5 +31,5 @@ pub unsafe extern "C" fn lf_error_message(folder: *const lf_folder, buffer: *mut
 #[no_mangle]
 pub unsafe extern "C" fn lf_error_code(folder: *const lf_folder) -> c_int {
     // SAFETY: by the caller's promise.
-    unsafe { with_failure(folder, |error| error.map_or(0, |error| error.code())) }
+    unsafe { with_failure(folder, |error| error.and_then(|error| error.raw_os_error()).unwrap_or(0)) }
 }

@@ -20,7 +20,7 @@ mod waiter;
 
 mod stand_ins;
 use loom::sync;
-use stand_ins::{bid, bids, claimant, survey, sys, wait};
+use stand_ins::{bid, bids, claimant, sys, wait};
 
 #[cfg(test)]
 mod tests;

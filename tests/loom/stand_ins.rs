@@ -187,17 +187,6 @@ pub mod wait {
     }
 }
 
-pub mod survey {
-    #[derive(Debug)]
-    pub struct Rival;
-
-    impl std::fmt::Display for Rival {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a rival")
-        }
-    }
-}
-
 pub mod bids {
     pub struct BidInfo;
 }

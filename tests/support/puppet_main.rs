@@ -119,7 +119,7 @@ impl Puppet {
                 format!("LF_OK {}", encode(text.as_bytes()))
             }
             "code" => {
-                format!("LF_OK {}", self.failures.lock().unwrap().get(first).map_or(0, Error::code))
+                format!("LF_OK {}", self.failures.lock().unwrap().get(first).and_then(Error::raw_os_error).unwrap_or(0))
             }
             "pid" => format!("LF_OK {}", std::process::id()),
             "join" => {
@@ -215,7 +215,7 @@ fn bids(folder: &LockFolder) -> Result<String, Error> {
         let text = |text: Option<String>| text.map_or("%".into(), |text| encode(text.as_bytes()));
         let name = encode(bid.name.as_bytes());
         let (pid, created) = (bid.pid.unwrap_or(0), bid.created.unwrap_or(-1));
-        format!("{name},{state},{pid},{created},{},{},{}", bid.age_ms, text(bid.host), text(bid.command))
+        format!("{name},{state},{pid},{created},{},{},{}", bid.age.as_millis(), text(bid.host), text(bid.command))
     });
     Ok(bids.collect::<Vec<_>>().join(" "))
 }
