@@ -34,7 +34,7 @@
 //! - `sys` makes every system call, and is all that differs by platform.
 //! - `ffi` is the C interface, with the feature `capi`. It converts and nothing else.
 
-#![deny(unsafe_code, missing_docs)]
+#![deny(unsafe_code, missing_docs, missing_debug_implementations)]
 
 mod bid;
 mod bids;
