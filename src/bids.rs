@@ -1,27 +1,12 @@
 //! A snapshot of a folder's bids, for people and programs that want to see who is there.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use crate::bid::posted_at;
-use crate::liveness::Verdict;
+use crate::error::BidState;
 use crate::survey::Rival;
 use crate::sys;
-
-/// What is known of the owner of a bid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BidState {
-    /// The handle that was asked.
-    Own,
-    /// Alive.
-    Live,
-    /// Provably gone.
-    Stale,
-    /// It can't be judged from here (another host or container); counts as live.
-    Unknown,
-    /// It is cut off, or no bid at all although its name is one; counts as live.
-    Malformed,
-}
 
 /// One bid of a snapshot.
 #[derive(Clone, Debug)]
@@ -37,21 +22,15 @@ pub struct BidInfo {
     pub host: Option<String>,
     /// The owner's command name, where the bid says so.
     pub command: Option<String>,
-    /// How long ago the bid was posted, in milliseconds; never below 0.
-    pub age_ms: i64,
+    /// How long ago the bid was posted, by the wall clock, to the millisecond.
+    pub age: Duration,
     /// What is known of its owner.
     pub state: BidState,
 }
 
 impl BidInfo {
     pub(crate) fn new(rival: Rival, is_own: bool) -> BidInfo {
-        let state = match rival.verdict {
-            _ if is_own => BidState::Own,
-            Verdict::Live => BidState::Live,
-            Verdict::Stale => BidState::Stale,
-            Verdict::Unknown => BidState::Unknown,
-            Verdict::Malformed => BidState::Malformed,
-        };
+        let state = if is_own { BidState::Own } else { rival.state() };
         let now = (sys::unix_nanos() / 1_000_000) as i64;
         let posted = posted_at(&rival.name).or(rival.modified).unwrap_or(now);
         let bid = rival.bid.ok();
@@ -61,7 +40,7 @@ impl BidInfo {
             created: bid.as_ref().and_then(|bid| bid.created),
             host: bid.as_ref().and_then(|bid| bid.host.clone()),
             command: bid.and_then(|bid| bid.command),
-            age_ms: now.saturating_sub(posted).max(0),
+            age: Duration::from_millis(now.saturating_sub(posted).try_into().unwrap_or(0)),
             state,
         }
     }

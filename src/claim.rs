@@ -164,7 +164,7 @@ pub(crate) fn advice_on_withdrawal(error: &io::Error) -> Option<&'static str> {
 
 /// What can be done about an error of [`Claim::publish`] that the system's text does not explain.
 pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
-    (error.kind() == io::ErrorKind::CrossesDevices).then_some(
+    Dir::crosses_filesystems(error).then_some(
         "nothing may be linked or moved from .lockfolder into its parent: they are on two filesystems, or an XFS project quota \
          or a Landlock sandbox keeps them apart; give both one project ID, and a sandbox LANDLOCK_ACCESS_FS_REFER on the \
          lock folder",

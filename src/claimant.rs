@@ -9,9 +9,9 @@ use crate::bid::{Guid, MAX_BYTES};
 use crate::claim::{self, Claim};
 use crate::courtesy::Courtesy;
 use crate::error::{Error, ErrorKind, Result};
-use crate::folder::Options;
 use crate::liveness::Verdict;
 use crate::names::ClaimId;
+use crate::options::OpenOptions;
 use crate::place::{join, open_shared, Place, TRIES};
 use crate::queue::Line;
 use crate::random::Randomness;
@@ -21,7 +21,7 @@ use crate::{place, strays, sweep};
 
 pub(crate) struct Claimant {
     path: Arc<Path>,
-    options: Options,
+    options: OpenOptions,
     place: Place,
     me: Arc<Identity>,
     /// For waiting: our place in line, until we give back what we waited for. (Goes before the claim that it names.)
@@ -50,12 +50,12 @@ pub(crate) enum Found {
 }
 
 impl Claimant {
-    pub fn open(path: &Path, options: Options) -> Result<Claimant> {
+    pub fn open(path: &Path, options: OpenOptions) -> Result<Claimant> {
         if path.as_os_str().is_empty() {
             return Err(Error::fixed(ErrorKind::Invalid, "the path of the lock folder is empty"));
         }
         let path = std::path::absolute(path).map_err(|e| Error::io("resolve", path, e))?;
-        if !options.no_create {
+        if options.create {
             let mode = if options.private { 0o700 } else { 0o777 };
             let made = Dir::make(&path, mode).map_err(|e| Error::io("make the lock folder", &path, e));
             made.map_err(|e| e.advising(place::advice(&path)))?;
@@ -95,8 +95,9 @@ impl Claimant {
         self.place.on.is_local()
     }
 
-    pub fn is_held(&self) -> bool {
-        self.held.is_some()
+    /// Our bid, while we hold the lock.
+    pub fn held(&self) -> Option<Guid> {
+        self.held
     }
 
     // ---- the steps of the protocol ----
@@ -356,7 +357,7 @@ fn root() -> Option<FileId> {
 
 /// The system says that something is not there, or not any more.
 fn says_gone(error: &Error) -> bool {
-    error.code() != 0 && Dir::has_vanished(&io::Error::from_raw_os_error(error.code()))
+    error.io_error().is_some_and(Dir::has_vanished)
 }
 
 fn was_there(deleted: io::Result<()>) -> io::Result<bool> {

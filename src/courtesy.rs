@@ -47,7 +47,7 @@ impl Claimant {
         if self.courtesy.is_due() {
             if let Some(rival) = self.give_way()? {
                 self.sweep_reaped();
-                return Err(Error::busy(self.path(), &rival));
+                return Err(Error::busy(self.path(), rival.holder()));
             }
         }
         self.lock()

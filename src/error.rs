@@ -1,14 +1,15 @@
-//! Why a call did not do what it was asked to: a kind to branch on, and a sentence for a person.
+//! Why a call did not do what it was asked to: a kind to branch on, a sentence for a person, and who was in the way.
+//!
+//! All of it is plain data, and nothing else of the crate is used here: an error that is kept keeps no descriptor open.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::survey::Rival;
-
 /// The kinds of failure. The first three are outcomes to expect, the rest are errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// Another claimant holds the lock or is bidding for it, or another thread is locking this handle.
@@ -27,7 +28,7 @@ pub enum ErrorKind {
     Lost,
     /// The handle belongs to the parent process.
     Forked,
-    /// The system refused; see [`Error::code`].
+    /// The system refused; see [`Error::raw_os_error`].
     Io,
     /// A private folder was asked for, and others can write to this one.
     Unsafe,
@@ -37,11 +38,72 @@ pub enum ErrorKind {
     Internal,
 }
 
-/// What went wrong. Cheap to make: the sentence is composed only when somebody reads it.
+/// What is known of the owner of a bid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BidState {
+    /// The handle that was asked.
+    Own,
+    /// Alive.
+    Live,
+    /// Provably gone.
+    Stale,
+    /// It can't be judged from here (another host or container); counts as live.
+    Unknown,
+    /// It is cut off, or no bid at all although its name is one; counts as live.
+    Malformed,
+}
+
+/// The bid that was in the way, and what it says of its owner. Its [`Display`](fmt::Display) is a sentence for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holder {
+    /// The bid's file name in the lock folder.
+    pub name: OsString,
+    /// The PID, in its owner's PID namespace. `None` where the bid can't be read.
+    pub pid: Option<u32>,
+    /// The owner's command name, where the bid says so.
+    pub command: Option<String>,
+    /// The owner's host name, where the bid says so.
+    pub host: Option<String>,
+    /// What was known of its owner.
+    pub state: BidState,
+    /// Why there is no owner to be read from it.
+    pub(crate) unread: Option<Unread>,
+}
+
+/// Why a bid tells no owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// We may not read it, or not now.
+    Denied,
+    /// Its owner may be writing it.
+    CutOff(&'static str),
+    /// It is somebody else's file.
+    Foreign(&'static str),
+}
+
+/// What went wrong.
+///
+/// Its [`Display`](fmt::Display) is a sentence that a person can act on: it names the folder, the file, and the PID, command
+/// and host of the holder. The sentence is composed only when somebody reads it. An error is plain data: it can be cloned,
+/// kept and sent to other threads, and keeps nothing of the folder open.
+///
+/// ```
+/// use lockfolder::{ErrorKind, LockFolder};
+/// # let path = std::env::temp_dir().join(format!("lockfolder-doc-error-{}", std::process::id()));
+/// let (ours, theirs) = (LockFolder::open(&path)?, LockFolder::open(&path)?);
+/// let guard = theirs.lock()?;
+/// let error = ours.try_lock().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Busy);
+/// assert_eq!(error.holder().unwrap().pid, Some(std::process::id()));
+/// # drop((ours, theirs, guard));
+/// # std::fs::remove_dir_all(&path).unwrap();
+/// # Ok::<(), lockfolder::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
-    code: i32,
     reason: Reason,
     /// What a person can do about it.
     advice: Option<&'static str>,
@@ -56,11 +118,12 @@ enum Reason {
     System {
         doing: &'static str,
         path: PathBuf,
-        source: String,
+        /// Shared, because it can't be cloned.
+        source: Arc<io::Error>,
     },
-    Rival {
+    Busy {
         folder: Arc<Path>,
-        rival: Arc<Rival>,
+        holder: Arc<Holder>,
     },
     Handle {
         folder: Arc<Path>,
@@ -69,7 +132,7 @@ enum Reason {
 }
 
 /// The result of everything in this crate that can fail.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
@@ -86,17 +149,16 @@ impl Error {
     }
 
     pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
-        let reason = Reason::System { doing, path: path.into(), source: source.to_string() };
-        Self { code: source.raw_os_error().unwrap_or(0), ..Self::from_reason(ErrorKind::Io, reason) }
+        Self::from_reason(ErrorKind::Io, Reason::System { doing, path: path.into(), source: Arc::new(source) })
     }
 
-    pub(crate) fn busy(folder: &Arc<Path>, rival: &Arc<Rival>) -> Self {
-        let reason = Reason::Rival { folder: Arc::clone(folder), rival: Arc::clone(rival) };
+    pub(crate) fn busy(folder: &Arc<Path>, holder: &Arc<Holder>) -> Self {
+        let reason = Reason::Busy { folder: Arc::clone(folder), holder: Arc::clone(holder) };
         Self::from_reason(ErrorKind::Busy, reason)
     }
 
     fn from_reason(kind: ErrorKind, reason: Reason) -> Self {
-        Self { kind, code: 0, reason, advice: None, left_behind: None }
+        Self { kind, reason, advice: None, left_behind: None }
     }
 
     /// The same story with another outcome: what kept us waiting is why the time ran out.
@@ -117,14 +179,109 @@ impl Error {
         self
     }
 
+    /// What the system said.
+    pub(crate) fn io_error(&self) -> Option<&io::Error> {
+        match &self.reason {
+            Reason::System { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
     /// What to branch on.
+    ///
+    /// ```
+    /// use lockfolder::{ErrorKind, LockFolder};
+    /// let error = LockFolder::open("").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Invalid);
+    /// ```
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The system's error number (`errno`) behind it, or 0.
-    pub fn code(&self) -> i32 {
-        self.code
+    /// The system's error number (`errno`; on Windows the `GetLastError` value) behind it. [`source`](std::error::Error::source)
+    /// has the whole [`io::Error`].
+    ///
+    /// ```
+    /// use std::error::Error;
+    ///
+    /// use lockfolder::LockFolder;
+    /// let error = LockFolder::options().create(false).open("/there/is/no/such/folder").unwrap_err();
+    /// # #[cfg(unix)]
+    /// assert_eq!(error.raw_os_error(), Some(2)); // ENOENT
+    /// let source = error.source().and_then(|source| source.downcast_ref::<std::io::Error>()).unwrap();
+    /// assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
+    /// ```
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.io_error().and_then(io::Error::raw_os_error)
+    }
+
+    /// The claimant that was in the way, if one was: it held the lock, or was bidding for it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use lockfolder::LockFolder;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-holder-{}", std::process::id()));
+    /// let (ours, theirs) = (LockFolder::open(&path)?, LockFolder::open(&path)?);
+    /// let guard = theirs.lock()?;
+    /// let error = ours.lock_timeout(Duration::from_millis(10)).unwrap_err();
+    /// if let Some(holder) = error.holder() {
+    ///     println!("PID {:?} ({:?}) on {:?} has it", holder.pid, holder.command, holder.host);
+    /// }
+    /// # assert_eq!(error.holder().unwrap().pid, Some(std::process::id()));
+    /// # drop((ours, theirs, guard));
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn holder(&self) -> Option<&Holder> {
+        match &self.reason {
+            Reason::Busy { holder, .. } => Some(holder),
+            _ => None,
+        }
+    }
+}
+
+/// What others wrote is escaped: it may end up on a terminal.
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.to_string_lossy();
+        let name = name.escape_debug();
+        match self.unread {
+            Some(Unread::Denied) => {
+                return write!(f, "the bid {name} can't be judged: we may not read it, or not now; it counts as live");
+            }
+            Some(Unread::CutOff(why)) => {
+                return write!(
+                    f,
+                    "the bid {name} can't be judged: {why}, so its owner may be writing it; it counts as live until the \
+                     grace of lf_set_malformed_grace is over. If nobody is writing it, delete it"
+                );
+            }
+            Some(Unread::Foreign(why)) => {
+                return write!(
+                    f,
+                    "the file {name} is in the way: it has the name of a bid, but {why}; it counts as live and is never \
+                     deleted by us. Move it away, or delete it if nobody needs it"
+                );
+            }
+            None => write!(f, "the bid {name}")?,
+        }
+        if let Some(pid) = self.pid {
+            write!(f, " of PID {pid}")?;
+        }
+        if let Some(command) = &self.command {
+            write!(f, " ({})", command.escape_debug())?;
+        }
+        if let Some(host) = &self.host {
+            write!(f, " on host {}", host.escape_debug())?;
+        }
+        f.write_str(match self.state {
+            BidState::Own => " is ours",
+            BidState::Live => " is live",
+            BidState::Stale => " is stale",
+            BidState::Unknown => " can't be judged from here (another host or container), so it counts as live",
+            BidState::Malformed => " is malformed",
+        })
     }
 }
 
@@ -141,9 +298,7 @@ impl fmt::Display for Error {
             Reason::Fixed(text) => f.write_str(text)?,
             Reason::System { doing, path, source } => write!(f, "cannot {doing} {}: {source}", path.display())?,
             Reason::Handle { folder, what } => write!(f, "this handle on the lock folder {} {what}", folder.display())?,
-            Reason::Rival { folder, rival } => {
-                write!(f, "the lock folder {} is busy: {rival}", folder.display())?;
-            }
+            Reason::Busy { folder, holder } => write!(f, "the lock folder {} is busy: {holder}", folder.display())?,
         }
         if let Some(advice) = self.advice {
             write!(f, " ({advice})")?;
@@ -160,7 +315,12 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    /// The [`io::Error`] of the system call that failed, if one did.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.io_error().map(|source| source as _)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -177,9 +337,9 @@ mod tests {
             assert_eq!(Error::fixed(kind, "why").to_string(), format!("{beginning}why"));
         }
         let error = Error::io("open", "x", io::Error::from_raw_os_error(2)).into_kind(ErrorKind::Unsupported);
-        assert_eq!((error.kind(), error.code()), (ErrorKind::Unsupported, 2));
+        assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Unsupported, Some(2)));
         assert!(error.to_string().starts_with("cannot open x: "));
-        assert_eq!(Error::io("open", "x", io::Error::other("odd")).code(), 0);
+        assert_eq!(Error::io("open", "x", io::Error::other("odd")).raw_os_error(), None);
         let odd = || Error::io("open", "x", io::Error::other("odd"));
         assert_eq!(odd().advising(Some("close it")).to_string(), "cannot open x: odd (close it)");
         assert_eq!(odd().advising(None).to_string(), odd().to_string());

@@ -159,7 +159,7 @@ mod tests {
     impl World {
         fn chance(&mut self, of: u64) -> bool {
             self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (self.chance >> 33).is_multiple_of(of)
+            (self.chance >> 33) % of == 0
         }
 
         fn make_token(&mut self) {

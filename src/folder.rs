@@ -1,207 +1,332 @@
-//! The handle that everybody uses: [`LockFolder`], which any thread may call, and its [`Guard`].
+//! The handle that everybody uses: [`LockFolder`], which any thread may call.
 
+use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, TryLockError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bids::BidInfo;
-use crate::claimant::Claimant;
-use crate::error::{Error, ErrorKind, Result};
-use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Mutex, MutexGuard};
-use crate::sys::{process_mark, ProcessMark};
-use crate::waiter::{self, Waiter};
-
-/// How to open a lock folder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Don't make the folder if it is missing.
-    pub no_create: bool,
-    /// Refuse a folder that the effective user doesn't own, or that group or others can write.
-    pub private: bool,
-    /// Believe that this filesystem shows every bid in a listing that was opened after the bid was posted, although nobody
-    /// has shown that it does: all claimants use this one mount, or its caches are off.
-    pub trust_filesystem: bool,
-}
+use crate::error::Result;
+#[cfg(doc)]
+use crate::error::{Error, ErrorKind};
+use crate::guard::Guard;
+use crate::handle::Handle;
+use crate::options::OpenOptions;
 
 /// One claimant on one lock folder.
 ///
 /// Any thread may call any method at any time. Two handles exclude each other, in one process too: threads that should
-/// exclude each other open a handle each. In a forked child every method fails with [`ErrorKind::Forked`], and dropping the
-/// handle leaves the folder alone.
+/// exclude each other open a handle each. Locking a handle that holds is [`ErrorKind::AlreadyHeld`]; while another thread locks
+/// the same handle, it is [`ErrorKind::Busy`]. In a forked child every method fails with [`ErrorKind::Forked`], and dropping
+/// the handle or its guard leaves the folder alone.
+///
+/// The lock belongs to the [`Guard`]: a handle that is dropped before its guard lets it keep the lock.
+///
+/// ```
+/// use lockfolder::LockFolder;
+/// # let path = std::env::temp_dir().join(format!("lockfolder-doc-handle-{}", std::process::id()));
+/// let folder = LockFolder::open(&path)?;
+/// {
+///     let _guard = folder.lock()?;
+///     // ... work that nobody else may do meanwhile ...
+/// }
+/// # drop(folder);
+/// # std::fs::remove_dir_all(&path).unwrap();
+/// # Ok::<(), lockfolder::Error>(())
+/// ```
 pub struct LockFolder {
-    path: Arc<Path>,
-    owner: ProcessMark,
-    claimant: Arc<Mutex<Claimant>>,
-    /// A lock call is under way.
-    locking: AtomicBool,
-    pub(crate) waiter: Waiter,
+    handle: Arc<Handle>,
 }
 
 impl LockFolder {
-    /// Opens a lock folder, and makes it if it is missing (one level). A relative path is resolved here and now.
-    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<LockFolder> {
-        let claimant = Claimant::open(path.as_ref(), options)?;
-        Ok(LockFolder {
-            path: Arc::clone(claimant.path()),
-            owner: process_mark(),
-            claimant: Arc::new(Mutex::new(claimant)),
-            locking: AtomicBool::new(false),
-            waiter: Waiter::default(),
-        })
+    /// Opens a lock folder, and makes it if it is missing (one level). Locks nothing. A relative path is resolved here and now;
+    /// each lock then uses the folder that is at the resolved path at that time.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenOptions::open`].
+    ///
+    /// ```
+    /// use lockfolder::LockFolder;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-open-{}", std::process::id()));
+    /// let folder = LockFolder::open(&path)?;
+    /// assert!(path.is_dir());
+    /// # drop(folder);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn open(path: impl AsRef<Path>) -> Result<LockFolder> {
+        OpenOptions::new().open(path)
     }
 
-    /// Takes the lock if it is free: one round of check-bid-check, which never waits for another's critical section.
-    /// [`ErrorKind::Busy`] if it is not. It may overtake those who wait, but not for more than about 100 ms: then it leaves the
-    /// lock, for a few milliseconds at most, to the first of them.
-    pub fn try_lock(&self) -> Result<Guard<'_>> {
-        self.lock().map(|()| Guard { folder: self })
+    /// Options to open a lock folder in another way. The same as [`OpenOptions::new`], without the import.
+    ///
+    /// ```
+    /// use lockfolder::LockFolder;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-optional-{}", std::process::id()));
+    /// # std::fs::create_dir(&path).unwrap();
+    /// let folder = LockFolder::options().create(false).open(&path)?;
+    /// # drop(folder);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    #[must_use]
+    pub fn options() -> OpenOptions {
+        OpenOptions::new()
     }
 
-    /// Waits for the lock, for ever or for some time ([`ErrorKind::Timeout`]).
-    pub fn lock_wait(&self, timeout: Option<Duration>) -> Result<Guard<'_>> {
-        self.wait(timeout).map(|()| Guard { folder: self })
+    pub(crate) fn open_with(path: &Path, options: OpenOptions) -> Result<LockFolder> {
+        Ok(LockFolder { handle: Arc::new(Handle::open(path, options)?) })
     }
 
-    /// Makes a wait in progress on this handle fail with [`ErrorKind::Cancelled`]; without one, does nothing.
-    /// Async-signal-safe.
+    /// The folder's path, absolute.
+    ///
+    /// ```
+    /// use lockfolder::LockFolder;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-path-{}", std::process::id()));
+    /// let folder = LockFolder::open(&path)?;
+    /// assert_eq!(folder.path(), path);
+    /// # drop(folder);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn path(&self) -> &Path {
+        &self.handle.path
+    }
+
+    /// Waits for the lock, for ever: first come, first served, and asleep meanwhile. Signals don't end it;
+    /// [`LockFolder::cancel`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`LockFolder::try_lock`] ([`ErrorKind::Busy`] only while another thread locks this handle), and
+    /// [`ErrorKind::Cancelled`].
+    ///
+    /// ```
+    /// use lockfolder::LockFolder;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-lock-{}", std::process::id()));
+    /// let folder = LockFolder::open(&path)?;
+    /// let guard = folder.lock()?;
+    /// // ... work that nobody else may do meanwhile ...
+    /// guard.unlock()?; // or drop it
+    /// # drop(folder);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn lock(&self) -> Result<Guard> {
+        self.handle.acquire_within(None).map(|()| self.guard())
+    }
+
+    /// Waits for the lock, for so long at most, by the monotonic clock. Zero is [`LockFolder::try_lock`], but with
+    /// [`ErrorKind::Timeout`] where that says [`ErrorKind::Busy`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`LockFolder::lock`], and [`ErrorKind::Timeout`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use lockfolder::{ErrorKind, LockFolder};
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-timeout-{}", std::process::id()));
+    /// let (ours, theirs) = (LockFolder::open(&path)?, LockFolder::open(&path)?);
+    /// let guard = theirs.lock()?;
+    /// let error = ours.lock_timeout(Duration::from_millis(10)).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Timeout);
+    /// println!("{error}"); // who had it
+    /// # drop((ours, theirs, guard));
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<Guard> {
+        self.handle.acquire_within(Some(timeout)).map(|()| self.guard())
+    }
+
+    /// Takes the lock if it is free: one round of check-bid-check, which never waits for another's critical section. It may
+    /// overtake those who wait, but not for more than about 100 ms: then it leaves the lock, for a few milliseconds at most, to
+    /// the first of them.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Busy`]: it is not free; [`Error::holder`] says who has it. [`ErrorKind::AlreadyHeld`],
+    /// [`ErrorKind::Forked`], [`ErrorKind::Io`]; [`ErrorKind::Unsafe`] or [`ErrorKind::Unsupported`] if another folder is at the
+    /// path than before, or a listing misses our own bid. After an error no bid of ours is left in the folder, or else the error
+    /// says which one.
+    ///
+    /// ```
+    /// use lockfolder::{ErrorKind, LockFolder};
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-try-{}", std::process::id()));
+    /// let folder = LockFolder::open(&path)?;
+    /// match folder.try_lock() {
+    ///     Ok(guard) => { /* ... work that nobody else may do meanwhile ... */ }
+    ///     Err(error) if error.kind() == ErrorKind::Busy => println!("another time: {error}"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # drop(folder);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn try_lock(&self) -> Result<Guard> {
+        self.handle.acquire().map(|()| self.guard())
+    }
+
+    /// Makes a wait in progress on this handle fail with [`ErrorKind::Cancelled`]; without one it does nothing, and a later wait
+    /// is not affected. Async-signal-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Forked`].
+    ///
+    /// ```
+    /// use lockfolder::{ErrorKind, LockFolder};
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-cancel-{}", std::process::id()));
+    /// let (ours, theirs) = (LockFolder::open(&path)?, LockFolder::open(&path)?);
+    /// let guard = theirs.lock()?;
+    /// std::thread::scope(|scope| {
+    ///     let waiter = scope.spawn(|| ours.lock().map(drop));
+    ///     while !waiter.is_finished() {
+    ///         ours.cancel().unwrap(); // the first ones may come before the wait has begun
+    ///     }
+    ///     assert_eq!(waiter.join().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+    /// });
+    /// # drop((ours, theirs, guard));
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
     pub fn cancel(&self) -> Result<()> {
-        self.check_owner()?;
-        self.waiter.cancel();
-        Ok(())
+        self.handle.cancel()
     }
 
-    /// [`LockFolder::try_lock`] without a guard: [`LockFolder::unlock`] ends it.
-    pub fn lock(&self) -> Result<()> {
-        let _turn = self.turn()?;
-        self.claimant().lock_unless_owed()
-    }
-
-    /// [`LockFolder::lock_wait`] without a guard: [`LockFolder::unlock`] ends it.
-    pub fn wait(&self, timeout: Option<Duration>) -> Result<()> {
-        let _turn = self.turn()?;
-        waiter::wait(self, timeout)
-    }
-
-    /// Deletes the bid. After an error other than [`ErrorKind::Lost`] the lock is still held, so it can be tried again.
-    pub fn unlock(&self) -> Result<()> {
-        self.enter()?.unlock()
-    }
-
-    /// Succeeds if the lock is held and the bid is still in the folder.
+    /// Succeeds if the handle holds the lock, by whichever [`Guard`], and the bid is still in the folder.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotHeld`], or those of [`Guard::holds`].
+    ///
+    /// ```
+    /// use lockfolder::{ErrorKind, LockFolder};
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-held-{}", std::process::id()));
+    /// let folder = LockFolder::open(&path)?;
+    /// assert_eq!(folder.holds().unwrap_err().kind(), ErrorKind::NotHeld);
+    /// let guard = folder.lock()?;
+    /// folder.holds()?;
+    /// # drop((folder, guard));
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
     pub fn holds(&self) -> Result<()> {
-        self.enter()?.holds()
+        self.handle.enter()?.holds()
     }
 
-    /// Whether any other claimant's bid is there that is not stale.
+    /// Whether any other claimant's bid is there that is not stale. Changes nothing in the folder.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`], [`ErrorKind::Forked`]; [`ErrorKind::Unsafe`] or [`ErrorKind::Unsupported`] if another folder is at
+    /// the path than before.
+    ///
+    /// ```
+    /// use lockfolder::LockFolder;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-use-{}", std::process::id()));
+    /// let (ours, theirs) = (LockFolder::open(&path)?, LockFolder::open(&path)?);
+    /// assert!(!ours.in_use()?);
+    /// let guard = theirs.lock()?;
+    /// assert!(ours.in_use()?);
+    /// # drop((ours, theirs, guard));
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
     pub fn in_use(&self) -> Result<bool> {
-        self.enter()?.in_use()
+        self.handle.enter()?.in_use()
     }
 
-    /// Deletes every bid whose owner is provably gone, and says how many; deletes their other leftovers too.
+    /// Deletes every bid whose owner is provably gone, and says how many; deletes their other leftovers too. Every lock does
+    /// this, so it is only for tidiness.
+    ///
+    /// # Errors
+    ///
+    /// As [`LockFolder::in_use`].
+    ///
+    /// ```
+    /// use lockfolder::LockFolder;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-reap-{}", std::process::id()));
+    /// let folder = LockFolder::open(&path)?;
+    /// # #[cfg(target_os = "linux")] {
+    /// // No PID of Linux is so large.
+    /// std::fs::write(path.join("01890a5d-ac96-774b-bcce-b302099a8057.json"), r#"{"PID": 4194304}"#).unwrap();
+    /// assert_eq!(folder.reap_stale()?, 1);
+    /// # }
+    /// # drop(folder);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
     pub fn reap_stale(&self) -> Result<usize> {
-        self.enter()?.reap_stale()
+        self.handle.enter()?.reap_stale()
     }
 
-    /// Every bid in the folder, with the state of each, by name. Our own is among them while we hold.
+    /// Every bid in the folder, with the state of each, by name. Our own is among them while we hold. Changes nothing in the
+    /// folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`LockFolder::in_use`].
+    ///
+    /// ```
+    /// use lockfolder::{BidState, LockFolder};
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-bids-{}", std::process::id()));
+    /// let folder = LockFolder::open(&path)?;
+    /// let guard = folder.lock()?;
+    /// for bid in folder.bids()? {
+    ///     println!("{:?} {:?} {:?} {:?}", bid.state, bid.pid, bid.command, bid.age);
+    /// }
+    /// # assert_eq!(folder.bids()?[0].state, BidState::Own);
+    /// # drop((folder, guard));
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
     pub fn bids(&self) -> Result<Vec<BidInfo>> {
-        self.enter()?.bids()
+        self.handle.enter()?.bids()
     }
 
-    /// A fencing token, larger than every token given before in this folder, also across crashes and power loss.
-    /// Only while held.
-    pub fn fence(&self) -> Result<u64> {
-        self.enter()?.fence()
-    }
-
-    /// After how many milliseconds a bid that is *cut off* (empty, or the beginning of a JSON object that breaks off) counts as
-    /// stale; 0 (the default): never. It has no effect on what is no bid at all: that counts as live for ever.
-    pub fn set_malformed_grace(&self, grace_ms: u32) -> Result<()> {
-        self.enter()?.malformed_grace_ms = grace_ms;
+    /// After how long a bid that is *cut off* (empty, or the beginning of a JSON object that breaks off) counts as stale; zero (the
+    /// default): never. It is counted in whole milliseconds, rounded up. A Python peer may be between its open and its write, so
+    /// give it seconds. It has no effect on what is no bid at all: that counts as live for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Forked`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use lockfolder::LockFolder;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-grace-{}", std::process::id()));
+    /// let folder = LockFolder::open(&path)?;
+    /// folder.set_malformed_grace(Duration::from_secs(10))?;
+    /// # drop(folder);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn set_malformed_grace(&self, grace: Duration) -> Result<()> {
+        let grace_ms = grace.as_nanos().div_ceil(1_000_000);
+        self.handle.enter()?.malformed_grace_ms = u32::try_from(grace_ms).unwrap_or(u32::MAX);
         Ok(())
     }
 
-    /// Whether this process is the one that opened the handle.
-    pub(crate) fn check_owner(&self) -> Result<()> {
-        if process_mark() == self.owner {
-            return Ok(());
-        }
-        Err(self.misused(ErrorKind::Forked, "belongs to the parent process: open one after the fork"))
+    /// What it shares with its guard.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
     }
 
-    fn enter(&self) -> Result<MutexGuard<'_, Claimant>> {
-        self.check_owner()?;
-        Ok(self.claimant())
-    }
-
-    /// Never held for long: a wait lets go of it while it sleeps.
-    pub(crate) fn claimant(&self) -> MutexGuard<'_, Claimant> {
-        self.claimant.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The right to lock this handle, which one thread at a time has.
-    fn turn(&self) -> Result<Turn<'_>> {
-        self.check_owner()?;
-        if self.locking.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            let what = "is being locked by another thread; threads that should exclude each other open a handle each";
-            return Err(self.misused(ErrorKind::Busy, what));
-        }
-        let turn = Turn(&self.locking);
-        if self.claimant().is_held() {
-            return Err(self.misused(ErrorKind::AlreadyHeld, "holds the lock already"));
-        }
-        Ok(turn)
-    }
-
-    fn misused(&self, kind: ErrorKind, what: &'static str) -> Error {
-        Error::misuse(kind, &self.path, what)
+    /// The guard of the lock that this thread took just now.
+    fn guard(&self) -> Guard {
+        let bid = self.handle.claimant().held().expect("only a guard gives it back, and there is none yet");
+        Guard::new(LockFolder { handle: Arc::clone(&self.handle) }, bid)
     }
 }
 
-struct Turn<'a>(&'a AtomicBool);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
-impl Drop for LockFolder {
-    fn drop(&mut self) {
-        if self.check_owner().is_ok() {
-            return;
-        }
-        match self.claimant.try_lock() {
-            Ok(mut claimant) => claimant.abandon(),
-            Err(TryLockError::Poisoned(claimant)) => claimant.into_inner().abandon(),
-            // A thread that was not forked is in the middle of something, for ever: what it changes can't be freed.
-            Err(TryLockError::WouldBlock) => std::mem::forget(Arc::clone(&self.claimant)),
-        }
-    }
-}
-
-/// The lock, held. Dropping it unlocks; [`Guard::unlock`] does so too, and says whether it went well.
-#[must_use = "dropping the guard unlocks"]
-pub struct Guard<'a> {
-    folder: &'a LockFolder,
-}
-
-impl Guard<'_> {
-    /// Unlocks, and says whether the lock was still there.
-    pub fn unlock(self) -> Result<()> {
-        let folder = self.folder;
-        std::mem::forget(self);
-        folder.unlock()
-    }
-
-    /// The folder that is locked.
-    pub fn folder(&self) -> &LockFolder {
-        self.folder
-    }
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        let _ = self.folder.unlock();
+impl fmt::Debug for LockFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockFolder").field("path", &self.handle.path).finish_non_exhaustive()
     }
 }

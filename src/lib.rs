@@ -4,22 +4,26 @@
 //! lock while its bid is the only one: check, bid, check. Anybody can see who holds it with `ls` and `cat`.
 //!
 //! ```
-//! use lockfolder::{LockFolder, Options};
-//! # fn main() -> Result<(), lockfolder::Error> {
+//! use lockfolder::LockFolder;
 //! # let path = std::env::temp_dir().join(format!("lockfolder-doc-{}", std::process::id()));
-//! let folder = LockFolder::open(&path, Options::default())?;
-//! let guard = folder.lock_wait(None)?; // or try_lock()
+//! let folder = LockFolder::open(&path)?;
+//! let guard = folder.lock()?; // or try_lock(), or lock_timeout(Duration)
 //! // ... work that nobody else may do meanwhile ...
 //! guard.unlock()?; // or drop it
 //! # drop(folder);
 //! # std::fs::remove_dir_all(&path).unwrap();
-//! # Ok(())
-//! # }
+//! # Ok::<(), lockfolder::Error>(())
 //! ```
+//!
+//! # The feature `capi`
+//!
+//! It adds the C interface, `lf_*`, and is on by default, so that `cargo build --release` makes the C library. A Rust program does
+//! without it, and then exports no such symbol: `lockfolder = { version = "0.1", default-features = false }`.
 //!
 //! # How to read the source
 //!
-//! - [`LockFolder`] (`folder`) is the handle: threads, fork, and one method per function of the C interface.
+//! - [`LockFolder`] (`folder`) is what everybody uses; [`OpenOptions`] (`options`) say how to open it, and a [`Guard`] (`guard`) is
+//!   the lock, held. `handle` is what these share: threads and fork.
 //! - `lock` is the protocol, whole, on one page. `claimant` has its steps, `survey` its check, `claim` its bid, `place` the
 //!   folder, `random` its names.
 //! - `strays` are bids that could not be deleted while their handle was there.
@@ -28,9 +32,9 @@
 //! - `waiter` is a wait and how it is cancelled, `wait` the waiting itself, and `queue` the line of those who do. `courtesy` is how a
 //!   lock that does not wait gives way to them.
 //! - `sys` makes every system call, and is all that differs by platform.
-//! - `ffi` is the C interface. It converts and nothing else.
+//! - `ffi` is the C interface, with the feature `capi`. It converts and nothing else.
 
-#![deny(unsafe_code, missing_docs, clippy::print_stdout, clippy::print_stderr)]
+#![deny(unsafe_code, missing_docs, missing_debug_implementations, clippy::print_stdout, clippy::print_stderr)]
 
 mod bid;
 mod bids;
@@ -39,12 +43,16 @@ mod claimant;
 mod courtesy;
 mod error;
 mod fence;
+#[cfg(feature = "capi")]
 #[doc(hidden)]
 pub mod ffi;
 mod folder;
+mod guard;
+mod handle;
 mod liveness;
 mod lock;
 mod names;
+mod options;
 mod place;
 mod queue;
 mod random;
@@ -61,6 +69,20 @@ mod waiter;
 /// From here the handle takes what its threads share, so that tests/loom can put its own in the place.
 use std::sync;
 
-pub use bids::{BidInfo, BidState};
-pub use error::{Error, ErrorKind, Result};
-pub use folder::{Guard, LockFolder, Options};
+pub use bids::BidInfo;
+pub use error::{BidState, Error, ErrorKind, Holder, Result};
+pub use folder::LockFolder;
+pub use guard::{Guard, UnlockError};
+pub use options::OpenOptions;
+
+/// All of it may be sent to other threads, and be used by several at once.
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync + 'static>() {}
+    is_send_and_sync::<LockFolder>();
+    is_send_and_sync::<OpenOptions>();
+    is_send_and_sync::<Guard>();
+    is_send_and_sync::<UnlockError>();
+    is_send_and_sync::<Error>();
+    is_send_and_sync::<Holder>();
+    is_send_and_sync::<BidInfo>();
+};

@@ -29,7 +29,7 @@ impl Claimant {
 
         // 1. Check. (For the sake of others: it spares them a bid that could not win.)
         if let Some(rival) = self.glance()? {
-            return Err(Error::busy(self.path(), &rival));
+            return Err(Error::busy(self.path(), rival.holder()));
         }
 
         // 2. Bid.
@@ -55,7 +55,7 @@ impl Claimant {
                 // Our own bid isn't in the listing, so the listing proves nothing.
                 None => self.own_bid_missing(bid)?,
                 Some(rival) => {
-                    let refusal = Error::busy(self.path(), &rival);
+                    let refusal = Error::busy(self.path(), rival.holder());
                     if rival.name.as_c_str() < bid.as_c_str() {
                         return Err(refusal); // it is before us: it wins, or somebody before it does
                     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::claim;
 use crate::error::{Error, ErrorKind, Result};
-use crate::folder::Options;
+use crate::options::OpenOptions;
 use crate::sys::{self, Dir, FileId, Filesystem, FolderStat};
 
 /// The folder that was at the path when we last looked.
@@ -17,7 +17,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub fn open(path: &Path, options: Options) -> Result<Place> {
+    pub fn open(path: &Path, options: OpenOptions) -> Result<Place> {
         let dir = Dir::open(path).map_err(|e| Error::io("open the lock folder", path, e))?;
         let stat = dir.stat().map_err(|e| Error::io("look at the lock folder", path, e))?;
         if options.private && !stat.is_private() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::claimant::Claimant;
-use crate::folder::Options;
+use crate::options::OpenOptions;
 
 /// A folder of its own, empty.
 pub(crate) struct Scratch(PathBuf);
@@ -22,7 +22,7 @@ impl Scratch {
 
     /// One more claimant on it, as a lock folder.
     pub fn claimant(&self) -> Claimant {
-        Claimant::open(self, Options::default()).unwrap()
+        Claimant::open(self, OpenOptions::default()).unwrap()
     }
 }
 

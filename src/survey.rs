@@ -3,11 +3,12 @@
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::bid::{self, is_bid_name, Bid, Flaw};
+use crate::error::{BidState, Holder, Unread};
 use crate::liveness::{self, Pulse, Verdict};
-use crate::sys::{Dir, FileId, Filesystem, Identity, Opened, View};
+use crate::sys::{self, Dir, FileId, Filesystem, Identity, Opened, View};
 
 /// A bid that is not ours, read and judged.
 pub(crate) struct Rival {
@@ -19,6 +20,8 @@ pub(crate) struct Rival {
     /// Last modified, Unix milliseconds; `None` where we may not look.
     pub modified: Option<i64>,
     pub pulse: Pulse,
+    /// What is said of it to others, once somebody asks.
+    holder: OnceLock<Arc<Holder>>,
 }
 
 impl Rival {
@@ -35,52 +38,41 @@ impl Rival {
     pub fn is_alive(&self) -> bool {
         self.pulse.beats()
     }
+
+    pub fn state(&self) -> BidState {
+        match self.verdict {
+            Verdict::Live => BidState::Live,
+            Verdict::Stale => BidState::Stale,
+            Verdict::Unknown => BidState::Unknown,
+            Verdict::Malformed => BidState::Malformed,
+        }
+    }
+
+    /// Who it is, as plain data, to be kept for as long as anybody likes.
+    pub fn holder(&self) -> &Arc<Holder> {
+        self.holder.get_or_init(|| {
+            let bid = self.bid.as_ref();
+            let unread = bid.err().map(|flaw| match *flaw {
+                Flaw::CutOff(why) => Unread::CutOff(why),
+                Flaw::Foreign(why) => Unread::Foreign(why),
+                Flaw::Denied => Unread::Denied,
+            });
+            let bid = bid.ok();
+            Arc::new(Holder {
+                name: sys::file_name(&self.name),
+                pid: bid.map(|bid| bid.pid),
+                command: bid.and_then(|bid| bid.command.clone()),
+                host: bid.and_then(|bid| bid.host.clone()),
+                state: self.state(),
+                unread,
+            })
+        })
+    }
 }
 
 impl fmt::Debug for Rival {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} {:?}", self.name, self.verdict)
-    }
-}
-
-/// Says who it is, to a person. What others wrote is escaped: it may end up on a terminal.
-impl fmt::Display for Rival {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name.to_string_lossy();
-        let name = name.escape_debug();
-        let bid = match &self.bid {
-            Err(Flaw::Denied) => {
-                return write!(f, "the bid {name} can't be judged: we may not read it, or not now; it counts as live");
-            }
-            Err(Flaw::CutOff(why)) => {
-                return write!(
-                    f,
-                    "the bid {name} can't be judged: {why}, so its owner may be writing it; it counts as live until the \
-                     grace of lf_set_malformed_grace is over. If nobody is writing it, delete it"
-                );
-            }
-            Err(Flaw::Foreign(why)) => {
-                return write!(
-                    f,
-                    "the file {name} is in the way: it has the name of a bid, but {why}; it counts as live and is never \
-                     deleted by us. Move it away, or delete it if nobody needs it"
-                );
-            }
-            Ok(bid) => bid,
-        };
-        write!(f, "the bid {name} of PID {}", bid.pid)?;
-        if let Some(command) = &bid.command {
-            write!(f, " ({})", command.escape_debug())?;
-        }
-        if let Some(host) = &bid.host {
-            write!(f, " on host {}", host.escape_debug())?;
-        }
-        f.write_str(match self.verdict {
-            Verdict::Live => " is live",
-            Verdict::Stale => " is stale",
-            Verdict::Unknown => " can't be judged from here (another host or container), so it counts as live",
-            Verdict::Malformed => " is malformed",
-        })
     }
 }
 
@@ -222,6 +214,7 @@ impl Eyes<'_> {
             verdict,
             modified,
             pulse,
+            holder: OnceLock::new(),
         };
         let malformed = |flaw, modified| {
             // Only what may be a bid that its writer did not finish has a time to be over.
@@ -408,7 +401,7 @@ mod tests {
         folder.post("a", folder.me.pid);
         std::fs::write(folder.at("b"), "").unwrap();
         std::fs::write(folder.at("c"), "[]").unwrap();
-        let said: Vec<_> = folder.eyes().rivals().unwrap().iter().map(Rival::to_string).collect();
+        let said: Vec<_> = folder.eyes().rivals().unwrap().iter().map(|rival| rival.holder().to_string()).collect();
         let [a, b, c] = ["a", "b", "c"].map(bid_name);
         assert_eq!(said[0], format!("the bid {a} of PID {} is live", folder.me.pid));
         assert!(said[1].starts_with(&format!("the bid {b} can't be judged: it is empty")), "{}", said[1]);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::claimant::Claimant;
 use crate::error::{ErrorKind, Result};
-use crate::folder::LockFolder;
+use crate::handle::Handle;
 use crate::names::Ticket;
 use crate::queue::{Predecessor, Standing, View};
 use crate::survey::Rival;
@@ -29,14 +29,14 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 const LOOK_PER_PAIR: Duration = Duration::from_micros(10);
 
 /// Waits until the lock is had, the time is over, or somebody cancels. `waiter.rs` has what goes before and after.
-pub(crate) fn wait_in_line(folder: &LockFolder, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
+pub(crate) fn wait_in_line(handle: &Handle, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
     let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    if folder.claimant().lock_unless_line()? {
+    if handle.claimant().lock_unless_line()? {
         return Ok(());
     }
-    let mut watch = Watch::new(folder.claimant().chance());
+    let mut watch = Watch::new(handle.claimant().chance());
     loop {
-        let mut claimant = folder.claimant();
+        let mut claimant = handle.claimant();
         let round = claimant.advance(&mut watch)?;
         if round == Round::Locked {
             claimant.put_by(watch);
@@ -44,17 +44,17 @@ pub(crate) fn wait_in_line(folder: &LockFolder, bell: &Bell, timeout: Option<Dur
         }
         drop(claimant);
         let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-        if folder.waiter.is_cancelled() {
-            return Err(folder.claimant().why_not_yet().into_kind(ErrorKind::Cancelled));
+        if handle.waiter.is_cancelled() {
+            return Err(handle.claimant().why_not_yet().into_kind(ErrorKind::Cancelled));
         }
         if left.is_zero() {
-            return Err(folder.claimant().why_not_yet().into_kind(ErrorKind::Timeout));
+            return Err(handle.claimant().why_not_yet().into_kind(ErrorKind::Timeout));
         }
         watch.has_news = false;
         if round == Round::Sleep {
-            let pause = watch.pause(folder.claimant().chance());
+            let pause = watch.pause(handle.claimant().chance());
             watch.has_news = bell.sleep(watch.sources(), pause.min(left));
-            folder.check_owner()?; // a signal handler may have forked
+            handle.check_owner()?; // a signal handler may have forked
         }
     }
 }

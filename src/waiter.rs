@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::folder::LockFolder;
+use crate::handle::Handle;
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sys::{Bell, News};
 use crate::wait::wait_in_line;
@@ -58,22 +58,22 @@ impl Waiter {
 }
 
 /// Waits until the lock is had, the time is over, or somebody cancels. The caller has the turn.
-pub(crate) fn wait(folder: &LockFolder, timeout: Option<Duration>) -> Result<()> {
+pub(crate) fn wait(handle: &Handle, timeout: Option<Duration>) -> Result<()> {
     if timeout == Some(Duration::ZERO) {
-        return folder.claimant().lock_unless_owed().map_err(|e| match e.kind() {
+        return handle.claimant().lock_unless_owed().map_err(|e| match e.kind() {
             ErrorKind::Busy => e.into_kind(ErrorKind::Timeout),
             _ => e,
         });
     }
-    let bell = folder.waiter.begin();
-    let bell = bell.map_err(|e| Error::io("prepare to wait for", &**folder.claimant().path(), e))?;
-    let waited = wait_in_line(folder, bell, timeout);
-    folder.check_owner()?; // else all that follows is the parent's
-    let cancelled = folder.waiter.end();
+    let bell = handle.waiter.begin();
+    let bell = bell.map_err(|e| Error::io("prepare to wait for", &**handle.claimant().path(), e))?;
+    let waited = wait_in_line(handle, bell, timeout);
+    handle.check_owner()?; // else all that follows is the parent's
+    let cancelled = handle.waiter.end();
     if waited.is_ok() && !cancelled {
         return Ok(());
     }
-    let mut claimant = folder.claimant();
+    let mut claimant = handle.claimant();
     match waited {
         // Whoever cancelled was told that it is cancelled.
         Ok(()) => {

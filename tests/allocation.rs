@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use lockfolder::{LockFolder, Options};
+use lockfolder::LockFolder;
 
 /// Counts what the thread that asks for it allocates.
 struct Counting;
@@ -71,7 +71,7 @@ fn the_counter_counts() {
 #[test]
 fn an_uncontended_cycle_allocates_nothing() {
     let folder = Folder::new("try");
-    let lock = LockFolder::open(&folder.0, Options::default()).unwrap();
+    let lock = LockFolder::open(&folder.0).unwrap();
     assert_ne!(allocations_of(|| lock.try_lock().unwrap().unlock().unwrap()), 0, "the first prepares");
     // Enough to use up the random bits that are fetched for many names at once.
     let allocations = allocations_of(|| (0..100).for_each(|_| lock.try_lock().unwrap().unlock().unwrap()));
@@ -81,16 +81,16 @@ fn an_uncontended_cycle_allocates_nothing() {
 #[test]
 fn an_uncontended_wait_allocates_nothing() {
     let folder = Folder::new("wait");
-    let lock = LockFolder::open(&folder.0, Options::default()).unwrap();
-    lock.lock_wait(None).unwrap().unlock().unwrap();
-    let allocations = allocations_of(|| (0..100).for_each(|_| lock.lock_wait(None).unwrap().unlock().unwrap()));
+    let lock = LockFolder::open(&folder.0).unwrap();
+    lock.lock().unwrap().unlock().unwrap();
+    let allocations = allocations_of(|| (0..100).for_each(|_| lock.lock().unwrap().unlock().unwrap()));
     assert_eq!(allocations, 0);
 }
 
 #[test]
 fn others_that_only_have_it_open_cost_nothing() {
     let folder = Folder::new("beside");
-    let open = || LockFolder::open(&folder.0, Options::default()).unwrap();
+    let open = || LockFolder::open(&folder.0).unwrap();
     let others: Vec<LockFolder> = (0..50).map(|_| open()).collect();
     others.iter().for_each(|other| other.try_lock().unwrap().unlock().unwrap());
     let lock = open();

@@ -5,8 +5,9 @@ mod support;
 
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use lockfolder::{BidState, ErrorKind, LockFolder, Options};
+use lockfolder::{BidState, ErrorKind, LockFolder};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{json, Map, Value};
@@ -70,14 +71,14 @@ fn check(folder: &Path, bytes: &[u8]) -> Result<(), TestCaseError> {
     let path = folder.join(bid_name("any"));
     std::fs::write(&path, bytes).unwrap();
     let expected = verdict(bytes);
-    let handle = LockFolder::open(folder, Options::default()).unwrap();
+    let handle = LockFolder::open(folder).unwrap();
     let seen = handle.bids().map_err(|e| TestCaseError::fail(e.to_string()))?;
     prop_assert_eq!(seen.len(), 1);
     prop_assert_eq!(seen[0].state, expected, "{}", String::from_utf8_lossy(bytes).trim_end());
     let stale = expected == BidState::Stale;
     prop_assert_eq!(handle.in_use().unwrap(), !stale);
-    match handle.lock() {
-        Ok(()) => prop_assert!(stale, "let in beside {expected:?}"),
+    match handle.try_lock() {
+        Ok(_guard) => prop_assert!(stale, "let in beside {expected:?}"),
         Err(e) => {
             prop_assert_eq!(e.kind(), ErrorKind::Busy);
             prop_assert!(!stale);
@@ -88,11 +89,11 @@ fn check(folder: &Path, bytes: &[u8]) -> Result<(), TestCaseError> {
     if expected == BidState::Malformed {
         // Old, and with no patience: only what is cut off is ever deleted.
         std::fs::File::options().write(true).open(&path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
-        handle.set_malformed_grace(1).unwrap();
+        handle.set_malformed_grace(Duration::from_millis(1)).unwrap();
         let goes = is_cut_off(bytes);
         prop_assert_eq!(handle.reap_stale().unwrap(), usize::from(goes));
         prop_assert_eq!(path.exists(), !goes, "{}", String::from_utf8_lossy(bytes));
-        prop_assert_eq!(handle.lock().is_ok(), goes);
+        prop_assert_eq!(handle.try_lock().is_ok(), goes);
     }
     drop(handle);
     let _ = std::fs::remove_file(&path);
@@ -180,7 +181,7 @@ fn arbitrary_bids_are_judged_by_the_contract() {
 fn a_bid_of_another_container_that_the_kernel_vouches_for_is_never_deleted() {
     let scratch = Scratch::shm();
     std::fs::create_dir(scratch.folder()).unwrap();
-    let handle = LockFolder::open(scratch.folder(), Options::default()).unwrap();
+    let handle = LockFolder::open(scratch.folder()).unwrap();
     let path = scratch.folder().join(bid_name("any"));
     let elsewhere =
         |pid: u32, boot: &str| Bid::of(std::process::id()).with("PID", pid).with("PIDNS", 7).with("BOOT", boot);
@@ -189,14 +190,13 @@ fn a_bid_of_another_container_that_the_kernel_vouches_for_is_never_deleted() {
             elsewhere(pid, boot).write(&path);
             let file = vouch_for(&path);
             for _ in 0..3 {
-                assert_eq!(handle.lock().unwrap_err().kind(), ErrorKind::Busy);
+                assert_eq!(handle.try_lock().unwrap_err().kind(), ErrorKind::Busy);
             }
             assert_eq!(handle.reap_stale().unwrap(), 0);
             assert_eq!(handle.bids().unwrap()[0].state, BidState::Live);
             drop(file);
             // Not at once: a process that a test beside this one is forking keeps its copy, and the lock, until its exec.
-            wait_until(|| handle.lock().is_ok());
-            handle.unlock().unwrap();
+            wait_until(|| handle.try_lock().is_ok());
             assert!(!path.exists());
         }
     }

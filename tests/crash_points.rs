@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use c::trace::{a_few_at_a_time, is_as_if_nothing_had_been, lock_folder, At, Call, Fate, Tracer};
 use c::Scratch;
-use lockfolder::{ErrorKind, LockFolder, Options};
+use lockfolder::{ErrorKind, LockFolder};
 
 fn open(folder: &Path) -> LockFolder {
-    LockFolder::open(folder, Options::default()).unwrap()
+    LockFolder::open(folder).unwrap()
 }
 
 /// The calls of an undisturbed run.
@@ -48,11 +48,11 @@ fn killed_at_every_system_call_of_a_wait() {
         let scratch = Scratch::new("kill-wait");
         let folder = lock_folder(&scratch);
         let holder = open(&folder);
-        holder.lock().unwrap();
+        let guard = holder.try_lock().unwrap();
         let story = tracer.run(&folder, &["contended", "30"], &number.to_string(), Fate::Kill);
         let at = format!("killed at call {number} of a wait");
-        holder.holds().unwrap_or_else(|e| panic!("{at}: {e}"));
-        drop(holder);
+        guard.holds().unwrap_or_else(|e| panic!("{at}: {e}"));
+        drop((guard, holder));
         is_as_if_nothing_had_been(&folder, &story, &at);
         if story.ended_well() {
             assert!(number > 30, "{}", story.text);
@@ -85,22 +85,22 @@ fn stopped_at_every_system_call_nobody_else_comes_in() {
             return;
         };
         let rival = open(&folder);
-        let came_in = match rival.lock() {
-            Ok(()) => true,
-            Err(e) if e.kind() == ErrorKind::Busy => false,
+        let came_in = match rival.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(e) if e.kind() == ErrorKind::Busy => None,
             Err(e) => panic!("a rival of one that was {at}: {e}"),
         };
-        assert!(!(came_in && holds(&step)), "{at}, it held, and a rival came in");
+        assert!(!(came_in.is_some() && holds(&step)), "{at}, it held, and a rival came in");
         let before = stopped.story.outcomes.len();
         // From here on the rival holds, if it came in, until the other has ended.
         let story = stopped.go_on();
         assert!(story.ended_well(), "{at}: {}", story.text);
         let mut later = story.outcomes[before..].iter();
-        if came_in {
-            rival.holds().unwrap_or_else(|e| panic!("{at}: the rival's bid: {e}"));
+        if let Some(guard) = came_in {
+            guard.holds().unwrap_or_else(|e| panic!("{at}: the rival's bid: {e}"));
             let both = later.find(|outcome| locks(&outcome.step) && outcome.status == "LF_OK");
             assert!(both.is_none(), "{at}: both hold: {both:?}\n{}", story.text);
-            rival.unlock().unwrap();
+            guard.unlock().unwrap();
         } else {
             // The rival withdrew, so it changed nothing.
             let refused = later.find(|o| locks(&o.step) && o.step != step && o.status != "LF_OK");
@@ -125,10 +125,10 @@ fn stopped_at_every_system_call_of_a_wait_the_handover_is_not_missed() {
         let scratch = Scratch::new("hand-over");
         let folder = lock_folder(&scratch);
         let holder = open(&folder);
-        holder.lock().unwrap();
+        let guard = holder.try_lock().unwrap();
         let waiter = tracer.run_up_to(&folder, &["contended", "1000000"], number, FALLEN_ASLEEP);
         let at = waiter.at.clone();
-        holder.unlock().unwrap();
+        guard.unlock().unwrap();
         let story = waiter.go_on();
         assert!(story.ended_well(), "{}", story.text);
         let got = story.outcomes.iter().filter(|o| locks(&o.step) && o.status == "LF_OK");

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lockfolder::{ErrorKind, LockFolder, Options};
+use lockfolder::{ErrorKind, LockFolder};
 use rustix::fs::{renameat_with, RenameFlags, CWD};
 use support::{bids_in, Scratch};
 
@@ -20,7 +20,7 @@ fn no_bid_stays_in_either_of_two_folders_that_change_places() {
     for scratch in [Scratch::new(), Scratch::shm()] {
         let (here, there) = (scratch.folder(), scratch.folder().with_file_name("other"));
         fs::create_dir(&there).unwrap();
-        let folders = [0, 1].map(|_| LockFolder::open(&here, Options::default()).unwrap());
+        let folders = [0, 1].map(|_| LockFolder::open(&here).unwrap());
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -32,11 +32,11 @@ fn no_bid_stays_in_either_of_two_folders_that_change_places() {
                 scope.spawn(move || {
                     for i in 0..2000 {
                         let tried = match i % 4 {
-                            0 => folder.wait(Some(Duration::from_secs(60))),
-                            _ => folder.lock(),
+                            0 => folder.lock_timeout(Duration::from_secs(60)),
+                            _ => folder.try_lock(),
                         };
                         match tried {
-                            Ok(()) => folder.unlock().unwrap(),
+                            Ok(guard) => guard.unlock().unwrap(),
                             Err(e) => assert_eq!((e.kind(), i % 4 > 0), (ErrorKind::Busy, true), "{e}"),
                         }
                     }

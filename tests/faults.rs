@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use c::trace::{a_few_at_a_time, is_as_if_nothing_had_been, lock_folder, Call, Fate, Outcome, Story, Tracer};
 use c::Scratch;
-use lockfolder::{LockFolder, Options};
+use lockfolder::{Guard, LockFolder};
 use rustix::io::Errno;
 
 /// The errors of a call, by the names of `tracer.c`.
@@ -340,12 +340,7 @@ fn the_disk_dies_at_any_call() {
 #[test]
 fn every_call_fails_while_another_holds() {
     let tracer = Tracer::new();
-    let hold = |scratch: &Scratch| {
-        let folder = lock_folder(scratch);
-        let holder = LockFolder::open(&folder, Options::default()).unwrap();
-        holder.lock().unwrap();
-        holder
-    };
+    let hold = |scratch: &Scratch| -> Guard { LockFolder::open(lock_folder(scratch)).unwrap().try_lock().unwrap() };
     let scenario = ["contended", "5"];
     let scratch = Scratch::new("fault-busy");
     let holder = hold(&scratch);

@@ -371,17 +371,15 @@ fn a_thousand_waiters_are_all_served() {
 
     let scratch = Scratch::shm();
     let folder = scratch.folder();
-    let open = || lockfolder::LockFolder::open(&folder, lockfolder::Options::default()).unwrap();
-    let first = open();
-    first.lock().unwrap();
+    let open = || lockfolder::LockFolder::open(&folder).unwrap();
+    let first = open().try_lock().unwrap();
     let (inside, served) = (AtomicU32::new(0), AtomicU32::new(0));
     std::thread::scope(|scope| {
         for _ in 0..1000 {
             std::thread::Builder::new()
                 .stack_size(256 << 10)
                 .spawn_scoped(scope, || {
-                    let handle = open();
-                    let guard = handle.lock_wait(None).unwrap();
+                    let guard = open().lock().unwrap();
                     assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two are in");
                     served.fetch_add(1, Ordering::SeqCst);
                     inside.fetch_sub(1, Ordering::SeqCst);

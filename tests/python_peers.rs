@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use c::{compile, contents, guarded, run, said, skip, unexplained, Link, Program, Scratch};
-use lockfolder::{BidState, ErrorKind, LockFolder, Options};
+use lockfolder::{BidState, ErrorKind, LockFolder};
 
 /// The Python that has the package.
 fn python() -> Option<&'static Path> {
@@ -34,7 +34,7 @@ fn claimant() -> Program {
 }
 
 fn open(folder: &Path) -> LockFolder {
-    LockFolder::open(folder, Options::default()).unwrap()
+    LockFolder::open(folder).unwrap()
 }
 
 /// A process that answers each line with a line. Killed when the test ends.
@@ -91,7 +91,7 @@ fn python_holds_and_we_see_who_it_is() {
     let mut theirs = Puppet::python(python, scratch.path());
     assert_eq!(theirs.ask("lock"), "True");
 
-    let busy = ours.lock().unwrap_err();
+    let busy = ours.try_lock().unwrap_err();
     assert_eq!(busy.kind(), ErrorKind::Busy);
     assert!(busy.to_string().contains(&format!("PID {}", theirs.pid())), "{busy}");
     assert!(ours.in_use().unwrap());
@@ -103,7 +103,7 @@ fn python_holds_and_we_see_who_it_is() {
     assert_eq!(theirs.ask("have_lock"), "True", "we left its bid alone");
 
     assert_eq!(theirs.ask("unlock"), "None");
-    ours.lock().unwrap();
+    drop(ours.try_lock().unwrap());
 }
 
 #[test]
@@ -112,11 +112,11 @@ fn we_hold_and_python_sees_it() {
     let scratch = Scratch::new("we-hold");
     let ours = open(scratch.path());
     let mut theirs = Puppet::python(python, scratch.path());
-    ours.lock().unwrap();
+    let guard = ours.try_lock().unwrap();
     assert_eq!(theirs.ask("lock"), "False");
     assert_eq!(theirs.ask("in_use"), "True");
-    ours.holds().unwrap();
-    ours.unlock().unwrap();
+    guard.holds().unwrap();
+    guard.unlock().unwrap();
     assert_eq!(theirs.ask("in_use"), "False");
     assert_eq!(theirs.ask("lock"), "True");
 }
@@ -128,10 +128,10 @@ fn python_dies_and_we_reap() {
     let ours = open(scratch.path());
     let mut theirs = Puppet::python(python, scratch.path());
     assert_eq!(theirs.ask("lock"), "True");
-    assert!(ours.lock().is_err());
+    assert!(ours.try_lock().is_err());
     theirs.kill();
     assert_eq!(contents(scratch.path()).0.iter().filter(|name| name.ends_with(".json")).count(), 1);
-    ours.lock().unwrap();
+    drop(ours.try_lock().unwrap());
     drop(ours);
     assert_eq!(unexplained(scratch.path()), None);
 }

@@ -18,6 +18,8 @@ use support::{bid_name, bids_in, both, listing, root_or_skip, set_mode, Bid, Kin
 
 both!(
     names_that_lead_outside_are_no_names,
+    a_fifo_that_was_moved_in_is_not_used,
+    no_token_where_a_stranger_could_delete_it,
     a_private_handle_refuses_a_sub_folder_that_others_can_write,
     a_private_handle_accepts_what_is_its_own_or_roots,
 );
@@ -88,6 +90,79 @@ fn names_that_lead_outside_are_no_names(kind: Kind) {
         }
     });
     assert!(!rustix::process::geteuid().is_root() || written.get() > 0);
+}
+
+/// A FIFO of some service, which the attacker can't open, but can rename. It is put wherever we have FIFOs.
+fn a_fifo_that_was_moved_in_is_not_used(kind: Kind) {
+    if !root_or_skip("a FIFO of another user") {
+        return;
+    }
+    for place in ["a ticket", "a ticket of one who lives", "the tail", "root's own beacon"] {
+        let scratch = Scratch::shm();
+        let folder = scratch.folder_with_mode(0o777);
+        let (hidden, service) = (folder.join(".lockfolder"), scratch.join("service"));
+        let mut root = Puppet::at(kind, &folder);
+        root.must("lock 0");
+        root.must("unlock 0");
+        let claim =
+            listing(&hidden).into_iter().find_map(|name| name.strip_suffix(".json").map(str::to_owned)).unwrap();
+        fs::create_dir(hidden.join("queue")).unwrap();
+        set_mode(&hidden.join("queue"), 0o777);
+        fifo(&service);
+        set_mode(&service, 0o600);
+        let mut own = File::options().read(true).write(true).open(&service).unwrap();
+        own.write_all(b"HELLO").unwrap();
+        let to = match place {
+            "a ticket" => {
+                dead().write(&hidden.join("00000000000000a1.json"));
+                hidden.join("queue/000000000000000100000000000000a1")
+            }
+            "a ticket of one who lives" => {
+                Bid::of(std::process::id()).write(&hidden.join("00000000000000a1.json"));
+                hidden.join("queue/000000000000000100000000000000a1")
+            }
+            "the tail" => hidden.join("tail"),
+            _ => hidden.join(format!("{claim}.beacon-1")),
+        };
+        fs::rename(&service, to).unwrap();
+        for _ in 0..2 {
+            root_waits(&mut root, &folder);
+        }
+        let mut content = [0; 100];
+        let length = std::io::Read::read(&mut own, &mut content).unwrap();
+        assert_eq!(&content[..length], b"HELLO", "{place}");
+        let stat = rustix::fs::fstat(&own).unwrap();
+        assert_eq!((stat.st_uid, stat.st_mode & 0o7777), (0, 0o600), "{place}");
+    }
+}
+
+/// Who comes first owns the sub-folder. In a sticky folder nobody else could be harmed by that, but for the counter.
+fn no_token_where_a_stranger_could_delete_it(kind: Kind) {
+    if !root_or_skip("another user") {
+        return;
+    }
+    let scratch = Scratch::shm();
+    let folder = scratch.folder_with_mode(0o1777);
+    let mut stranger = support::nobody(kind);
+    stranger.open(0, &folder);
+    stranger.must("lock 0");
+    stranger.must("unlock 0");
+    let mut root = Puppet::at(kind, &folder);
+    root.must("lock 0");
+    assert_eq!(root.ask("fence 0"), "LF_ERR_UNSAFE");
+    assert!(root.why(0).contains("sticky"), "{}", root.why(0));
+    root.must("unlock 0");
+    root.must("close 0");
+    stranger.must("close 0");
+    // Made by root it serves all.
+    fs::remove_dir_all(folder.join(".lockfolder")).unwrap();
+    let mut root = Puppet::at(kind, &folder);
+    root.must("lock 0");
+    root.must("fence 0");
+    root.must("unlock 0");
+    stranger.open(0, &folder);
+    stranger.must("lock 0");
+    assert_eq!(stranger.must("fence 0").number(), 2);
 }
 
 /// What the attacker puts in the place of root's claim.

@@ -15,7 +15,7 @@ use lockfolder::ffi::{
     lf_folder, lf_holds, lf_in_use, lf_lock, lf_lock_wait, lf_open, lf_reap_stale, lf_set_malformed_grace,
     lf_status_name, lf_unlock,
 };
-use lockfolder::{ErrorKind, LockFolder, Options};
+use lockfolder::{ErrorKind, LockFolder};
 use support::{both, listing, Kind, Puppet, Scratch};
 
 both!(any_thread_may_unlock_what_another_locked, a_thread_that_ended_leaves_its_lock_to_the_handle);
@@ -71,11 +71,11 @@ fn threads_with_a_handle_each_exclude_each_other() {
             for number in 0..6 {
                 let (witness, path) = (&witness, scratch.folder());
                 scope.spawn(move || {
-                    let folder = LockFolder::open(path, Options::default()).unwrap();
+                    let folder = LockFolder::open(path).unwrap();
                     for round in 0..150 {
                         // Half of them wait, half of them try.
                         if number % 2 == 0 {
-                            let guard = folder.lock_wait(None).unwrap();
+                            let guard = folder.lock().unwrap();
                             witness.visit();
                             guard.unlock().unwrap();
                         } else {
@@ -102,9 +102,9 @@ fn fencing_tokens_are_unique_and_grow_from_holder_to_holder() {
             let (last, path) = (&last, scratch.folder());
             scope.spawn(move || {
                 for _ in 0..15 {
-                    let folder = LockFolder::open(&path, Options::default()).unwrap();
-                    let guard = folder.lock_wait(None).unwrap();
-                    let token = folder.fence().unwrap();
+                    let folder = LockFolder::open(&path).unwrap();
+                    let guard = folder.lock().unwrap();
+                    let token = guard.fence().unwrap();
                     let before = last.swap(token, Ordering::SeqCst);
                     assert!(token > before, "{token} after {before}");
                     drop(guard);
@@ -240,7 +240,7 @@ fn a_thread_that_ended_leaves_its_lock_to_the_handle(kind: Kind) {
 #[test]
 fn a_guard_unlocks_when_it_is_dropped_also_by_a_panic() {
     let scratch = Scratch::new();
-    let open = || LockFolder::open(scratch.folder(), Options::default()).unwrap();
+    let open = || LockFolder::open(scratch.folder()).unwrap();
     let (a, b) = (open(), open());
     let guard = a.try_lock().unwrap();
     assert_eq!(b.try_lock().err().map(|e| e.kind()), Some(ErrorKind::Busy));

@@ -101,7 +101,8 @@ fn is_inside(folder: &Path, (dir, name): &(String, String)) -> bool {
     let dir_is_ours = Path::new(dir.trim_end_matches(" (deleted)")).starts_with(folder);
     let path = Path::new(name);
     if path.is_absolute() {
-        return path == folder || Some(path) == folder.parent() || path.starts_with("/proc");
+        // The root tells whether this process has another one now (chroot).
+        return path == folder || path == Path::new("/") || Some(path) == folder.parent() || path.starts_with("/proc");
     }
     is_leaf && dir_is_ours || dir.starts_with("/proc")
 }

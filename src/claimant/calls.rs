@@ -1,12 +1,13 @@
 //! What a user asks of a claimant, but for the lock itself: to give it back, and who is there.
 
 use std::io;
+use std::sync::Arc;
 
 use super::{Claimant, Found};
 use crate::bid::Guid;
-use crate::bids::{BidInfo, BidState};
+use crate::bids::BidInfo;
 use crate::claim::{self, Claim};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{BidState, Error, ErrorKind, Result};
 use crate::place::{join, sweep_staged};
 use crate::survey::Rival;
 use crate::sys::{Dir, News};
@@ -93,7 +94,13 @@ impl Claimant {
             move |e| Error::io(doing, path, e)
         };
         // Not the one that the claim is in: somebody may have moved that aside, and others count elsewhere then.
-        let hidden = self.place.dir.open_dir(claim::HIDDEN).map_err(failed("find the last fencing token in"))?;
+        let claim = self.claim.as_ref().expect("who holds has a claim");
+        let hidden =
+            self.place.dir.file_id(claim::HIDDEN).and_then(|now| match now == Some(claim.hidden().stat()?.id) {
+                true => Ok(Arc::clone(claim.hidden())),
+                false => self.place.dir.open_dir(claim::HIDDEN).map(Arc::new),
+            });
+        let hidden = hidden.map_err(failed("find the last fencing token in"))?;
         self.check_counter(&hidden)?;
         let token = fence::next(&hidden, !self.place.on.is_local(), || self.holds());
         let token = token.map_err(failed("make a fencing token in"))??;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::bids::BidState;
+use crate::error::BidState;
 use crate::queue::Standing;
 use crate::scratch::Scratch;
 
@@ -180,7 +180,7 @@ fn a_claim_is_made_again_if_it_is_missing_and_for_no_other_reason() {
     assert!(claimant.withdraw(&another).unwrap() && claimant.withdraw(&bid).unwrap());
     claimant.place.dir = Dir::open(Path::new("/dev")).unwrap(); // no link leads to another filesystem
     let exdev = 18;
-    assert_eq!(claimant.publish().map_err(|e| e.code()), Err(exdev));
+    assert_eq!(claimant.publish().map_err(|e| e.raw_os_error()), Err(Some(exdev)));
     assert_eq!(id(&claimant), second);
 }
 
@@ -191,7 +191,7 @@ fn a_lock_is_lost_if_its_folder_is_gone_and_only_then() {
     let scene = Scratch::new();
     let (parent, aside) = (scene.join("parent"), scene.join("aside"));
     std::fs::create_dir(&parent).unwrap();
-    let mut claimant = Claimant::open(&parent.join("lock"), Options::default()).unwrap();
+    let mut claimant = Claimant::open(&parent.join("lock"), OpenOptions::default()).unwrap();
     claimant.lock().unwrap();
     let holds = |claimant: &Claimant| claimant.holds().map_err(|e| e.kind());
     assert_eq!(holds(&claimant), Ok(()));

@@ -67,7 +67,7 @@ impl lf_bid_list {
                 command: bid.command.map_or(ptr::null(), |s| keep(s.into_bytes())),
                 pid: bid.pid.map_or(0, i64::from),
                 created: bid.created.unwrap_or(-1),
-                age_ms: bid.age_ms,
+                age_ms: i64::try_from(bid.age.as_millis()).unwrap_or(i64::MAX),
                 state: match bid.state {
                     BidState::Own => LF_BID_OWN,
                     BidState::Live => LF_BID_LIVE,

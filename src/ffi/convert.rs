@@ -26,14 +26,14 @@ impl lf_folder {
     /// Why the last call that failed did so.
     fn failure(&self) -> Option<Error> {
         // In a forked child the mutex may be locked for ever; there is only one thing to say there.
-        match self.folder.check_owner() {
+        match self.folder.handle().check_owner() {
             Ok(()) => self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             Err(forked) => Some(forked),
         }
     }
 
     fn remember(&self, error: Error) {
-        if self.folder.check_owner().is_ok() {
+        if self.folder.handle().check_owner().is_ok() {
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
     }
@@ -42,7 +42,9 @@ impl lf_folder {
 impl Drop for lf_folder {
     fn drop(&mut self) {
         // In a forked child a thread that was not forked may be in the middle of changing it, for ever: then it can't be freed.
-        if self.folder.check_owner().is_err() && matches!(self.failure.try_lock(), Err(TryLockError::WouldBlock)) {
+        if self.folder.handle().check_owner().is_err()
+            && matches!(self.failure.try_lock(), Err(TryLockError::WouldBlock))
+        {
             std::mem::forget(Arc::clone(&self.failure));
         }
     }

@@ -4,7 +4,7 @@ use std::ptr;
 use super::convert::{self, guarded, remember_open_failure};
 use super::status::{lf_status, LF_OK};
 use crate::error::{Error, ErrorKind, Result};
-use crate::{sys, LockFolder, Options};
+use crate::{sys, LockFolder};
 
 pub use super::convert::lf_folder;
 
@@ -59,14 +59,13 @@ unsafe fn open(path: *const c_char, flags: u32) -> Result<LockFolder> {
         let text = format!("`flags` has bits that mean nothing: {:#x}", flags & !FLAGS);
         return Err(Error::new(ErrorKind::Invalid, text));
     }
-    let options = Options {
-        no_create: flags & LF_OPEN_NO_CREATE != 0,
-        private: flags & LF_OPEN_PRIVATE != 0,
-        trust_filesystem: flags & LF_OPEN_TRUST_FILESYSTEM != 0,
-    };
     // SAFETY: not NULL, and a C string by the caller's promise.
     let path = sys::path(unsafe { CStr::from_ptr(path) });
-    LockFolder::open(path.ok_or_else(|| Error::fixed(ErrorKind::Invalid, "`path` is not UTF-8"))?, options)
+    LockFolder::options()
+        .create(flags & LF_OPEN_NO_CREATE == 0)
+        .private(flags & LF_OPEN_PRIVATE != 0)
+        .trust_filesystem(flags & LF_OPEN_TRUST_FILESYSTEM != 0)
+        .open(path.ok_or_else(|| Error::fixed(ErrorKind::Invalid, "`path` is not UTF-8"))?)
 }
 
 /// Unlocks if the lock is held, and frees the handle. NULL is fine. No other thread may be using the handle.

@@ -16,7 +16,7 @@ use super::status::lf_status;
 #[no_mangle]
 pub unsafe extern "C" fn lf_lock(folder: *mut lf_folder) -> lf_status {
     // SAFETY: by the caller's promise.
-    unsafe { call(folder, |folder| folder.lock()) }
+    unsafe { call(folder, |folder| folder.handle().acquire()) }
 }
 
 /// Waits for the lock, `timeout_ms` milliseconds at most: below 0 for ever; 0 is `lf_lock`, but with `LF_TIMEOUT` for `LF_BUSY`.
@@ -29,7 +29,7 @@ pub unsafe extern "C" fn lf_lock(folder: *mut lf_folder) -> lf_status {
 pub unsafe extern "C" fn lf_lock_wait(folder: *mut lf_folder, timeout_ms: i64) -> lf_status {
     let timeout = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
     // SAFETY: by the caller's promise.
-    unsafe { call(folder, |folder| folder.wait(timeout)) }
+    unsafe { call(folder, |folder| folder.handle().acquire_within(timeout)) }
 }
 
 /// Makes a wait in progress on this handle return `LF_CANCELLED`. Without a wait in progress it does nothing, and a later
@@ -56,7 +56,7 @@ pub unsafe extern "C" fn lf_cancel(folder: *mut lf_folder) -> lf_status {
 #[no_mangle]
 pub unsafe extern "C" fn lf_unlock(folder: *mut lf_folder) -> lf_status {
     // SAFETY: by the caller's promise.
-    unsafe { call(folder, |folder| folder.unlock()) }
+    unsafe { call(folder, |folder| folder.handle().enter()?.unlock()) }
 }
 
 /// Does this handle hold the lock?
@@ -116,7 +116,7 @@ pub unsafe extern "C" fn lf_fence(folder: *mut lf_folder, token: *mut u64) -> lf
     // SAFETY: by the caller's promise.
     unsafe {
         call(folder, |folder| {
-            out(token, "token")?.write(folder.fence()?);
+            out(token, "token")?.write(folder.handle().enter()?.fence()?);
             Ok(())
         })
     }
@@ -133,5 +133,5 @@ pub unsafe extern "C" fn lf_fence(folder: *mut lf_folder, token: *mut u64) -> lf
 #[no_mangle]
 pub unsafe extern "C" fn lf_set_malformed_grace(folder: *mut lf_folder, ms: u32) -> lf_status {
     // SAFETY: by the caller's promise.
-    unsafe { call(folder, |folder| folder.set_malformed_grace(ms)) }
+    unsafe { call(folder, |folder| folder.set_malformed_grace(Duration::from_millis(ms.into()))) }
 }

@@ -15,7 +15,8 @@ pub unsafe extern "C" fn lf_error_message(folder: *const lf_folder, buffer: *mut
     let text = unsafe { with_failure(folder, |error| error.map(|error| error.to_string())) };
     let text = text.unwrap_or_default();
     if !buffer.is_null() && size > 0 {
-        let end = text.floor_char_boundary(size - 1);
+        let longest = text.len().min(size - 1);
+        let end = (0..=longest).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
         // SAFETY: `end` is below `size`, so text and NUL fit into what the caller promised.
         unsafe {
             ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), end);
@@ -30,5 +31,5 @@ pub unsafe extern "C" fn lf_error_message(folder: *const lf_folder, buffer: *mut
 #[no_mangle]
 pub unsafe extern "C" fn lf_error_code(folder: *const lf_folder) -> c_int {
     // SAFETY: by the caller's promise.
-    unsafe { with_failure(folder, |error| error.map_or(0, |error| error.code())) }
+    unsafe { with_failure(folder, |error| error.and_then(|error| error.raw_os_error()).unwrap_or(0)) }
 }

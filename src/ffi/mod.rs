@@ -10,6 +10,7 @@
 //! checked for everywhere; the rest C can't check, and the header says it at its top.
 
 #![allow(unsafe_code, non_camel_case_types, clippy::missing_safety_doc)]
+#![allow(missing_debug_implementations)] // what C has is opaque, or read by C
 
 // The blank lines keep rustfmt from sorting them.
 mod version;

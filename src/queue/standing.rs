@@ -149,7 +149,7 @@ impl Claimant {
             Err(e) => return e,
         };
         match rival {
-            Some(rival) => Error::busy(self.path(), &rival),
+            Some(rival) => Error::busy(self.path(), rival.holder()),
             None => {
                 let ahead = self.view().map_or(0, |view| view.ahead);
                 let folder = self.path().display();

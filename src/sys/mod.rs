@@ -10,7 +10,9 @@
 //! `cancellation` keeps POSIX's from taking effect inside our calls. `process` is what all have in common of who a process is, and whether it lives. `polled` is what there is where the kernel
 //! does not tell: a waiter looks again. `docs/platforms.md` says what of all this was run, and where.
 
+#[cfg(feature = "capi")]
 mod cancellation;
+#[cfg(feature = "capi")]
 pub(crate) use cancellation::Uncancellable;
 
 mod process;
@@ -31,8 +33,11 @@ use {access::Access, proof::is_locked};
 #[cfg(unix)]
 pub(crate) use {
     small::Small,
-    unix::{file_name, path, Claimed, Dir, FileId, FolderStat},
+    unix::{file_name, Claimed, Dir, FileId, FolderStat},
 };
+
+#[cfg(all(unix, feature = "capi"))]
+pub(crate) use unix::path;
 
 #[cfg(target_os = "linux")]
 mod events;
@@ -67,9 +72,11 @@ pub(crate) use bsd::{
 
 #[cfg(windows)]
 mod windows;
+#[cfg(all(windows, feature = "capi"))]
+pub(crate) use windows::path;
 #[cfg(windows)]
 pub(crate) use windows::{
-    file_name, filesystem, fill_random, path, process_mark, Bell, Claimed, Dir, Exit, FileId, FolderStat, FolderWatch,
+    file_name, filesystem, fill_random, process_mark, Bell, Claimed, Dir, Exit, FileId, FolderStat, FolderWatch,
     ProcessMark, Small, Source, PROCESS_TABLE,
 };
 #[cfg(windows)]

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::{born, entries, glance, id_at, take_lock, Access, Moment, UNNOTICED};
 
 /// A path as C gives it; `None` where it can't be one.
+#[cfg(feature = "capi")]
 pub(crate) fn path(path: &CStr) -> Option<&Path> {
     Some(Path::new(OsStr::from_bytes(path.to_bytes())))
 }
@@ -303,6 +304,11 @@ impl Dir {
     /// Whether this error of [`Dir::link`] means that the filesystem has no hard links.
     pub fn has_no_links(error: &io::Error) -> bool {
         matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK))
+    }
+
+    /// Whether this error of [`Dir::link`] or [`Dir::rename`] means that the two folders count as two filesystems.
+    pub fn crosses_filesystems(error: &io::Error) -> bool {
+        Errno::from_io_error(error) == Some(Errno::XDEV)
     }
 
     /// Moves a file of this folder into the folder `to`. Atomic (rename(2)).

@@ -110,15 +110,15 @@ fn who_finds_the_lock_free_and_no_line_stands_in_none() {
     let scene = Scene::new();
     let mut claimant = scene.path.claimant();
     assert!(claimant.lock_unless_line().unwrap());
-    assert!(claimant.is_held() && !scene.queue().exists());
+    assert!(claimant.held().is_some() && !scene.queue().exists());
     claimant.unlock().unwrap();
     // A folder that nobody could remove is no line yet, and what else is in it is no ticket.
     std::fs::create_dir(scene.queue()).unwrap();
     std::fs::write(scene.queue().join("note"), "").unwrap();
-    assert!(claimant.lock_unless_line().unwrap() && claimant.is_held());
+    assert!(claimant.lock_unless_line().unwrap() && claimant.held().is_some());
     claimant.unlock().unwrap();
     scene.lengthen_the_line(1);
-    assert!(!claimant.lock_unless_line().unwrap() && !claimant.is_held());
+    assert!(!claimant.lock_unless_line().unwrap() && claimant.held().is_none());
 }
 
 /// Nobody waits for what no unlock can mend.

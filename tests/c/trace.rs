@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use lockfolder::{LockFolder, Options};
+use lockfolder::LockFolder;
 
 use super::{compile, guarded, run, said, unexplained, Link, Program};
 
@@ -261,11 +261,11 @@ impl Drop for Stopped {
 /// What must be so after whatever befell a claimant that is gone: the next one gets the lock at the first try, and a token
 /// that is larger than every one before; and after it nothing is left that has no explanation.
 pub fn is_as_if_nothing_had_been(folder: &Path, story: &Story, at: &str) {
-    let next = LockFolder::open(folder, Options::default()).unwrap();
-    next.lock().unwrap_or_else(|e| panic!("{at}: then the lock was not free: {e}\n{}", story.text));
-    let token = next.fence().unwrap();
+    let next = LockFolder::open(folder).unwrap();
+    let guard = next.try_lock().unwrap_or_else(|e| panic!("{at}: then the lock was not free: {e}\n{}", story.text));
+    let token = guard.fence().unwrap();
     assert!(token > story.token, "{at}: the token {token} came after {}", story.token);
-    next.unlock().unwrap();
+    guard.unlock().unwrap();
     next.reap_stale().unwrap();
     drop(next);
     assert_eq!(unexplained(folder), None, "{at}\n{}", story.text);

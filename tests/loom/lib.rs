@@ -1,7 +1,7 @@
 //! Threads that share a handle, in every order that their steps can have: loom runs each test once for each of them, and
 //! fails if one ends in a deadlock, as a wake-up that is lost would.
 //!
-//! The handle itself (`src/folder.rs`), its waits and how they are cancelled (`src/waiter.rs`) are the library's own source, on loom's
+//! The handle itself (`src/folder.rs`, `src/guard.rs`, `src/handle.rs`), its waits and how they are cancelled (`src/waiter.rs`) are the library's own source, on loom's
 //! mutexes and atomics. What they call, down to the system, is a stand-in of a few lines.
 #![allow(dead_code)] // no test uses all of the source
 
@@ -9,12 +9,18 @@
 mod error;
 #[path = "../../src/folder.rs"]
 mod folder;
+#[path = "../../src/guard.rs"]
+mod guard;
+#[path = "../../src/handle.rs"]
+mod handle;
+#[path = "../../src/options.rs"]
+mod options;
 #[path = "../../src/waiter.rs"]
 mod waiter;
 
 mod stand_ins;
 use loom::sync;
-use stand_ins::{bids, claimant, survey, sys, wait};
+use stand_ins::{bid, bids, claimant, sys, wait};
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,8 @@ use loom::sync::{Condvar, Mutex, MutexGuard};
 #[derive(Default)]
 pub struct State {
     pub locked: bool,
+    /// How many were posted.
+    bids: u32,
     /// How many waits are between their beginning and their end.
     pub waits: u32,
     bells: Vec<bool>,
@@ -76,27 +78,28 @@ pub mod claimant {
     use std::sync::Arc;
 
     use super::{change, state};
+    use crate::bid::Guid;
     use crate::bids::BidInfo;
     use crate::error::{Error, ErrorKind, Result};
-    use crate::folder::Options;
+    use crate::options::OpenOptions;
     use crate::sys::News;
 
     pub struct Claimant {
         path: Arc<Path>,
-        held: bool,
+        held: Option<Guid>,
         pub malformed_grace_ms: u32,
     }
 
     impl Claimant {
-        pub fn open(path: &Path, _: Options) -> Result<Claimant> {
-            Ok(Claimant { path: path.into(), held: false, malformed_grace_ms: 0 })
+        pub fn open(path: &Path, _: OpenOptions) -> Result<Claimant> {
+            Ok(Claimant { path: path.into(), held: None, malformed_grace_ms: 0 })
         }
 
         pub fn path(&self) -> &Arc<Path> {
             &self.path
         }
 
-        pub fn is_held(&self) -> bool {
+        pub fn held(&self) -> Option<Guid> {
             self.held
         }
 
@@ -105,26 +108,27 @@ pub mod claimant {
         }
 
         pub fn lock(&mut self) -> Result<()> {
-            assert!(!self.held, "the handle's turn lets nobody lock what is held");
+            assert!(self.held.is_none(), "the handle's turn lets nobody lock what is held");
             let mut state = state();
             if state.locked {
                 return Err(Error::fixed(ErrorKind::Busy, "held"));
             }
-            (state.locked, self.held) = (true, true);
+            state.bids += 1;
+            (state.locked, self.held) = (true, Some(Guid(state.bids)));
             Ok(())
         }
 
         pub fn unlock(&mut self) -> Result<()> {
             self.holds()?;
-            self.held = false;
+            self.held = None;
             change(|state| state.locked = false);
             Ok(())
         }
 
         pub fn holds(&self) -> Result<()> {
             match self.held {
-                true => Ok(()),
-                false => Err(Error::fixed(ErrorKind::NotHeld, "not held")),
+                Some(_) => Ok(()),
+                None => Err(Error::fixed(ErrorKind::NotHeld, "not held")),
             }
         }
 
@@ -136,7 +140,7 @@ pub mod claimant {
         pub fn leave_line(&mut self, _news: News) {}
 
         pub fn in_use(&mut self) -> Result<bool> {
-            Ok(state().locked && !self.held)
+            Ok(state().locked && self.held.is_none())
         }
 
         pub fn bids(&mut self) -> Result<Vec<BidInfo>> {
@@ -160,17 +164,17 @@ pub mod wait {
 
     use super::change;
     use crate::error::{Error, ErrorKind, Result};
-    use crate::folder::LockFolder;
+    use crate::handle::Handle;
     use crate::sys::Bell;
 
     /// In the order of `src/wait.rs`: first to try, then to ask whether it is cancelled, then to sleep.
-    pub fn wait_in_line(folder: &LockFolder, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
+    pub fn wait_in_line(handle: &Handle, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
         change(|state| state.waits += 1);
         let waited = loop {
-            if folder.claimant().lock().is_ok() {
+            if handle.claimant().lock().is_ok() {
                 break Ok(());
             }
-            if folder.waiter.is_cancelled() {
+            if handle.waiter.is_cancelled() {
                 break Err(Error::fixed(ErrorKind::Cancelled, "cancelled"));
             }
             if timeout.is_some() {
@@ -183,17 +187,18 @@ pub mod wait {
     }
 }
 
-pub mod survey {
-    #[derive(Debug)]
-    pub struct Rival;
-
-    impl std::fmt::Display for Rival {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a rival")
-        }
-    }
-}
-
 pub mod bids {
     pub struct BidInfo;
+}
+
+pub mod bid {
+    /// Each lock has one of its own.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub struct Guid(pub u32);
+
+    impl Guid {
+        pub fn as_c_str(&self) -> &'static std::ffi::CStr {
+            c"a bid"
+        }
+    }
 }

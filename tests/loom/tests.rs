@@ -6,18 +6,18 @@ use loom::sync::Arc;
 use loom::thread;
 
 use crate::error::ErrorKind;
-use crate::folder::{LockFolder, Options};
+use crate::folder::LockFolder;
+use crate::handle::Handle;
+use crate::options::OpenOptions;
 use crate::stand_ins::{sleep_until, state};
 
-fn open() -> Arc<LockFolder> {
-    Arc::new(LockFolder::open("lock", Options::default()).unwrap())
+/// A handle as C has it: the lock is the handle's, and there is no guard.
+fn open() -> Arc<Handle> {
+    Arc::new(Handle::open("lock".as_ref(), OpenOptions::new()).unwrap())
 }
 
 /// What another thread does with the same handle.
-fn beside<T: 'static>(
-    handle: &Arc<LockFolder>,
-    work: impl FnOnce(&LockFolder) -> T + 'static,
-) -> thread::JoinHandle<T> {
+fn beside<T: 'static>(handle: &Arc<Handle>, work: impl FnOnce(&Handle) -> T + 'static) -> thread::JoinHandle<T> {
     let handle = handle.clone();
     thread::spawn(move || work(&handle))
 }
@@ -42,14 +42,14 @@ fn kind(result: crate::error::Result<()>) -> Option<ErrorKind> {
 fn of_threads_that_lock_one_handle_one_gets_it() {
     in_every_order(|| {
         let handle = open();
-        let other = beside(&handle, |handle| kind(handle.lock()));
-        let answers = [kind(handle.lock()), other.join().unwrap()];
+        let other = beside(&handle, |handle| kind(handle.acquire()));
+        let answers = [kind(handle.acquire()), other.join().unwrap()];
         assert_eq!(answers.iter().filter(|answer| answer.is_none()).count(), 1, "{answers:?}");
         let refusals = [Some(ErrorKind::Busy), Some(ErrorKind::AlreadyHeld)];
         assert!(answers.iter().all(|answer| answer.is_none() || refusals.contains(answer)), "{answers:?}");
-        handle.unlock().unwrap();
-        handle.lock().unwrap();
-        assert_eq!(kind(handle.lock()), Some(ErrorKind::AlreadyHeld));
+        handle.enter().unwrap().unlock().unwrap();
+        handle.acquire().unwrap();
+        assert_eq!(kind(handle.acquire()), Some(ErrorKind::AlreadyHeld));
     });
 }
 
@@ -57,16 +57,16 @@ fn of_threads_that_lock_one_handle_one_gets_it() {
 fn threads_that_lock_and_unlock_one_handle_leave_it_free() {
     in_every_order(|| {
         let handle = open();
-        let work = |handle: &LockFolder| {
-            let locked = kind(handle.lock());
+        let work = |handle: &Handle| {
+            let locked = kind(handle.acquire());
             // Anybody may unlock what another locked.
-            let unlocked = kind(handle.unlock());
+            let unlocked = kind(handle.enter().unwrap().unlock());
             (i32::from(locked.is_none()), i32::from(unlocked.is_none()))
         };
         let other = beside(&handle, work);
         let (ours, theirs) = (work(&handle), other.join().unwrap());
         let left = ours.0 + theirs.0 - ours.1 - theirs.1;
-        assert_eq!(left, i32::from(handle.holds().is_ok()));
+        assert_eq!(left, i32::from(handle.enter().unwrap().holds().is_ok()));
         assert_eq!(left, i32::from(state().locked));
     });
 }
@@ -75,10 +75,10 @@ fn threads_that_lock_and_unlock_one_handle_leave_it_free() {
 fn a_lock_beside_a_wait_on_one_handle_is_refused() {
     in_every_order(|| {
         let (holder, handle) = (open(), open());
-        holder.lock().unwrap();
-        let waiter = beside(&handle, |handle| kind(handle.wait(None)));
-        let other = beside(&handle, |handle| kind(handle.lock()));
-        holder.unlock().unwrap();
+        holder.acquire().unwrap();
+        let waiter = beside(&handle, |handle| kind(handle.acquire_within(None)));
+        let other = beside(&handle, |handle| kind(handle.acquire()));
+        holder.enter().unwrap().unlock().unwrap();
         let answers = (waiter.join().unwrap(), other.join().unwrap());
         match answers {
             (None, Some(ErrorKind::Busy | ErrorKind::AlreadyHeld)) => {}
@@ -87,7 +87,7 @@ fn a_lock_beside_a_wait_on_one_handle_is_refused() {
             (Some(ErrorKind::Busy), Some(ErrorKind::Busy)) => assert!(!state().locked),
             _ => panic!("{answers:?}"),
         }
-        assert_eq!(handle.holds().is_ok(), state().locked);
+        assert_eq!(handle.enter().unwrap().holds().is_ok(), state().locked);
     });
 }
 
@@ -95,14 +95,14 @@ fn a_lock_beside_a_wait_on_one_handle_is_refused() {
 fn cancel_wakes_a_wait_that_nothing_else_would_end() {
     in_every_order(|| {
         let (holder, handle) = (open(), open());
-        holder.lock().unwrap();
-        let waiter = beside(&handle, |handle| kind(handle.wait(None)));
+        holder.acquire().unwrap();
+        let waiter = beside(&handle, |handle| kind(handle.acquire_within(None)));
         sleep_until(|state| state.waits > 0);
         handle.cancel().unwrap();
         assert_eq!(waiter.join().unwrap(), Some(ErrorKind::Cancelled));
-        assert_eq!(kind(handle.holds()), Some(ErrorKind::NotHeld));
-        holder.unlock().unwrap();
-        assert_eq!(kind(handle.wait(None)), None);
+        assert_eq!(kind(handle.enter().unwrap().holds()), Some(ErrorKind::NotHeld));
+        holder.enter().unwrap().unlock().unwrap();
+        assert_eq!(kind(handle.acquire_within(None)), None);
     });
 }
 
@@ -110,20 +110,20 @@ fn cancel_wakes_a_wait_that_nothing_else_would_end() {
 fn a_wait_that_was_cancelled_just_when_it_got_the_lock_gives_it_back() {
     with_interruptions(5, || {
         let (holder, handle) = (open(), open());
-        holder.lock().unwrap();
-        let waiter = beside(&handle, |handle| kind(handle.wait(None)));
+        holder.acquire().unwrap();
+        let waiter = beside(&handle, |handle| kind(handle.acquire_within(None)));
         let canceller = beside(&handle, |handle| {
             let before = state().waits > 0;
             handle.cancel().unwrap();
             before && state().waits > 0
         });
-        holder.unlock().unwrap();
+        holder.enter().unwrap().unlock().unwrap();
         let (waited, in_progress) = (waiter.join().unwrap(), canceller.join().unwrap());
         match waited {
             None => assert!(!in_progress, "cancelled, and got it all the same"),
             Some(kind) => assert_eq!(kind, ErrorKind::Cancelled),
         }
-        assert_eq!(handle.holds().is_ok(), waited.is_none());
+        assert_eq!(handle.enter().unwrap().holds().is_ok(), waited.is_none());
         assert_eq!(state().locked, waited.is_none());
     });
 }
@@ -133,24 +133,24 @@ fn cancel_ends_one_wait_and_no_later_one() {
     with_interruptions(5, || {
         let (holder, handle) = (open(), open());
         let canceller = beside(&handle, |handle| handle.cancel().unwrap());
-        let first = kind(handle.wait(None));
+        let first = kind(handle.acquire_within(None));
         assert!([None, Some(ErrorKind::Cancelled)].contains(&first));
         if first.is_none() {
-            handle.unlock().unwrap();
+            handle.enter().unwrap().unlock().unwrap();
         }
         // The second has to sleep; what is left of the cancel may wake it for nothing.
-        holder.lock().unwrap();
-        let second = beside(&handle, |handle| kind(handle.wait(None)));
-        holder.unlock().unwrap();
+        holder.acquire().unwrap();
+        let second = beside(&handle, |handle| kind(handle.acquire_within(None)));
+        holder.enter().unwrap().unlock().unwrap();
         let second = second.join().unwrap();
         if first.is_some() {
             assert_eq!(second, None, "cancelled once, and two waits ended");
         }
         canceller.join().unwrap();
         if second.is_none() {
-            handle.unlock().unwrap();
+            handle.enter().unwrap().unlock().unwrap();
         }
-        assert_eq!(kind(handle.wait(None)), None, "a wait that began after the cancel");
+        assert_eq!(kind(handle.acquire_within(None)), None, "a wait that began after the cancel");
     });
 }
 
@@ -158,11 +158,30 @@ fn cancel_ends_one_wait_and_no_later_one() {
 fn a_wait_whose_time_is_over_when_it_is_cancelled_says_one_of_both() {
     in_every_order(|| {
         let (holder, handle) = (open(), open());
-        holder.lock().unwrap();
-        let waiter = beside(&handle, |handle| kind(handle.wait(Some(Duration::from_secs(1)))));
+        holder.acquire().unwrap();
+        let waiter = beside(&handle, |handle| kind(handle.acquire_within(Some(Duration::from_secs(1)))));
         handle.cancel().unwrap();
         let waited = waiter.join().unwrap();
         assert!([Some(ErrorKind::Timeout), Some(ErrorKind::Cancelled)].contains(&waited), "{waited:?}");
-        assert_eq!(kind(handle.wait(Some(Duration::ZERO))), Some(ErrorKind::Timeout));
+        assert_eq!(kind(handle.acquire_within(Some(Duration::ZERO))), Some(ErrorKind::Timeout));
+    });
+}
+
+#[test]
+fn each_guard_gives_back_the_lock_that_it_was_given_for() {
+    in_every_order(|| {
+        let folder = Arc::new(LockFolder::open("lock").unwrap());
+        let lock_and_unlock = |folder: &LockFolder| match folder.try_lock() {
+            Ok(guard) => guard.unlock().map_err(|failed| failed.error().kind()),
+            Err(e) => Err(e.kind()),
+        };
+        let other = folder.clone();
+        let other = thread::spawn(move || lock_and_unlock(&other));
+        for answer in [lock_and_unlock(&folder), other.join().unwrap()] {
+            assert!([Ok(()), Err(ErrorKind::Busy), Err(ErrorKind::AlreadyHeld)].contains(&answer), "{answer:?}");
+        }
+        assert!(!state().locked);
+        drop(folder.try_lock().unwrap());
+        assert!(!state().locked);
     });
 }

@@ -5,7 +5,7 @@
 use std::ffi::{c_char, c_int, c_void, CStr, CString};
 use std::time::Duration;
 
-use lockfolder::{ErrorKind, Guard, LockFolder, Options};
+use lockfolder::{ErrorKind, Guard, LockFolder};
 
 extern "C" {
     fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
@@ -57,11 +57,11 @@ impl Race {
 }
 
 /// Each way in, in turn.
-fn enter(folder: &LockFolder, round: u64) -> Option<Guard<'_>> {
+fn enter(folder: &LockFolder, round: u64) -> Option<Guard> {
     let entered = match round % 3 {
         0 => folder.try_lock(),
-        1 => folder.lock_wait(Some(Duration::from_millis(2))),
-        _ => folder.lock_wait(None),
+        1 => folder.lock_timeout(Duration::from_millis(2)),
+        _ => folder.lock(),
     };
     match entered {
         Ok(guard) => Some(guard),
@@ -73,8 +73,9 @@ fn enter(folder: &LockFolder, round: u64) -> Option<Guard<'_>> {
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let race = Race::join(&arguments[1]);
-    let folder = LockFolder::open(&arguments[2], Options { no_create: true, ..Options::default() }).unwrap();
-    folder.set_malformed_grace(10_000).unwrap();
+    let folder = LockFolder::options().create(false).open(&arguments[2]).unwrap();
+    folder.set_malformed_grace(Duration::from_secs(10)).unwrap();
+    // SAFETY: `guest` is what race_join gave.
     for round in 0.. {
         if !race.goes_on() {
             break;
@@ -83,7 +84,7 @@ fn main() {
         if race.goes_on() {
             race.update();
         }
-        folder.holds().unwrap();
+        guard.holds().unwrap();
         guard.unlock().unwrap();
     }
 }

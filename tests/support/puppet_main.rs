@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::{BufRead, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lockfolder::{BidState, Error, ErrorKind, LockFolder, Options};
+use lockfolder::{BidState, Error, ErrorKind, Guard, LockFolder, OpenOptions};
 
 /// What neither std nor the library has. All of libc, which std links anyway.
 mod c {
@@ -44,6 +44,8 @@ mod c {
 #[derive(Default)]
 struct Puppet {
     handles: Mutex<HashMap<String, Arc<LockFolder>>>,
+    /// Of each handle that was locked, until it is unlocked. C has no such thing, and asks the handle.
+    guards: Mutex<HashMap<String, Guard>>,
     /// The last failure on each handle; that of `open` on "-".
     failures: Mutex<HashMap<String, Error>>,
     jobs: Mutex<HashMap<String, JoinHandle<String>>>,
@@ -75,8 +77,7 @@ impl Puppet {
         let first = text(0);
         match name {
             "open" => {
-                let options = options(number(1) as u32);
-                let opened = options.and_then(|options| LockFolder::open(&words[2], options));
+                let opened = options(number(1) as u32).open(&words[2]);
                 self.say(
                     "-",
                     opened.map(|folder| {
@@ -86,26 +87,30 @@ impl Puppet {
                 )
             }
             "close" => {
+                self.guards.lock().unwrap().remove(first);
                 self.handles.lock().unwrap().remove(first);
                 "LF_OK".into()
             }
-            "lock" => self.call(first, |folder| folder.lock()),
+            "lock" => self.lock(first, LockFolder::try_lock),
             "wait" | "patient" => {
                 let timeout = u64::try_from(number(1)).ok().map(Duration::from_millis);
-                self.call(first, |folder| loop {
-                    match folder.wait(timeout) {
+                self.lock(first, |folder| loop {
+                    match timeout.map_or_else(|| folder.lock(), |timeout| folder.lock_timeout(timeout)) {
                         Err(error) if name == "patient" && error.kind() == ErrorKind::Busy => {}
                         done => return done,
                     }
                 })
             }
             "cancel" => self.call(first, |folder| folder.cancel()),
-            "unlock" => self.call(first, |folder| folder.unlock()),
+            "unlock" => self.unlock(first),
             "holds" => self.call(first, |folder| folder.holds()),
             "in_use" => self.ask(first, |folder| folder.in_use().map(|yes| u8::from(yes).to_string())),
             "reap" => self.ask(first, |folder| folder.reap_stale().map(|n| n.to_string())),
-            "fence" => self.ask(first, |folder| folder.fence().map(|n| n.to_string())),
-            "grace" => self.call(first, |folder| folder.set_malformed_grace(number(1) as u32)),
+            "fence" => match self.guards.lock().unwrap().get(first) {
+                Some(guard) => self.say(first, guard.fence().map(|n| n.to_string())),
+                None => self.ask(first, held_by_none),
+            },
+            "grace" => self.call(first, |folder| folder.set_malformed_grace(Duration::from_millis(number(1) as u64))),
             "spin" => self.ask(first, |folder| spin(folder, number(1), words.get(2))),
             "hog" => self.ask(first, |folder| hog(folder, number(1), Duration::from_micros(number(2) as u64))),
             "bids" => self.ask(first, bids),
@@ -113,7 +118,9 @@ impl Puppet {
                 let text = self.failures.lock().unwrap().get(first).map_or(String::new(), Error::to_string);
                 format!("LF_OK {}", encode(text.as_bytes()))
             }
-            "code" => format!("LF_OK {}", self.failures.lock().unwrap().get(first).map_or(0, Error::code)),
+            "code" => {
+                format!("LF_OK {}", self.failures.lock().unwrap().get(first).and_then(Error::raw_os_error).unwrap_or(0))
+            }
             "pid" => format!("LF_OK {}", std::process::id()),
             "join" => {
                 let thread = self.jobs.lock().unwrap().remove(first).unwrap();
@@ -148,6 +155,27 @@ impl Puppet {
         }
     }
 
+    fn lock(&self, handle: &str, how: impl FnOnce(&LockFolder) -> Result<Guard, Error>) -> String {
+        self.call(handle, |folder| {
+            let guard = how(folder)?;
+            // One that failed to unlock may be there from before. It is bound to its own bid, so its end harms nobody.
+            self.guards.lock().unwrap().insert(handle.to_owned(), guard);
+            Ok(())
+        })
+    }
+
+    fn unlock(&self, handle: &str) -> String {
+        let guard = self.guards.lock().unwrap().remove(handle);
+        self.ask(handle, |folder| match guard {
+            None => held_by_none(folder),
+            Some(guard) => guard.unlock().map(|()| String::new()).map_err(|failed| {
+                let error = failed.error().clone();
+                self.guards.lock().unwrap().insert(handle.to_owned(), failed.into_guard());
+                error
+            }),
+        })
+    }
+
     fn call(&self, handle: &str, body: impl FnOnce(&LockFolder) -> Result<(), Error>) -> String {
         self.ask(handle, |folder| body(folder).map(|()| String::new()))
     }
@@ -169,6 +197,11 @@ impl Puppet {
     }
 }
 
+/// Without a guard there is nothing to be asked but the handle, which says that it does not hold, or that we are a child.
+fn held_by_none(folder: &LockFolder) -> Result<String, Error> {
+    Err(folder.holds().expect_err("held, but by no guard"))
+}
+
 fn bids(folder: &LockFolder) -> Result<String, Error> {
     let bids = folder.bids()?.into_iter().map(|bid| {
         let state = match bid.state {
@@ -182,7 +215,7 @@ fn bids(folder: &LockFolder) -> Result<String, Error> {
         let text = |text: Option<String>| text.map_or("%".into(), |text| encode(text.as_bytes()));
         let name = encode(bid.name.as_bytes());
         let (pid, created) = (bid.pid.unwrap_or(0), bid.created.unwrap_or(-1));
-        format!("{name},{state},{pid},{created},{},{},{}", bid.age_ms, text(bid.host), text(bid.command))
+        format!("{name},{state},{pid},{created},{},{},{}", bid.age.as_millis(), text(bid.host), text(bid.command))
     });
     Ok(bids.collect::<Vec<_>>().join(" "))
 }
@@ -193,7 +226,7 @@ fn spin(folder: &LockFolder, times: i64, witness: Option<&OsString>) -> Result<S
         match folder.try_lock() {
             Ok(guard) => {
                 if let Some(witness) = witness {
-                    let made = OpenOptions::new().write(true).create_new(true).open(witness);
+                    let made = File::options().write(true).create_new(true).open(witness);
                     if let Err(e) = made.and_then(|_| std::fs::remove_file(witness)) {
                         return Ok(format!("VIOLATION {e}"));
                     }
@@ -210,11 +243,11 @@ fn spin(folder: &LockFolder, times: i64, witness: Option<&OsString>) -> Result<S
 fn hog(folder: &LockFolder, times: i64, work: Duration) -> Result<String, Error> {
     let (mut had, mut refused) = (0, 0);
     while had < times {
-        match folder.lock() {
-            Ok(()) => {
+        match folder.try_lock() {
+            Ok(guard) => {
                 std::thread::sleep(work);
                 had += 1;
-                folder.unlock()?;
+                guard.unlock()?;
             }
             Err(error) if error.kind() == ErrorKind::Busy => refused += 1,
             Err(error) => return Err(error),
@@ -241,9 +274,11 @@ fn status(kind: ErrorKind) -> &'static str {
     }
 }
 
-fn options(flags: u32) -> Result<Options, Error> {
+fn options(flags: u32) -> OpenOptions {
     assert_eq!(flags & !7, 0, "the Rust interface has no way to say this");
-    Ok(Options { no_create: flags & 1 != 0, private: flags & 2 != 0, trust_filesystem: flags & 4 != 0 })
+    let mut options = LockFolder::options();
+    options.create(flags & 1 == 0).private(flags & 2 != 0).trust_filesystem(flags & 4 != 0);
+    options
 }
 
 /// The child answers too, on the FIFOs that it was given.
@@ -251,8 +286,8 @@ fn fork(from: &OsString, to: &OsString) -> String {
     // SAFETY: the puppet's own threads hold no lock that the child needs, and glibc sees to its own.
     let pid = unsafe { c::fork() };
     if pid == 0 {
-        let from = OpenOptions::new().read(true).open(from).unwrap();
-        let to = OpenOptions::new().write(true).open(to).unwrap();
+        let from = File::options().read(true).open(from).unwrap();
+        let to = File::options().write(true).open(to).unwrap();
         // SAFETY: both are open, and nothing is buffered.
         unsafe {
             c::dup2(from.as_raw_fd(), 0);

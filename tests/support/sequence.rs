@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lockfolder::{BidState, ErrorKind, LockFolder, Options};
+use lockfolder::{BidState, ErrorKind, Guard, LockFolder};
 
 const HANDLES: usize = 3;
 
@@ -66,12 +66,13 @@ impl Model {
 struct Run<'a> {
     folder: &'a Path,
     handles: [LockFolder; HANDLES],
+    guards: [Option<Guard>; HANDLES],
     model: Model,
     posted: usize,
 }
 
 fn open(folder: &Path) -> LockFolder {
-    LockFolder::open(folder, Options::default()).unwrap()
+    LockFolder::open(folder).unwrap()
 }
 
 fn kind<T>(result: lockfolder::Result<T>) -> Result<T, ErrorKind> {
@@ -83,12 +84,18 @@ fn kind<T>(result: lockfolder::Result<T>) -> Result<T, ErrorKind> {
 
 /// Runs it in `folder`, which is not there yet, and panics where the library and the model differ.
 pub fn run(folder: &Path, steps: &[u8]) {
-    let mut run = Run { folder, handles: std::array::from_fn(|_| open(folder)), model: Model::default(), posted: 0 };
+    let mut run = Run {
+        folder,
+        handles: std::array::from_fn(|_| open(folder)),
+        guards: Default::default(),
+        model: Model::default(),
+        posted: 0,
+    };
     for step in steps {
         run.step(*step);
     }
-    let Run { handles, model, .. } = run;
-    drop(handles);
+    let Run { handles, guards, model, .. } = run;
+    drop((handles, guards));
     let left = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     let left: Vec<_> = left.filter(|name| name != ".lockfolder").collect();
     let expected = model.stale + usize::from(model.live) + usize::from(model.malformed);
@@ -100,19 +107,56 @@ pub fn run(folder: &Path, steps: &[u8]) {
 }
 
 impl Run<'_> {
+    /// Locks in some way, and keeps the guard. One that was lost may be there from before: it harms nobody.
+    fn lock(
+        &mut self,
+        number: usize,
+        how: impl FnOnce(&LockFolder) -> lockfolder::Result<Guard>,
+    ) -> Result<(), ErrorKind> {
+        self.guards[number] = Some(kind(how(&self.handles[number]))?);
+        Ok(())
+    }
+
+    /// Asks the guard, or the handle, where there is none.
+    fn held<T>(&self, number: usize, ask: impl FnOnce(&Guard) -> lockfolder::Result<T>) -> Result<T, ErrorKind> {
+        match &self.guards[number] {
+            Some(guard) => kind(ask(guard)),
+            None => Err(kind(self.handles[number].holds()).expect_err("held, but by no guard")),
+        }
+    }
+
+    fn unlock(&mut self, number: usize) -> Result<(), ErrorKind> {
+        match self.guards[number].take() {
+            None => self.held(number, |_| Ok(())),
+            Some(guard) => guard.unlock().map_err(|failed| {
+                let why = failed.error().kind();
+                self.guards[number] = Some(failed.into_guard());
+                why
+            }),
+        }
+    }
+
     fn step(&mut self, step: u8) {
         let (what, number) = (step / HANDLES as u8, usize::from(step) % HANDLES);
+        let answer = match what % 20 {
+            0..=3 => self.lock(number, LockFolder::try_lock),
+            4 => self.lock(number, |handle| handle.lock_timeout(Duration::ZERO)),
+            5 => self.lock(number, |handle| handle.lock_timeout(Duration::from_micros(200))),
+            6..=9 => self.unlock(number),
+            10 => self.held(number, Guard::holds),
+            _ => Ok(()),
+        };
+        let token = (what % 20 == 11).then(|| self.held(number, Guard::fence));
         let (handle, model) = (&self.handles[number], &mut self.model);
         match what % 20 {
-            0..=3 => assert_eq!(kind(handle.lock()), model.lock(number, ErrorKind::Busy), "{model:?}"),
-            4 => assert_eq!(kind(handle.wait(Some(Duration::ZERO))), model.lock(number, ErrorKind::Timeout)),
-            5 => {
-                let waited = kind(handle.wait(Some(Duration::from_micros(200))));
-                assert_eq!(waited, model.lock(number, ErrorKind::Timeout));
+            0..=3 => assert_eq!(answer, model.lock(number, ErrorKind::Busy), "{model:?}"),
+            4 | 5 => assert_eq!(answer, model.lock(number, ErrorKind::Timeout)),
+            6..=9 => assert_eq!(answer, model.unlock(number)),
+            10 => {
+                assert_eq!(answer, model.held(number));
+                assert_eq!(kind(handle.holds()), answer);
             }
-            6..=9 => assert_eq!(kind(handle.unlock()), model.unlock(number)),
-            10 => assert_eq!(kind(handle.holds()), model.held(number)),
-            11 => match (kind(handle.fence()), model.held(number)) {
+            11 => match (token.expect("asked for"), model.held(number)) {
                 (Ok(token), Ok(())) => {
                     assert!(token > model.token);
                     model.token = token;
@@ -129,6 +173,7 @@ impl Run<'_> {
                 model.stale = 0;
             }
             15 => {
+                self.guards[number] = None;
                 self.handles[number] = open(self.folder); // and closes the old one
                 let _ = model.unlock(number);
             }

@@ -11,8 +11,8 @@ use std::os::windows::io::AsRawHandle;
 use std::path::{Component, Path, PathBuf, Prefix};
 
 use windows_sys::Win32::Foundation::{
-    ERROR_CALL_NOT_IMPLEMENTED, ERROR_DIRECTORY, ERROR_INVALID_FUNCTION, ERROR_LOCK_VIOLATION, ERROR_NOT_SUPPORTED,
-    ERROR_NO_MORE_FILES, ERROR_TOO_MANY_LINKS, GENERIC_WRITE,
+    ERROR_CALL_NOT_IMPLEMENTED, ERROR_DIRECTORY, ERROR_INVALID_FUNCTION, ERROR_LOCK_VIOLATION, ERROR_NOT_SAME_DEVICE,
+    ERROR_NOT_SUPPORTED, ERROR_NO_MORE_FILES, ERROR_TOO_MANY_LINKS, GENERIC_WRITE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     FileIdBothDirectoryInfo, GetFileInformationByHandleEx, LockFileEx, UnlockFileEx, FILE_FLAG_BACKUP_SEMANTICS,
@@ -26,6 +26,7 @@ use super::open::{is, is_delete_pending, is_sharing_violation, patiently, sharin
 use super::security::{self, FolderStat};
 
 /// A path as C gives it; `None` where it is not UTF-8.
+#[cfg(feature = "capi")]
 pub(crate) fn path(path: &CStr) -> Option<&Path> {
     path.to_str().ok().map(Path::new)
 }
@@ -304,6 +305,11 @@ impl Dir {
         [ERROR_INVALID_FUNCTION, ERROR_NOT_SUPPORTED, ERROR_CALL_NOT_IMPLEMENTED, ERROR_TOO_MANY_LINKS]
             .iter()
             .any(|&code| is(error, code))
+    }
+
+    /// Whether this error of [`Dir::link`] or [`Dir::rename`] means that the two folders are on two volumes.
+    pub fn crosses_filesystems(error: &io::Error) -> bool {
+        is(error, ERROR_NOT_SAME_DEVICE)
     }
 
     /// Moves a file of this folder into the folder `to`. Atomic.

@@ -12,7 +12,9 @@ mod security;
 mod volume;
 
 pub(crate) use events::{Bell, FolderWatch, Source};
-pub(crate) use folder::{file_name, path, Claimed, Dir, Small};
+#[cfg(feature = "capi")]
+pub(crate) use folder::path;
+pub(crate) use folder::{file_name, Claimed, Dir, Small};
 pub(crate) use open::FileId;
 pub(crate) use process::{process_mark, Exit, ProcessMark, PROCESS_TABLE};
 pub(super) use process::{see, Outlook, Standpoint};

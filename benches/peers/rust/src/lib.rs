@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
 
-use lockfolder::{ErrorKind, LockFolder, Options};
+use lockfolder::{ErrorKind, Guard, LockFolder};
 
 const HELD: c_int = 0;
 const BUSY: c_int = 1;
@@ -99,31 +99,44 @@ impl Lock for FsLock {
 
 // ---- ours, without the C interface ----
 
-struct Ours(LockFolder);
+struct Ours {
+    folder: LockFolder,
+    guard: Option<Guard>,
+}
 
-fn ours(result: lockfolder::Result<()>) -> c_int {
-    match result {
-        Ok(()) => HELD,
-        Err(e) if e.kind() == ErrorKind::Busy => BUSY,
-        Err(_) => FAILED,
+impl Ours {
+    fn keep(&mut self, locked: lockfolder::Result<Guard>) -> c_int {
+        match locked {
+            Ok(guard) => {
+                self.guard = Some(guard);
+                HELD
+            }
+            Err(e) if e.kind() == ErrorKind::Busy => BUSY,
+            Err(_) => FAILED,
+        }
     }
 }
 
 impl Lock for Ours {
     fn open(folder: &Path) -> Option<Self> {
-        LockFolder::open(folder, Options::default()).ok().map(Ours)
+        LockFolder::open(folder).ok().map(|folder| Ours { folder, guard: None })
     }
 
     fn try_lock(&mut self) -> c_int {
-        ours(self.0.lock())
+        let locked = self.folder.try_lock();
+        self.keep(locked)
     }
 
     fn wait(&mut self) -> c_int {
-        ours(self.0.wait(None))
+        let locked = self.folder.lock();
+        self.keep(locked)
     }
 
     fn unlock(&mut self) -> c_int {
-        ours(self.0.unlock())
+        match self.guard.take().map(Guard::unlock) {
+            Some(Ok(())) => HELD,
+            _ => FAILED,
+        }
     }
 }
 

@@ -1,0 +1,124 @@
+//! What a [`LockFolder`](crate::LockFolder) shares with its [`Guard`](crate::Guard): the rules of threads and of fork, and the
+//! lock itself. Here a lock has no guard. Only the C interface uses it so; other crates can't see this type.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, TryLockError};
+use std::time::Duration;
+
+use crate::bid::Guid;
+use crate::claimant::Claimant;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::OpenOptions;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, MutexGuard};
+use crate::sys::{process_mark, ProcessMark};
+use crate::waiter::{self, Waiter};
+
+pub(crate) struct Handle {
+    pub path: Arc<Path>,
+    owner: ProcessMark,
+    claimant: Arc<Mutex<Claimant>>,
+    /// A lock call is under way.
+    locking: AtomicBool,
+    pub waiter: Waiter,
+}
+
+impl Handle {
+    pub fn open(path: &Path, options: OpenOptions) -> Result<Handle> {
+        let claimant = Claimant::open(path, options)?;
+        Ok(Handle {
+            path: Arc::clone(claimant.path()),
+            owner: process_mark(),
+            claimant: Arc::new(Mutex::new(claimant)),
+            locking: AtomicBool::new(false),
+            waiter: Waiter::default(),
+        })
+    }
+
+    /// Takes the lock if it is free.
+    pub fn acquire(&self) -> Result<()> {
+        let _turn = self.turn()?;
+        self.claimant().lock_unless_owed()
+    }
+
+    /// Waits for the lock, for ever or for some time.
+    pub fn acquire_within(&self, timeout: Option<Duration>) -> Result<()> {
+        let _turn = self.turn()?;
+        waiter::wait(self, timeout)
+    }
+
+    /// Async-signal-safe.
+    pub fn cancel(&self) -> Result<()> {
+        self.check_owner()?;
+        self.waiter.cancel();
+        Ok(())
+    }
+
+    /// The claimant, for a call that does not wait.
+    pub fn enter(&self) -> Result<MutexGuard<'_, Claimant>> {
+        self.check_owner()?;
+        Ok(self.claimant())
+    }
+
+    /// The same, if the claimant holds the lock by this bid.
+    pub fn holding(&self, bid: &Guid) -> Result<MutexGuard<'_, Claimant>> {
+        let claimant = self.enter()?;
+        match claimant.held() == Some(*bid) {
+            true => Ok(claimant),
+            false => Err(self.misused(ErrorKind::NotHeld, "does not hold the lock")),
+        }
+    }
+
+    /// Whether this process is the one that opened the handle.
+    pub fn check_owner(&self) -> Result<()> {
+        if process_mark() == self.owner {
+            return Ok(());
+        }
+        Err(self.misused(ErrorKind::Forked, "belongs to the parent process: open one after the fork"))
+    }
+
+    /// Never held for long: a wait lets go of it while it sleeps.
+    pub fn claimant(&self) -> MutexGuard<'_, Claimant> {
+        self.claimant.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to lock this handle, which one thread at a time has.
+    fn turn(&self) -> Result<Turn<'_>> {
+        self.check_owner()?;
+        if self.locking.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            let what = "is being locked by another thread; threads that should exclude each other open a handle each";
+            return Err(self.misused(ErrorKind::Busy, what));
+        }
+        let turn = Turn(&self.locking);
+        if self.claimant().held().is_some() {
+            return Err(self.misused(ErrorKind::AlreadyHeld, "holds the lock already"));
+        }
+        Ok(turn)
+    }
+
+    fn misused(&self, kind: ErrorKind, what: &'static str) -> Error {
+        Error::misuse(kind, &self.path, what)
+    }
+}
+
+struct Turn<'a>(&'a AtomicBool);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.check_owner().is_ok() {
+            return;
+        }
+        match self.claimant.try_lock() {
+            Ok(mut claimant) => claimant.abandon(),
+            Err(TryLockError::Poisoned(claimant)) => claimant.into_inner().abandon(),
+            // A thread that was not forked is in the middle of something, for ever: what it changes can't be freed.
+            Err(TryLockError::WouldBlock) => std::mem::forget(Arc::clone(&self.claimant)),
+        }
+    }
+}
