@@ -210,10 +210,14 @@ impl Claimant {
     /// Tries again what [`Self::withdraw_after`] could not do.
     pub fn delete_stray(&mut self) -> Result<()> {
         strays::delete();
-        if let Some(stray) = self.stray {
-            self.delete(&stray).map_err(|e| Error::io("delete our old bid", join(&self.path, stray.as_c_str()), e))?;
-            self.stray = None;
+        let Some(stray) = self.stray else { return Ok(()) };
+        if let Err(e) = self.delete(&stray) {
+            if !Dir::id_at(&self.path).is_ok_and(|now| now != self.place.id) {
+                return Err(Error::io("delete our old bid", join(&self.path, stray.as_c_str()), e));
+            }
+            strays::remember(&self.path, self.place.id, stray); // it is in a folder that is not at the path any more
         }
+        self.stray = None;
         Ok(())
     }
 
@@ -284,7 +288,7 @@ impl Claimant {
         owner.map_err(|e| Error::io("read a claim in", self.hidden_path(), e))
     }
 
-    fn is_gone(&self, hidden: &Dir, claim: ClaimId) -> bool {
+    pub fn is_gone(&self, hidden: &Dir, claim: ClaimId) -> bool {
         let owner = self.eyes_on(hidden).judge(&(claim.file(), 0));
         owner.is_ok_and(|owner| owner.is_none_or(|owner| owner.verdict == Verdict::Stale))
     }

@@ -67,6 +67,10 @@ impl Claimant {
             self.courtesy.settle(Duration::ZERO); // that was another folder's line
             return Ok(None);
         }
+        if self.courtesy.owed.is_none() && self.bury_first(first) {
+            self.courtesy.settle(LOOK); // then somebody else is the first, or nobody is
+            return Ok(None);
+        }
         self.courtesy.owed = Some(first);
         let mut patience = Patience::new(TURN);
         loop {

@@ -4,10 +4,12 @@
 mod support;
 
 use rustix::io::Errno;
-use support::{bids_in, both, fails, nobody, root_or_skip, set_mode, Kind, Puppet, Scratch, NOBODY};
+use support::{bids_in, both, fails, nobody, root_or_skip, set_mode, wait_until, Kind, Puppet, Scratch, NOBODY};
 
 both!(
     a_handle_works_after_its_process_changed_its_user,
+    who_changed_its_user_stands_in_line_like_others,
+    a_stray_bid_in_a_folder_that_was_moved_keeps_nobody_from_the_next,
     a_lock_held_across_a_change_of_user_is_given_back_where_the_folder_lets_us,
     a_lock_that_can_not_be_given_back_is_free_when_its_process_ends,
     a_bid_that_outlives_its_handle_is_deleted_by_the_next_lock,
@@ -97,4 +99,43 @@ fn a_bid_that_outlives_its_handle_is_deleted_by_the_next_lock(kind: Kind) {
         assert_eq!(bids_in(&folder).len(), 0);
         other.must("lock 0");
     }
+}
+
+/// Its beacons are another user's then, and may not be linked.
+fn who_changed_its_user_stands_in_line_like_others(kind: Kind) {
+    if !root_or_skip("a change of user") {
+        return;
+    }
+    let scratch = Scratch::shm();
+    let folder = scratch.folder_with_mode(0o1777);
+    let (mut holder, mut puppet) = (Puppet::at(kind, &folder), Puppet::at(kind, &folder));
+    let queue = folder.join(".lockfolder/queue");
+    let tickets = || std::fs::read_dir(&queue).map_or(0, Iterator::count);
+    holder.must("lock 0");
+    assert_eq!(puppet.ask("wait 0 1"), "LF_TIMEOUT");
+    puppet.must(&format!("become {NOBODY}"));
+    puppet.tell("wait 0 -1");
+    wait_until(|| tickets() == 1);
+    holder.must("unlock 0");
+    assert_eq!(puppet.hear(), "LF_OK");
+}
+
+/// The folder that is at the path now is another one.
+fn a_stray_bid_in_a_folder_that_was_moved_keeps_nobody_from_the_next(kind: Kind) {
+    if !root_or_skip("a folder that is closed to another user") {
+        return;
+    }
+    let scratch = Scratch::shm();
+    set_mode(&scratch, 0o777);
+    let folder = scratch.folder_with_mode(0o777);
+    let mut puppet = nobody(kind);
+    puppet.open(0, &folder);
+    puppet.must("lock 0");
+    set_mode(&folder, 0o555);
+    fails(&mut puppet, "unlock 0", Errno::ACCESS, &folder);
+    puppet.must("close 0");
+    std::fs::rename(&folder, scratch.join("old")).unwrap();
+    puppet.open(0, &folder);
+    puppet.must("lock 0");
+    puppet.must("unlock 0");
 }

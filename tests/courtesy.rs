@@ -10,6 +10,7 @@ use std::time::Duration;
 use support::{both, wait_until, Kind, Puppet, Scratch};
 
 both!(
+    nobody_gives_way_to_the_dead,
     a_waiter_has_its_turns_beside_one_tight_loop,
     waiters_have_their_turns_beside_three_tight_loops,
     a_wait_of_no_time_gives_way_like_a_lock,
@@ -125,4 +126,23 @@ fn a_wait_of_no_time_gives_way_like_a_lock(kind: Kind) {
         }
     }
     panic!("it gave way {gave_way} times");
+}
+
+/// Waiters that died with their holder, as when a container is killed. The next who locks takes their tickets out of the line.
+fn nobody_gives_way_to_the_dead(kind: Kind) {
+    let scratch = Scratch::shm();
+    let folder = scratch.folder();
+    let queue = folder.join(".lockfolder/queue");
+    let mut puppets: Vec<_> = (0..4).map(|_| Puppet::at(kind, &folder)).collect();
+    puppets[0].must("lock 0");
+    for (before, waiter) in puppets[1..].iter_mut().enumerate() {
+        waiter.tell("wait 0 -1");
+        wait_until(|| fs::read_dir(&queue).is_ok_and(|tickets| tickets.count() == before + 1));
+    }
+    // First the waiters, for one that is told of the holder's death may be served.
+    puppets.into_iter().rev().for_each(Puppet::kill_and_reap);
+    assert_eq!(fs::read_dir(&queue).unwrap().count(), 3);
+    let mut next = Puppet::at(kind, &folder);
+    next.must("lock 0");
+    assert!(!queue.exists());
 }

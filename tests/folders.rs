@@ -14,6 +14,7 @@ use support::{
 
 both!(
     a_bid_deleted_while_held_is_a_lost_lock,
+    a_folder_in_the_place_of_a_bid_is_a_lost_lock,
     a_folder_deleted_while_idle_is_an_error_until_it_is_made_anew,
     a_folder_moved_while_idle_is_left_alone,
     a_folder_deleted_while_held_is_a_lost_lock,
@@ -52,6 +53,22 @@ fn a_bid_deleted_while_held_is_a_lost_lock(kind: Kind) {
     fs::write(scratch.join("copy"), fs::read(&bid).unwrap()).unwrap();
     fs::rename(scratch.join("copy"), &bid).unwrap();
     assert_eq!(puppet.ask("holds 0"), "LF_ERR_LOST");
+}
+
+/// The lock is lost, and the handle is free for the next.
+fn a_folder_in_the_place_of_a_bid_is_a_lost_lock(kind: Kind) {
+    let scratch = Scratch::new();
+    let mut puppet = Puppet::at(kind, &scratch.folder());
+    puppet.must("lock 0");
+    let bid = bids_in(&scratch.folder()).remove(0);
+    fs::remove_file(&bid).unwrap();
+    fs::create_dir(&bid).unwrap();
+    assert_eq!(puppet.ask("holds 0"), "LF_ERR_LOST");
+    assert_eq!(puppet.ask("unlock 0"), "LF_ERR_LOST");
+    assert_eq!(puppet.ask("unlock 0"), "LF_ERR_NOT_HELD");
+    assert_eq!(puppet.ask("lock 0"), "LF_BUSY", "it has a bid's name, and is none");
+    fs::remove_dir(&bid).unwrap();
+    puppet.must("lock 0");
 }
 
 fn a_folder_deleted_while_idle_is_an_error_until_it_is_made_anew(kind: Kind) {

@@ -17,10 +17,14 @@ impl Claimant {
     pub fn unlock(&mut self) -> Result<()> {
         let bid = *self.held_bid()?;
         let was_there = self.withdraw(&bid);
-        let was_there = was_there.map_err(|e| {
-            let advice = claim::advice_on_withdrawal(&e);
-            Error::io("delete the bid", join(&self.path, bid.as_c_str()), e).advising(advice)
-        })?;
+        let was_there = match was_there {
+            // Something else is there, which unlink(2) can't delete: a folder.
+            Err(_) if matches!(self.find_bid(&bid), Ok(Found::Another)) => false,
+            was_there => was_there.map_err(|e| {
+                let advice = claim::advice_on_withdrawal(&e);
+                Error::io("delete the bid", join(&self.path, bid.as_c_str()), e).advising(advice)
+            })?,
+        };
         self.held = None;
         self.leave_line(News::HandedOver);
         self.sweep_reaped();

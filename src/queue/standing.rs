@@ -11,7 +11,7 @@ use crate::liveness::Verdict;
 use crate::names::Ticket;
 use crate::place::TRIES;
 use crate::survey::Rival;
-use crate::sys::{BeaconWatch, Light, News};
+use crate::sys::{BeaconWatch, Dir, Light, News};
 
 impl Claimant {
     /// Makes sure that we have a ticket.
@@ -29,10 +29,11 @@ impl Claimant {
                 return Ok(Standing::Lost);
             }
         }
-        for _ in 0..TRIES {
+        for tried in 0..TRIES {
             match self.join_line() {
                 // Somebody deleted our claim, or all of the sub-folder: make them again. (Without a claim we would count as dead.)
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                // Or our beacons are another user's, because the process has another user now. So are no new ones.
+                Err(e) if e.kind() == io::ErrorKind::NotFound || Dir::is_not_ours(&e) && tried == 0 => {
                     (self.line, self.claim) = (None, None);
                     self.renew_claim()?;
                 }
@@ -69,6 +70,17 @@ impl Claimant {
             Some(claim) => first(claim.hidden()),
             None => first(&self.dir().open_dir(HIDDEN).ok()?),
         }
+    }
+
+    /// Takes the tickets of the dead out of the line, for nobody gives way to them. True: the first of them is gone, or is passed
+    /// over (another user's, in a sticky folder).
+    pub(crate) fn bury_first(&mut self, first: Ticket) -> bool {
+        let Ok(hidden) = self.dir().open_dir(HIDDEN) else { return true };
+        let is_gone = self.is_gone(&hidden, first.claim);
+        if is_gone {
+            super::sweep(&hidden, |claim| self.is_gone(&hidden, claim));
+        }
+        is_gone
     }
 
     /// Whether we have a ticket, as far as we know.

@@ -26,16 +26,18 @@ impl Access {
     /// Gives this access to an open folder that we have just made: the owner (root can give away what it made), the group, the
     /// access control list and the mode, as far as we may.
     pub fn give(&self, to: BorrowedFd<'_>) -> io::Result<()> {
-        self.give_as(to, |mode| mode)
+        self.give_as(to, |permissions| permissions)
     }
 
-    /// The same for a file: its users may write to it, and anybody may read it.
+    /// The same for a FIFO: a user who may write to the folder may write and read, and nobody else may do either. (A reader can
+    /// stop all others at a FIFO, by a read(2) into memory that never comes.)
     #[cfg(target_os = "linux")] // elsewhere there are no FIFOs of ours
-    pub fn give_to_file(&self, to: BorrowedFd<'_>) -> io::Result<()> {
-        self.give_as(to, |mode| mode & 0o666 | 0o644)
+    pub fn give_to_fifo(&self, to: BorrowedFd<'_>) -> io::Result<()> {
+        self.give_as(to, |permissions| if permissions & 0o2 != 0 { 0o6 } else { 0 })
     }
 
-    fn give_as(&self, to: BorrowedFd<'_>, adapt: impl Fn(u32) -> u32) -> io::Result<()> {
+    /// `adapt` says what is made of the permissions of each user, a number from 0 to 7.
+    fn give_as(&self, to: BorrowedFd<'_>, adapt: fn(u32) -> u32) -> io::Result<()> {
         let owner = rustix::process::Uid::from_raw(self.owner);
         let group = rustix::process::Gid::from_raw(self.group);
         let has_owner = retry(|| fs::fchown(to, Some(owner), Some(group))).is_ok();
@@ -48,6 +50,7 @@ impl Access {
             (None, Some(_)) => Some(acl::naming(&acl::of_mode(self.mode), owner, group)),
             (None, None) => None,
         };
+        let list = list.map(|list| acl::adapted(&list, adapt));
         let list = match acl::write(to, list.as_deref()) {
             Ok(()) => list,
             Err(e) if self.acl.is_some() || e != Errno::OPNOTSUPP => return Err(e.into()),
@@ -61,9 +64,14 @@ impl Access {
             None => self.mode,
         };
         // Last: chown(2) clears the set-group-ID bit that the mode may carry. Filesystems without modes refuse.
-        let _ = retry(|| fs::fchmod(to, to_mode(adapt(mode))));
+        let _ = retry(|| fs::fchmod(to, to_mode(adapted(mode, adapt))));
         Ok(())
     }
+}
+
+fn adapted(mode: u32, adapt: fn(u32) -> u32) -> u32 {
+    let special = if adapt(0o7) == 0o7 { mode & 0o7000 } else { 0 }; // these are a folder's
+    special | [6, 3, 0].iter().map(|shift| adapt(mode >> shift & 0o7) << shift).sum::<u32>()
 }
 
 /// POSIX access control lists, acl(5).
@@ -111,6 +119,16 @@ mod acl {
             list.extend(tag.to_le_bytes());
             list.extend(permissions.to_le_bytes());
             list.extend(u32::MAX.to_le_bytes()); // no ID
+        }
+        list
+    }
+
+    /// The list with other permissions.
+    pub fn adapted(list: &[u8], adapt: fn(u32) -> u32) -> Vec<u8> {
+        let mut list = list.to_vec();
+        for entry in list.get_mut(HEADER..).unwrap_or_default().chunks_exact_mut(ENTRY) {
+            let permissions = adapt(u32::from(u16::from_le_bytes([entry[2], entry[3]]))) as u16;
+            entry[2..4].copy_from_slice(&permissions.to_le_bytes());
         }
         list
     }
@@ -186,6 +204,10 @@ mod acl {
     }
 
     pub fn naming(list: &[u8], _owner: Option<u32>, _group: Option<u32>) -> Vec<u8> {
+        list.to_vec()
+    }
+
+    pub fn adapted(list: &[u8], _adapt: fn(u32) -> u32) -> Vec<u8> {
         list.to_vec()
     }
 

@@ -176,7 +176,9 @@ impl Dir {
             if !is_ours_alone(&fd)? || born(fd.as_fd()).is_some_and(|born| born < began) {
                 return Err(io::ErrorKind::InvalidData.into());
             }
-            Access::of(self)?.give_to_file(fd.as_fd())?;
+            Access::of(self)?.give_to_fifo(fd.as_fd())?;
+            // One page is all that is ever written. A pipe has 16, of which a user has only so many (pipe(7)).
+            let _ = rustix::pipe::fcntl_setpipe_size(&fd, LEFT.len());
             Ok(fd)
         });
         made.or_else(|e| self.unlink(name).and(Err(e)))

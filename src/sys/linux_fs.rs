@@ -160,7 +160,7 @@ pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, String>> {
 const KNOWN: &[u32] = &[0xef53, 0x0102_1994, 0x5846_5342, 0x9123_683e, OVERLAY];
 const OVERLAY: u32 = 0x794c_7630;
 
-fn is_known(dir: BorrowedFd<'_>) -> io::Result<bool> {
+pub(super) fn is_known(dir: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(KNOWN.contains(&number(dir)?))
 }
 

@@ -50,7 +50,7 @@ mod linux_proc;
 #[cfg(target_os = "linux")]
 use linux::Standpoint;
 #[cfg(target_os = "linux")]
-use linux_fs::{born, entries, glance, id_at, Moment, UNNOTICED};
+use linux_fs::{born, entries, glance, id_at, is_known, Moment, UNNOTICED};
 #[cfg(target_os = "linux")]
 use linux_proc::{Outlook, Seen};
 #[cfg(target_os = "linux")]
@@ -64,7 +64,7 @@ pub(crate) use {
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
 mod bsd;
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
-use bsd::{born, entries, entries as glance, id_at, Moment, Outlook, Seen, Standpoint, UNNOTICED};
+use bsd::{born, entries, entries as glance, id_at, is_known, Moment, Outlook, Seen, Standpoint, UNNOTICED};
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
 pub(crate) use bsd::{
     filesystem, fill_random, process_mark, Bell, Exit, FolderWatch, ProcessMark, Source, PROCESS_TABLE,

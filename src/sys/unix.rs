@@ -9,7 +9,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawMode, CWD};
 use rustix::io::Errno;
 
-use super::{born, entries, glance, id_at, take_lock, Access, Moment, UNNOTICED};
+use super::{born, entries, glance, id_at, is_known, take_lock, Access, Moment, UNNOTICED};
 
 /// A path as C gives it; `None` where it can't be one.
 #[cfg(feature = "capi")]
@@ -158,7 +158,9 @@ impl Dir {
         if (stat.owner, stat.group, stat.mode) == (model.owner, model.group, model.mode) {
             return Ok(()); // also where a filesystem has no modes, so each folder looks like this one
         }
-        let mut is_new = stat.is_ours() && stat.mode & 0o077 == 0 && born(made.fd()).is_none_or(|born| born >= began);
+        // Where a mount shows another owner for all, or another mode, nothing but its emptiness tells.
+        let is_plain = stat.is_ours() && stat.mode & 0o077 == 0;
+        let mut is_new = (is_plain || !is_known(made.fd())?) && born(made.fd()).is_none_or(|born| born >= began);
         made.list(false, |entry, _| is_new &= entry == c"." || entry == c"..")?;
         if !is_new {
             return Err(io::ErrorKind::NotFound.into()); // somebody took ours away

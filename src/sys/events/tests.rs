@@ -90,9 +90,9 @@ fn a_beacon_is_lit_again_when_nobody_watches_it_any_more() {
 }
 
 #[test]
-fn whoever_may_use_the_folder_may_use_its_fifos() {
+fn who_may_write_to_the_folder_may_use_its_fifos_and_nobody_else() {
     let (path, dir) = folder();
-    for (folder, fifo) in [(0o700, 0o644), (0o750, 0o644), (0o770, 0o664), (0o1777, 0o666)] {
+    for (folder, fifo) in [(0o700, 0o600), (0o755, 0o600), (0o775, 0o660), (0o770, 0o660), (0o1777, 0o666)] {
         std::fs::set_permissions(&*path, PermissionsExt::from_mode(folder)).unwrap();
         drop(dir.make_fifo(c"fifo").unwrap());
         assert_eq!(std::fs::metadata(path.join("fifo")).unwrap().mode() & 0o7777, fifo);
