@@ -47,8 +47,8 @@ pub unsafe extern "C" fn lf_cancel(folder: *mut lf_folder) -> lf_status {
     unsafe { call_from_signal_handler(folder, |folder| folder.cancel()) }
 }
 
-/// Gives the lock back: deletes the bid. It looks at the bid alone: whether another folder took the place of ours while we held,
-/// `lf_holds` says, so ask it first where that can happen.
+/// Gives the lock back: deletes the bid. It looks at the bid's name alone: whether another folder took the place of ours while
+/// we held, or another file that of our bid, `lf_holds` says, so ask it first where that can happen.
 ///
 /// Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`: somebody had deleted the bid, others may have been in, and the handle no
 /// longer holds; `LF_ERR_IO`: the bid could not be deleted, the handle still holds, and you can try again;
