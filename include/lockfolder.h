@@ -32,7 +32,9 @@
  * - Descriptors. A handle has a few, and a program that closes them (close_range, closefrom) breaks it: they may be another
  *   file's by then, which the library would write to, lock or close. Call lf_close before, or fork and close in the child.
  *   A child that shares the table of descriptors with its parent (clone with CLONE_FILES, vfork) must not call lf_close on an
- *   inherited handle: that would close the parent's, and with them its proof of life.
+ *   inherited handle: that would close the parent's, and with them its proof of life. A child that shares its parent's memory
+ *   (CLONE_VM, vfork) must not use an inherited handle at all: there it is not known for a child. Threads that use one
+ *   handle share one table of descriptors (no unshare with CLONE_FILES between them).
  * - Panics. None leaves the library: LF_ERR_INTERNAL.
  *
  * What a program may rely on: docs/contract.md.

@@ -28,7 +28,7 @@ fn name(text: String) -> CString {
 
 /// What a claim's files are named by: 16 hexadecimal digits of chance. (Short, for the line of the waiting is a folder of
 /// names that hold them, and is read often.)
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClaimId(pub u64);
 
 const BEACONS: [&str; 2] = [".beacon-1", ".beacon-2"];
@@ -61,7 +61,7 @@ impl ClaimId {
 
 /// A place in the line of the waiting: when its owner came (Unix nanoseconds), and the owner's claim. Tickets sort as their names do:
 /// by arrival.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ticket {
     pub arrival: u64,
     pub claim: ClaimId,

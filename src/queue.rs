@@ -7,6 +7,7 @@
 //!
 //! Nobody's safety depends on tickets: a lost or forged one costs time, never exclusion.
 
+use std::collections::HashSet;
 use std::ffi::CStr;
 use std::io;
 use std::sync::Arc;
@@ -57,7 +58,7 @@ pub(crate) struct Line {
     /// of ours from a FIFO that somebody moved in from elsewhere.
     has_tail: bool,
     /// Tickets of the dead that we may not delete (another user's, in a sticky folder). They are passed over.
-    ghosts: Vec<Ticket>,
+    ghosts: HashSet<Ticket>,
     /// False in a forked child: the files are the parent's.
     ours: bool,
 }
@@ -90,6 +91,8 @@ pub(crate) struct View {
     pub first: Option<Ticket>,
     /// The one right before us.
     pub predecessor: Option<Ticket>,
+    /// Those before that one, in their order.
+    before: Vec<Ticket>,
     /// The one right behind us.
     pub successor: Option<Ticket>,
     /// How many are before us, where the line was read.
@@ -102,6 +105,12 @@ impl View {
     /// What whoever has just joined sees without reading the line.
     pub fn of_predecessor(ticket: Ticket) -> View {
         View { predecessor: Some(ticket), length: 2, ..View::default() }
+    }
+
+    /// The one right before us is gone, so the one before it is right before us now. `None`: none is left that we know of.
+    pub fn step_back(&mut self) -> Option<Ticket> {
+        self.predecessor = self.before.pop();
+        self.predecessor
     }
 }
 
@@ -119,7 +128,7 @@ impl Line {
         let queue = open_shared(&hidden, QUEUE)?;
         let beacons = claim.id().beacons().map(OwnBeacon::new);
         let has_tail = hidden.stat()?.is_private_within();
-        let (spot, folder_watch, known, ghosts) = (None, None, None, Vec::new());
+        let (spot, folder_watch, known, ghosts) = (None, None, None, HashSet::new());
         let claim = claim.id();
         Ok(Line { hidden, claim, queue, spot, folder_watch, known, beacons, has_tail, ghosts, ours: true })
     }
@@ -183,7 +192,7 @@ impl Line {
     fn discard(&mut self, ticket: Ticket) {
         self.queue.discard_beacon(&ticket.file(), self.beacon_of(ticket));
         if self.has(ticket) {
-            self.ghosts.push(ticket);
+            self.ghosts.insert(ticket);
         }
     }
 
@@ -208,7 +217,7 @@ impl Line {
             if ticket < here && !self.ghosts.contains(&ticket) {
                 view.ahead += 1;
                 view.first = Some(view.first.map_or(ticket, |kept| kept.min(ticket)));
-                view.predecessor = view.predecessor.max(Some(ticket));
+                view.before.push(ticket);
             }
         });
         match listed {
@@ -219,6 +228,8 @@ impl Line {
             }
             listed => listed?,
         }
+        view.before.sort_unstable();
+        view.step_back();
         if view.successor.is_none() && view.length >= LONG && tail.is_none() && self.has_tail {
             *tail = self.hidden.make_tail(TAIL).ok();
             tail.iter().for_each(|tail| tail.leave(&here.file()));

@@ -24,6 +24,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_secs(2);
 /// That it doesn't come forward must be seen twice, this long apart: on a machine that has too much to do, it may need a while.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
+/// How many of the dead a waiter passes over before it looks whether its time is over.
+const PASSED_OVER: usize = 1000;
 /// For each pair of waiters, so that all their looks together (each reads the line, if the lock is free) keep below a few
 /// percent of one CPU.
 const LOOK_PER_PAIR: Duration = Duration::from_micros(10);
@@ -247,6 +249,17 @@ impl Claimant {
             return self.lock_as_first(watch).map(Round::of);
         };
         watch.ahead = self.watch_predecessor(predecessor, watch.ahead.take())?;
+        // A line of many dead is passed over without reading it for each; but the time, or the wait, may be over meanwhile.
+        for _ in 0..PASSED_OVER {
+            if watch.ahead.is_some() {
+                break;
+            }
+            let Some(predecessor) = watch.view.step_back() else {
+                watch.view = View::default(); // we may have been told of one alone, so that nobody is left does not make us the first
+                break;
+            };
+            watch.ahead = self.watch_predecessor(predecessor, None)?;
+        }
         if watch.ahead.is_none() || is_due && self.forfeit_no_show(watch)? {
             return Ok(Round::Again); // it is gone: who is before us now?
         }
