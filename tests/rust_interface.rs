@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use lockfolder::{BidState, Error, ErrorKind, Guard, LockFolder};
+use rustix::fs::{ioctl_getflags, ioctl_setflags, IFlags};
 use support::{bids_in, Scratch};
 
 mod libc {
@@ -35,15 +36,14 @@ fn bid(scratch: &Scratch) -> PathBuf {
     bids[0].clone()
 }
 
-/// Makes every unlock fail while `body` runs: a folder has the name of the bid.
+/// Makes every unlock fail while `body` runs: nothing in the folder can be changed (chattr(1)).
 fn while_no_unlock_works<T>(scratch: &Scratch, body: impl FnOnce() -> T) -> T {
-    let (bid, aside) = (bid(scratch), scratch.join("aside"));
-    fs::rename(&bid, &aside).unwrap();
-    fs::create_dir(&bid).unwrap();
-    let result = body();
-    fs::remove_dir(&bid).unwrap();
-    fs::rename(&aside, &bid).unwrap();
-    result
+    let folder = fs::File::open(scratch.folder()).unwrap();
+    let flags = ioctl_getflags(&folder).unwrap();
+    ioctl_setflags(&folder, flags | IFlags::IMMUTABLE).unwrap();
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+    ioctl_setflags(&folder, flags).unwrap();
+    result.unwrap()
 }
 
 // ---- guards ----

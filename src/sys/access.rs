@@ -153,10 +153,17 @@ mod acl {
         let may = |entries: &[(u16, u32, u16)], wanted| {
             entries.iter().find(|(tag, ..)| *tag == wanted).map_or(0, |(.., permissions)| *permissions)
         };
+        // What is named from here on may need more than the mask lets through. So the mask bounds the others one by one.
+        let is_bounded = |tag: u16| [USER, GROUP_OBJ, GROUP].contains(&tag);
+        if let Some(&(_, _, mask)) = entries.iter().find(|(tag, ..)| *tag == MASK) {
+            entries.iter_mut().filter(|(tag, ..)| is_bounded(*tag)).for_each(|(.., permissions)| *permissions &= mask);
+        }
         for (id, instead, named) in [(owner, USER_OBJ, USER), (group, GROUP_OBJ, GROUP)] {
             let Some(id) = id else { continue };
-            if !entries.iter().any(|&(tag, of, _)| (tag, of) == (named, id)) {
-                entries.push((named, id, may(&entries, instead)));
+            let permissions = may(&entries, instead);
+            match entries.iter_mut().find(|(tag, of, _)| (*tag, *of) == (named, id)) {
+                Some(entry) => entry.2 |= permissions,
+                None => entries.push((named, id, permissions)),
             }
         }
         if group.is_some() {
@@ -166,6 +173,9 @@ mod acl {
                 .filter(|(tag, ..)| *tag == GROUP_OBJ)
                 .for_each(|(.., permissions)| *permissions = others);
         }
+        let all =
+            entries.iter().filter(|(tag, ..)| is_bounded(*tag)).fold(0, |all, (.., permissions)| all | permissions);
+        entries.iter_mut().filter(|(tag, ..)| *tag == MASK).for_each(|(.., mask)| *mask |= all);
         entries.sort_unstable(); // the kernel wants them in this order
         let written = entries.iter().flat_map(|(tag, id, permissions)| {
             [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
