@@ -16,7 +16,7 @@ use crate::place::{join, open_shared, Place, TRIES};
 use crate::queue::Line;
 use crate::random::Randomness;
 use crate::survey::{Check, Eyes, Memory, Rival};
-use crate::sys::{self, Dir, FileId, Filesystem, Identity, News, Opened, View};
+use crate::sys::{self, process_mark, Dir, FileId, Filesystem, Identity, News, Opened, ProcessMark, View};
 use crate::{place, strays, sweep};
 
 pub(crate) struct Claimant {
@@ -31,6 +31,7 @@ pub(crate) struct Claimant {
     held: Option<Guid>,
     /// A bid of ours that should have been deleted and couldn't be. It stays ours when the claim is renewed.
     stray: Option<Guid>,
+    owner: ProcessMark,
     /// The root folder of this process when it opened the handle; chroot(2) and setns(2) change it.
     root: Option<FileId>,
     memory: Memory,
@@ -70,6 +71,7 @@ impl Claimant {
             claim: None,
             held: None,
             stray: None,
+            owner: process_mark(),
             root: root(),
             memory: Memory::default(),
             random: Randomness::default(),
@@ -101,6 +103,34 @@ impl Claimant {
     }
 
     // ---- the steps of the protocol ----
+
+    /// What each attempt begins with: nothing of ours is left behind, and the folder is the one that is at the path now, and
+    /// private where only a private one will do.
+    pub fn enter_folder(&mut self) -> Result<()> {
+        self.delete_stray()?;
+        self.find_folder()?;
+        self.check_private()
+    }
+
+    /// The same for a look at the line before an attempt, as far as it must be done for that.
+    pub fn approach_folder(&mut self) -> Result<()> {
+        match self.options.private {
+            true => self.enter_folder(),
+            false => self.delete_stray(),
+        }
+    }
+
+    /// In the midst of a call a signal handler can fork, and the child goes on with it.
+    pub fn check_owner(&self) -> Result<()> {
+        match process_mark() == self.owner {
+            true => Ok(()),
+            false => Err(Error::misuse(
+                ErrorKind::Forked,
+                &self.path,
+                "belongs to the parent process: open one after the fork",
+            )),
+        }
+    }
 
     /// Makes sure that the open folder is the one that is at the path now.
     pub fn find_folder(&mut self) -> Result<()> {
@@ -200,10 +230,19 @@ impl Claimant {
 
     /// Takes back a bid that won all the same, if we still have it.
     pub fn give_back(&mut self, error: Error) -> Error {
-        self.leave_line(News::Left);
-        match self.held.take() {
+        let error = match self.held.take() {
             Some(bid) => self.withdraw_after(bid, error),
             None => error,
+        };
+        self.leave_line(News::Left); // what the next in line waits for comes last
+        error
+    }
+
+    /// Unlocks without a word. A bid that can't be deleted is no longer held, and the next attempt tries again.
+    pub fn let_go(&mut self) {
+        if self.unlock().is_err_and(|e| e.kind() == ErrorKind::Io) {
+            self.leave_line(News::Left);
+            self.stray = self.held.take();
         }
     }
 

@@ -55,7 +55,7 @@ impl Claimant {
 
     /// The bid that was in the folder, or came while we gave way. `None`: nobody is owed a turn, or it did not come.
     fn give_way(&mut self) -> Result<Option<Arc<Rival>>> {
-        self.check_private()?;
+        self.approach_folder()?;
         let first = self.first_in_line();
         let Some(first) = first.filter(|first| self.courtesy.owed.is_none_or(|owed| owed == *first)) else {
             self.courtesy.settle(LOOK); // there is no line, or it has had its turn

@@ -132,7 +132,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let _ = self.folder.handle().holding(&self.bid).and_then(|mut claimant| claimant.unlock());
+        let _ = self.folder.handle().holding(&self.bid).map(|mut claimant| claimant.let_go());
     }
 }
 

@@ -23,9 +23,7 @@ impl Claimant {
     }
 
     fn check_bid_check(&mut self) -> Result<()> {
-        self.delete_stray()?;
-        self.find_folder()?;
-        self.check_private()?;
+        self.enter_folder()?;
 
         // 1. Check. (For the sake of others: it spares them a bid that could not win.)
         if let Some(rival) = self.glance()? {
@@ -36,11 +34,13 @@ impl Claimant {
         let bid = self.publish()?;
 
         // 3. Check again; 4. break ties. Whatever comes of it, a bid that didn't win doesn't stay.
-        match self.wins(&bid) {
+        match self.wins(&bid).and_then(|()| self.check_owner()) {
             Ok(()) => {
                 self.hold(bid);
                 Ok(())
             }
+            // The bid is our parent's.
+            Err(error) if error.kind() == ErrorKind::Forked => Err(error),
             Err(error) => Err(self.withdraw_after(bid, error)),
         }
     }
@@ -48,6 +48,7 @@ impl Claimant {
     fn wins(&mut self, bid: &Guid) -> Result<()> {
         let mut patience = Patience::new(TIE_BREAK);
         loop {
+            self.check_owner()?; // a signal handler may have forked
             let check = self.check(Some(bid))?;
             let refusal = match check.rival {
                 // The proof of exclusion: each later bidder sees our bid, and it is the file that we prepared.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::bid::Guid;
 use crate::sys::{process_mark, Dir, FileId, ProcessMark};
@@ -17,13 +18,13 @@ struct Stray {
 }
 
 impl Stray {
-    /// True: it is gone, or where it is we can't tell.
+    /// True: it is gone. Where another folder is at the path now, it may come back with its own.
     fn is_deleted(&self) -> bool {
         let deleted = Dir::open(&self.path).and_then(|folder| match folder.stat()?.id == self.folder {
-            true => folder.unlink(self.bid.as_c_str()),
-            false => Ok(()),
+            true => folder.unlink(self.bid.as_c_str()).map(|()| true),
+            false => Ok(false),
         });
-        deleted.map_or_else(|e| e.kind() == io::ErrorKind::NotFound, |()| true)
+        deleted.unwrap_or_else(|e| e.kind() == io::ErrorKind::NotFound)
     }
 }
 
@@ -36,12 +37,18 @@ const MOST: usize = 64;
 
 /// Remembers a bid in this folder, whose handle is about to go.
 pub(crate) fn remember(path: &Arc<Path>, folder: FileId, bid: Guid) {
-    // Not `lock`: in a forked child it may be held for ever by a thread that was not forked.
-    if let Ok(mut strays) = STRAYS.try_lock() {
-        if strays.len() < MOST {
-            strays.push(Stray { path: Arc::clone(path), folder, bid, of: process_mark() });
-            ANY.store(true, Ordering::Release);
+    let mut stray = Some(Stray { path: Arc::clone(path), folder, bid, of: process_mark() });
+    with(|strays| strays.extend(stray.take().filter(|_| strays.len() < MOST)));
+}
+
+/// Whoever has them is done in a moment. For ever they are only taken in a forked child, by a thread that was not forked.
+fn with(change: impl FnOnce(&mut Vec<Stray>)) {
+    for _ in 0..100 {
+        if let Ok(mut strays) = STRAYS.try_lock() {
+            change(&mut strays);
+            return ANY.store(!strays.is_empty(), Ordering::Release);
         }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -50,9 +57,11 @@ pub(crate) fn delete() {
     if !ANY.load(Ordering::Acquire) {
         return;
     }
-    if let Ok(mut strays) = STRAYS.try_lock() {
-        // A forked child has a copy of its parent's, which are not its to delete.
-        strays.retain(|stray| stray.of == process_mark() && !stray.is_deleted());
-        ANY.store(!strays.is_empty(), Ordering::Release);
+    let mut left = Vec::new();
+    with(|strays| left.append(strays));
+    // A forked child has a copy of its parent's, which are not its to delete.
+    left.retain(|stray| stray.of == process_mark() && !stray.is_deleted());
+    if !left.is_empty() {
+        with(|strays| strays.append(&mut left));
     }
 }

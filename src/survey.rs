@@ -132,6 +132,7 @@ impl Eyes<'_> {
 
     fn first_rival(&self, memory: &mut Memory) -> io::Result<Option<Arc<Rival>>> {
         if memory.entries.is_empty() {
+            memory.last = None; // it holds descriptors
             return Ok(None);
         }
         memory.entries.sort_unstable();

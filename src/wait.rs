@@ -194,8 +194,8 @@ impl Claimant {
     }
 
     /// Takes the lock if it is free and nobody waits for it. One cheap look more than `lock`.
-    fn lock_unless_line(&mut self) -> Result<bool> {
-        self.check_private()?;
+    pub(crate) fn lock_unless_line(&mut self) -> Result<bool> {
+        self.approach_folder()?;
         if self.sees_line() {
             return Ok(false);
         }
@@ -212,6 +212,7 @@ impl Claimant {
 
     /// One round of waiting.
     fn advance(&mut self, watch: &mut Watch) -> Result<Round> {
+        self.delete_stray()?;
         let is_due = watch.look_is_due(self.chance());
         // The common hand-over. No need to read the line again.
         if !is_due && watch.is_our_turn() && self.lock_if_free()? {

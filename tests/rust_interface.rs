@@ -196,6 +196,17 @@ fn a_forked_child_may_leave_the_scope_of_its_parents_guard() {
     }
 }
 
+/// The next lock of the handle deletes what could not be deleted then.
+#[test]
+fn a_guard_that_is_dropped_while_no_unlock_works_leaves_a_handle_that_works() {
+    let scratch = Scratch::new();
+    let (folder, other) = (open(&scratch), open(&scratch));
+    let guard = folder.try_lock().unwrap();
+    while_no_unlock_works(&scratch, || drop(guard));
+    folder.try_lock().unwrap().unlock().unwrap();
+    other.try_lock().unwrap().unlock().unwrap();
+}
+
 #[test]
 fn what_can_be_kept_can_be_shown() {
     let scratch = Scratch::new();

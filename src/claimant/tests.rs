@@ -55,6 +55,24 @@ fn whether_our_bid_is_there_its_number_tells_or_its_content() {
     assert_eq!(find(&mut claimant), [Nothing, Nothing, Nothing]);
 }
 
+/// It is no rival of ours, who would give way to it, nor of those who wait behind it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stray_bid_goes_before_we_look_at_the_line() {
+    let scene = Scratch::new();
+    for wait in [false, true] {
+        let (mut claimant, mut waiter) = (scene.claimant(), scene.claimant());
+        assert!(matches!(waiter.stand_in_line(), Ok(Standing::Joined(_))));
+        let stray = claimant.publish().unwrap();
+        claimant.stray = Some(stray);
+        let _ = match wait {
+            true => claimant.lock_unless_line().map(drop),
+            false => claimant.lock_unless_owed(),
+        };
+        assert!(!has(&scene, &stray), "wait: {wait}");
+    }
+}
+
 /// Somebody moved the claim away and put their own file in its place just before it was published.
 #[cfg(target_os = "linux")]
 #[test]

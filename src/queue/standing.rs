@@ -33,7 +33,10 @@ impl Claimant {
             match self.join_line() {
                 // Somebody deleted our claim, or all of the sub-folder: make them again. (Without a claim we would count as dead.)
                 // Or our beacons are another user's, because the process has another user now. So are no new ones.
-                Err(e) if e.kind() == io::ErrorKind::NotFound || Dir::is_not_ours(&e) && tried == 0 => {
+                Err(e)
+                    if e.kind() == io::ErrorKind::NotFound
+                        || Dir::is_not_ours(&e) && tried == 0 && !self.claim_is_ours() =>
+                {
                     (self.line, self.claim) = (None, None);
                     self.renew_claim()?;
                 }
@@ -41,6 +44,11 @@ impl Claimant {
             }
         }
         Ok(Standing::Nowhere)
+    }
+
+    fn claim_is_ours(&self) -> bool {
+        let file = self.claim.as_ref().and_then(|claim| claim.hidden().stat_at(&claim.id().file()).ok()?);
+        file.is_some_and(|file| file.is_ours())
     }
 
     fn join_line(&mut self) -> io::Result<Option<Ticket>> {

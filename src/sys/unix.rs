@@ -82,7 +82,7 @@ impl FolderStat {
         !is_sticky || self.is_ours() || self.owner == 0 || self.owner == above.owner
     }
 
-    pub(super) fn is_ours(&self) -> bool {
+    pub fn is_ours(&self) -> bool {
         self.owner == rustix::process::geteuid().as_raw()
     }
 

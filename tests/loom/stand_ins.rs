@@ -118,6 +118,10 @@ pub mod claimant {
             Ok(())
         }
 
+    pub fn let_go(&mut self) {
+        let _ = self.unlock();
+    }
+
         pub fn unlock(&mut self) -> Result<()> {
             self.holds()?;
             self.held = None;

@@ -51,6 +51,11 @@ impl FolderStat {
         self.is_private() && !self.is_link
     }
 
+    /// A process keeps its user here.
+    pub fn is_ours(&self) -> bool {
+        true
+    }
+
     /// There are no sticky folders here.
     pub fn may_be_trusted_in(&self, _above: &FolderStat) -> bool {
         true
