@@ -25,6 +25,11 @@ pub(crate) struct Rival {
 }
 
 impl Rival {
+    fn unreadable((name, number): &Entry) -> Rival {
+        let (bid, verdict, modified, pulse) = (Err(Flaw::Denied), Verdict::Unknown, None, Pulse::None);
+        Rival { name: name.clone(), number: *number, bid, verdict, modified, pulse, holder: OnceLock::new() }
+    }
+
     fn is(&self, (name, number): &Entry) -> bool {
         self.name == *name && self.number == *number
     }
@@ -183,16 +188,23 @@ impl Eyes<'_> {
 
     /// Fills `entries` with the bids that are not ours. The result is the number of the file that has the name of ours.
     pub fn list(&self, entries: &mut Vec<Entry>, own: Option<&CStr>) -> io::Result<Option<u64>> {
-        entries.clear();
-        let mut own_number = None;
-        self.dir.list(!self.on.is_local(), |name, number| {
-            if own == Some(name) {
-                own_number = Some(number);
-            } else {
-                note(entries, name, number);
-            }
-        })?;
-        Ok(own_number)
+        let mut list = || {
+            entries.clear();
+            let mut own_number = None;
+            let listed = self.dir.list(!self.on.is_local(), |name, number| {
+                if own == Some(name) {
+                    own_number = Some(number);
+                } else {
+                    note(entries, name, number);
+                }
+            });
+            listed.map(|()| own_number)
+        };
+        // A folder that is opened anew can be lost to another host's changes (GlusterFS, once in many runs under load).
+        match list() {
+            Err(e) if !self.on.is_local() && Dir::has_vanished(&e) => list(),
+            listed => listed,
+        }
     }
 
     /// Reads and judges one bid. `None`: it vanished, so it is gone.
@@ -204,7 +216,11 @@ impl Eyes<'_> {
                 judged => return judged,
             }
         }
-        self.judge_once(entry)
+        match self.judge_once(entry) {
+            // It can't be read, so it counts as live.
+            Err(e) if !self.on.is_local() && Dir::has_vanished(&e) => Ok(Some(Rival::unreadable(entry))),
+            judged => judged,
+        }
     }
 
     fn judge_once(&self, (name, number): &Entry) -> io::Result<Option<Rival>> {
@@ -228,7 +244,7 @@ impl Eyes<'_> {
         };
         let file = match self.dir.open_small(name)? {
             Opened::Gone => return Ok(None),
-            Opened::Denied => return Ok(Some(rival(Err(Flaw::Denied), Verdict::Unknown, None, Pulse::None))),
+            Opened::Denied => return Ok(Some(Rival::unreadable(&(name.clone(), *number)))),
             Opened::NotRegular { modified } => {
                 return Ok(Some(malformed(Flaw::Foreign("it is not a regular file"), modified)));
             }
