@@ -279,10 +279,11 @@ fn a_local_folder_is_not_opened_anew_to_be_listed(kind: Kind) {
         return;
     }
     let scratch = Scratch::shm();
-    let mut puppet = Puppet::at(kind, &scratch.folder());
+    scratch.folder_with_mode(0o777);
+    let mut puppet = support::nobody(kind);
+    puppet.open(0, &scratch.folder());
     puppet.must("lock 0");
     puppet.must("unlock 0");
-    puppet.must(&format!("become {NOBODY}"));
     for folder in [scratch.folder(), scratch.folder().join(".lockfolder")] {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o333)).unwrap();
     }
