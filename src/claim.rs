@@ -10,7 +10,7 @@ use crate::bid::{Bid, Guid, MAX_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::ClaimId;
 use crate::place::join;
-use crate::sys::{self, Claimed, Dir, FileId, Filesystem, Identity};
+use crate::sys::{self, Claimed, Dir, FileId, Filesystem, FolderStat, Identity};
 
 /// The one sub-folder that holds whatever is not a bid.
 pub(crate) const HIDDEN: &CStr = c".lockfolder";
@@ -100,9 +100,9 @@ impl Claim {
         self.file.id
     }
 
-    /// Whether a file that says this is our bid, by what it says.
-    pub fn says(&self, content: &[u8]) -> bool {
-        content == self.content.as_bytes()
+    /// Whether a file that says this is our bid, by what it says and by who can change that.
+    pub fn says(&self, content: &[u8], stat: &FolderStat) -> bool {
+        content == self.content.as_bytes() && self.file.is_as_safe(stat)
     }
 
     /// Puts the bid into the folder, whole, in one atomic step.

@@ -31,6 +31,8 @@ pub(crate) struct Claimant {
     held: Option<Guid>,
     /// A bid of ours that should have been deleted and couldn't be. It stays ours when the claim is renewed.
     stray: Option<Guid>,
+    /// Which file that is, if it is what we prepared.
+    stray_file: Option<FileId>,
     owner: ProcessMark,
     /// The root folder of this process when it opened the handle; chroot(2) and setns(2) change it.
     root: Option<FileId>,
@@ -71,6 +73,7 @@ impl Claimant {
             claim: None,
             held: None,
             stray: None,
+            stray_file: None,
             owner: process_mark(),
             root: root(),
             memory: Memory::default(),
@@ -223,6 +226,7 @@ impl Claimant {
             Ok(_) => error,
             Err(_) => {
                 self.stray = Some(bid);
+                self.stray_file = self.claim.as_ref().map(Claim::file_id);
                 error.leaving(join(&self.path, bid.as_c_str()))
             }
         }
@@ -243,6 +247,7 @@ impl Claimant {
         if self.unlock().is_err_and(|e| e.kind() == ErrorKind::Io) {
             self.leave_line(News::Left);
             self.stray = self.held.take();
+            self.stray_file = self.claim.as_ref().map(Claim::file_id);
         }
     }
 
@@ -251,10 +256,16 @@ impl Claimant {
         strays::delete();
         let Some(stray) = self.stray else { return Ok(()) };
         if let Err(e) = self.delete(&stray) {
-            if !Dir::id_at(&self.path).is_ok_and(|now| now != self.place.id) {
+            // What was in the claim's place when we published it: a rival's, to be judged like any other.
+            let is_anothers = self.stray_file.is_some_and(
+                |ours| matches!(self.place.dir.file_id(stray.as_c_str()), Ok(Some(found)) if found != ours),
+            ) && self.place.on.has_stable_numbers();
+            if !is_anothers && !Dir::id_at(&self.path).is_ok_and(|now| now != self.place.id) {
                 return Err(Error::io("delete our old bid", join(&self.path, stray.as_c_str()), e));
             }
-            strays::remember(&self.path, self.place.id, stray); // it is in a folder that is not at the path any more
+            if !is_anothers {
+                strays::remember(&self.path, self.place.id, stray); // it is in a folder that is not at the path any more
+            }
         }
         self.stray = None;
         Ok(())
@@ -296,9 +307,9 @@ impl Claimant {
                 (Some(found), Some(claim)) if found == claim.file_id() => Found::Ours,
                 // A file's names may have a number each here (sshfs), but another file says something else.
                 (Some(_), Some(claim)) if self.place.on == Filesystem::Trusted => {
-                    match self.place.dir.open_small(bid.as_c_str())? {
-                        Opened::File(file) if claim.says(&file.read(MAX_BYTES)?) => Found::Ours,
-                        Opened::Gone => Found::Nothing,
+                    match (self.place.dir.open_small(bid.as_c_str())?, self.place.dir.stat_at(bid.as_c_str())?) {
+                        (Opened::File(file), Some(stat)) if claim.says(&file.read(MAX_BYTES)?, &stat) => Found::Ours,
+                        (Opened::Gone, _) | (_, None) => Found::Nothing,
                         _ => Found::Another,
                     }
                 }

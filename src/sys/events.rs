@@ -138,6 +138,10 @@ impl Dir {
     /// `None`: somebody watches it.
     fn relight(&self, beacon: &mut OwnBeacon) -> io::Result<Option<OwnedFd>> {
         let Some(made) = beacon.made else { return self.make_anew(beacon).map(Some) };
+        // A FIFO that somebody moved in is not even opened: its owner would be told of a reader or a writer.
+        if self.file_id(&beacon.name)? != Some(made) {
+            return self.make_anew(beacon).map(Some);
+        }
         let is_ours = |fd: &OwnedFd| Ok::<_, io::Error>(FileId::of(&fs::fstat(fd)?) == made);
         match self.open_fifo(&beacon.name, OFlags::WRONLY) {
             Ok(fd) if is_ours(&fd)? => return Ok(None),

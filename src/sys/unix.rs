@@ -94,8 +94,17 @@ impl FolderStat {
 
 /// A file that we made and hold locked for as long as we live: the kernel's proof of life, in every PID namespace.
 pub(crate) struct Claimed {
-    _fd: OwnedFd,
+    fd: OwnedFd,
     pub id: FileId,
+}
+
+impl Claimed {
+    /// Whether a file with this stat has the same owner, and nobody else can write to it. For filesystems where nothing else
+    /// tells two files apart.
+    pub fn is_as_safe(&self, stat: &FolderStat) -> bool {
+        let own = retry(|| fs::fstat(&self.fd)).map(|own| FolderStat::of(&own));
+        stat.mode & 0o022 == 0 && own.is_ok_and(|own| own.owner == stat.owner)
+    }
 }
 
 /// An open folder.
@@ -225,7 +234,7 @@ impl Dir {
             Err(e) => Err(e),
         };
         match filled {
-            Ok(Some(id)) => Ok(Some(Claimed { _fd: fd, id })),
+            Ok(Some(id)) => Ok(Some(Claimed { fd, id })),
             Ok(None) => {
                 let _ = self.unlink(name);
                 Ok(None)
