@@ -18,13 +18,14 @@ struct Stray {
 }
 
 impl Stray {
-    /// True: it is gone. Where another folder is at the path now, it may come back with its own.
+    /// True: it is gone. Where another folder is at the path now, or none, it may come back with its own.
     fn is_deleted(&self) -> bool {
-        let deleted = Dir::open(&self.path).and_then(|folder| match folder.stat()?.id == self.folder {
-            true => folder.unlink(self.bid.as_c_str()).map(|()| true),
-            false => Ok(false),
-        });
-        deleted.unwrap_or_else(|e| e.kind() == io::ErrorKind::NotFound)
+        let Ok(folder) = Dir::open(&self.path) else { return false };
+        // By its name, which nobody has used before or will use: a filesystem that was mounted again may have another number.
+        match folder.unlink(self.bid.as_c_str()) {
+            Ok(()) => true,
+            Err(e) => e.kind() == io::ErrorKind::NotFound && folder.stat().is_ok_and(|stat| stat.id == self.folder),
+        }
     }
 }
 

@@ -76,10 +76,11 @@ impl FolderStat {
         !self.is_link && self.mode & 0o022 == 0 && (self.is_ours() || self.owner == 0)
     }
 
-    /// Whether the owner of this can do no more here than it can in the folder `above`: delete what others made.
+    /// Whether nobody can do more in this folder than in the folder `above`, which it is in: delete what others made.
     pub fn may_be_trusted_in(&self, above: &FolderStat) -> bool {
         let is_sticky = above.mode & 0o1000 != 0;
-        !is_sticky || self.is_ours() || self.owner == 0 || self.owner == above.owner
+        let others_can_delete = self.mode & 0o1000 == 0 && self.mode & 0o022 != 0;
+        !is_sticky || !others_can_delete && (self.is_ours() || self.owner == 0 || self.owner == above.owner)
     }
 
     pub fn is_ours(&self) -> bool {
