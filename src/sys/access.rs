@@ -53,14 +53,17 @@ impl Access {
         let list = list.map(|list| acl::adapted(&list, adapt));
         let list = match acl::write(to, list.as_deref()) {
             Ok(()) => list,
-            Err(e) if self.acl.is_some() || e != Errno::OPNOTSUPP => return Err(e.into()),
-            Err(_) => None, // there are no lists here
+            // There are no lists here; or this user namespace has no number for somebody whom the list names.
+            Err(Errno::INVAL) => None,
+            Err(Errno::OPNOTSUPP) if self.acl.is_none() => None,
+            Err(e) => return Err(e.into()),
         };
         let mode = match &list {
             // These bits of the mode are the mask of the list.
             Some(list) => self.mode & !0o070 | acl::mask(list) << 3,
-            // Where it stays our own group's, the members of that group are others to the folder.
-            None if !has_group => self.mode & !0o070 | (self.mode & 0o007) << 3,
+            // Where it stays our own group's, the members of that group are others to the folder. And without its list the mode would
+            // give the group what is the mask of all.
+            None if !has_group || self.acl.is_some() => self.mode & !0o070 | (self.mode & 0o007) << 3,
             None => self.mode,
         };
         // Last: chown(2) clears the set-group-ID bit that the mode may carry. Filesystems without modes refuse.
