@@ -225,8 +225,7 @@ impl Claimant {
         match self.withdraw(&bid) {
             Ok(_) => error,
             Err(_) => {
-                self.stray = Some(bid);
-                self.stray_file = self.claim.as_ref().map(Claim::file_id);
+                self.keep_as_stray(bid);
                 error.leaving(join(&self.path, bid.as_c_str()))
             }
         }
@@ -246,9 +245,13 @@ impl Claimant {
     pub fn let_go(&mut self) {
         if self.unlock().is_err_and(|e| e.kind() == ErrorKind::Io) {
             self.leave_line(News::Left);
-            self.stray = self.held.take();
-            self.stray_file = self.claim.as_ref().map(Claim::file_id);
+            self.held.take().into_iter().for_each(|bid| self.keep_as_stray(bid));
         }
+    }
+
+    fn keep_as_stray(&mut self, bid: Guid) {
+        self.stray = Some(bid);
+        self.stray_file = self.claim.as_ref().map(Claim::file_id);
     }
 
     /// Tries again what [`Self::withdraw_after`] could not do.

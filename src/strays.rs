@@ -42,7 +42,8 @@ pub(crate) fn remember(path: &Arc<Path>, folder: FileId, bid: Guid) {
     with(|strays| strays.extend(stray.take().filter(|_| strays.len() < MOST)));
 }
 
-/// Whoever has them is done in a moment. For ever they are only taken in a forked child, by a thread that was not forked.
+/// Another thread has the list for a moment only. In a forked child it may be taken for ever, by a thread that was not forked;
+/// so this does not wait for ever.
 fn with(change: impl FnOnce(&mut Vec<Stray>)) {
     for _ in 0..100 {
         if let Ok(mut strays) = STRAYS.try_lock() {
