@@ -13,9 +13,10 @@ use crate::liveness::Verdict;
 use crate::names::ClaimId;
 use crate::options::OpenOptions;
 use crate::place::{join, open_shared, Place, TRIES};
+use crate::protocol::acquire;
 use crate::queue::Line;
 use crate::random::Randomness;
-use crate::survey::{Check, Eyes, Memory, Rival};
+use crate::survey::{self, Eyes, Memory, Rival};
 use crate::sys::{self, process_mark, Dir, FileId, Filesystem, Identity, News, Opened, ProcessMark, View};
 use crate::{place, strays, sweep};
 
@@ -155,13 +156,17 @@ impl Claimant {
         }
     }
 
-    /// A check before we bid: it may miss something.
-    pub fn glance(&mut self) -> Result<Option<Arc<Rival>>> {
-        self.look(|eyes, memory| eyes.glance(memory))
+    /// One round of check-bid-check.
+    pub fn lock(&mut self) -> Result<()> {
+        let locked = acquire(self).map(|bid| self.held = Some(bid));
+        if locked.is_err() {
+            self.sweep_reaped(); // a holder defers this until after unlock
+        }
+        locked
     }
 
     /// Lists the bids, deletes the stale, and finds the first live rival.
-    pub fn check(&mut self, own: Option<&Guid>) -> Result<Check> {
+    pub fn scan(&mut self, own: Option<&Guid>) -> Result<survey::Check> {
         self.look(|eyes, memory| eyes.check(memory, own.map(Guid::as_c_str)))
     }
 
@@ -214,10 +219,6 @@ impl Claimant {
     fn publish_as(&mut self, bid: &Guid) -> io::Result<()> {
         let claim = self.claim.as_mut().expect("prepared by the caller");
         claim.publish(&self.place.dir, bid)
-    }
-
-    pub fn hold(&mut self, bid: Guid) {
-        self.held = Some(bid);
     }
 
     /// Takes back a bid that didn't win. The result is `error`, which says so if even that fails.
@@ -438,5 +439,6 @@ fn identity() -> Result<Arc<Identity>> {
 }
 
 mod calls;
+mod steps;
 #[cfg(test)]
 mod tests;

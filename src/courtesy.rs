@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::claimant::Claimant;
 use crate::error::{Error, Result};
-use crate::lock::Patience;
 use crate::names::Ticket;
+use crate::protocol::{Backoff, Place};
 use crate::survey::Rival;
 
 /// Between two looks for a line.
@@ -72,12 +72,12 @@ impl Claimant {
             return Ok(None);
         }
         self.courtesy.owed = Some(first);
-        let mut patience = Patience::new(TURN);
+        let mut backoff = Backoff::new(Instant::now(), TURN);
         loop {
             if let Some(rival) = self.glance()? {
                 return Ok(Some(rival));
             }
-            if !patience.pause() {
+            if !self.pause(&mut backoff) {
                 self.courtesy.settle(AFTER_NO_SHOW);
                 return Ok(None);
             }

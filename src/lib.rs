@@ -50,10 +50,10 @@ mod folder;
 mod guard;
 mod handle;
 mod liveness;
-mod lock;
 mod names;
 mod options;
 mod place;
+mod protocol;
 mod queue;
 mod random;
 #[cfg(test)]

@@ -291,7 +291,7 @@ impl Claimant {
 
     /// Somebody holds the lock, or bids for it; so the first in line has not failed to come forward.
     fn is_taken(&mut self, watch: &mut Watch) -> Result<bool> {
-        let is_taken = self.check(None)?.rival.is_some();
+        let is_taken = self.scan(None)?.rival.is_some();
         if is_taken {
             watch.no_show = None;
         }

@@ -164,7 +164,7 @@ impl Claimant {
 
     /// What keeps us from having the lock, for a person.
     pub(crate) fn why_not_yet(&mut self) -> Error {
-        let rival = match self.check(None) {
+        let rival = match self.scan(None) {
             Ok(check) => check.rival,
             Err(e) => return e,
         };

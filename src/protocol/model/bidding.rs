@@ -1,10 +1,11 @@
-//! The model of check, bid, check (`src/lock.rs`, section 5 of `docs/contract.md`). Claimants of ours and Python peers compete;
-//! the last claimant comes when all others have gone, and must get the lock then: that is "no wedge".
+//! The model of check, bid, check. Claimants of ours run the real `acquire` (`replay.rs`) on a folder in memory, against each other and
+//! against Python peers. The last claimant comes when all others have gone, and must get the lock then: that is "no wedge".
 //!
 //! Bids are named by their claimants' numbers, so they sort by them; who comes when is open, so names sort by arrival or not.
 
 pub use super::bidding_rules::*;
 use super::explore::{fault, step, Model, Step};
+use super::replay::{Answer, Answers, Call, Next, Replay, Tie};
 
 pub const TWO_HOLDERS: &str = "two holders";
 pub const WEDGED: &str = "who comes alone is refused";
@@ -17,13 +18,14 @@ pub struct Bidding {
     /// In the order of their names. The last one is the last comer.
     pub kinds: Vec<Kind>,
     pub rules: Rules,
+    replay: Replay,
 }
 
 impl Bidding {
     pub fn new(rules: Rules, racers: &[Kind]) -> Bidding {
         let kinds: Vec<_> = racers.iter().copied().chain([Kind::Ours]).collect();
         assert!(kinds.len() <= MOST);
-        Bidding { kinds, rules }
+        Bidding { kinds, rules, replay: Replay::default() }
     }
 
     fn last(&self) -> usize {
@@ -53,6 +55,8 @@ enum At {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Claimant {
     at: At,
+    /// Ours: what `acquire` was told so far.
+    answers: Answers,
     /// It has bid.
     second: bool,
     own_seen: bool,
@@ -163,7 +167,7 @@ impl Bidding {
         match from.claimants[who].at {
             At::Away => {
                 if who != self.last() || (0..who).all(|other| from.is_over(other)) {
-                    self.list(to, step(who, "comes, and begins to list"), go);
+                    self.come(to, step(who, "comes, and begins to list"), go);
                 }
             }
             At::Listing => self.steps_of_listing(from, who, go),
@@ -179,8 +183,7 @@ impl Bidding {
             }
             At::Publishing if from.there & own != 0 => {
                 // Only where names are used again: link(2) fails, and no bid of this one is left behind.
-                to.claimants[who] = Claimant { at: At::Refused, ..Claimant::default() };
-                go(step(who, "finds its name taken"), to);
+                self.answer(to, Answer::Failed, step(who, "finds its name taken"), go);
             }
             At::Publishing => {
                 to.appears(own);
@@ -195,6 +198,10 @@ impl Bidding {
                 to.half &= !own; // it may have been deleted meanwhile; then this goes nowhere
                 self.has_bid(to, step(who, "writes its bid"), go);
             }
+            At::Withdrawing if self.is_ours(who) => {
+                to.vanishes(own);
+                self.answer(to, Answer::TakenBack, step(who, "withdraws"), go);
+            }
             At::Withdrawing | At::Holding => {
                 let (at, label) = match from.claimants[who].at {
                     At::Holding => (At::Won, "unlocks"),
@@ -205,10 +212,61 @@ impl Bidding {
             }
             At::Crashed if !self.rules.fresh_names && from.claimants[who].tries == 0 => {
                 to.claimants[who] = Claimant { tries: 1, ..Claimant::default() };
-                self.list(to, step(who, "is started again, and begins to list"), go);
+                self.come(to, step(who, "is started again, and begins to list"), go);
             }
             At::Crashed | At::Won | At::Refused => {}
         }
+    }
+
+    fn is_ours(&self, who: usize) -> bool {
+        self.kinds[who] != Kind::Python
+    }
+
+    fn tie(&self, who: usize) -> Tie {
+        match self.kinds[who] {
+            _ if !self.rules.tie_break => Tie::NobodyWins,
+            Kind::Reversed => Tie::HighestWins,
+            _ => Tie::LowestWins,
+        }
+    }
+
+    fn come(&self, mut to: State, label: Step, go: Go) {
+        let who = label.who;
+        if !self.is_ours(who) {
+            return self.list(to, label, go);
+        }
+        to.claimants[who].answers = Answers::default();
+        let next = self.replay.next(who as u8, self.tie(who), Answers::default());
+        self.go_on(to, next, label, go);
+    }
+
+    /// Tells the real `acquire` what came of its last call.
+    fn answer(&self, mut to: State, answer: Answer, label: Step, go: Go) {
+        let who = label.who;
+        let (answers, next) = self.replay.after(who as u8, self.tie(who), to.claimants[who].answers, answer);
+        to.claimants[who].answers = answers;
+        self.go_on(to, next, label, go);
+    }
+
+    /// What `acquire` wants now.
+    fn go_on(&self, mut to: State, next: Next, label: Step, go: Go) {
+        let c = &mut to.claimants[label.who];
+        match next {
+            Next::Calls(Call::Glance) => return self.list(to, label, go),
+            Next::Calls(Call::Post) => c.at = At::Publishing,
+            Next::Calls(Call::Check) => {
+                c.second = true;
+                if !self.rules.second_check {
+                    return self.answer(to, Answer::Alone, label, go); // the place is blind
+                }
+                return self.list(to, label, go);
+            }
+            Next::Calls(Call::Pause) => return self.pause(to, label, go),
+            Next::Calls(Call::TakeBack) => c.at = At::Withdrawing,
+            Next::Holds => (c.at, c.answers) = (At::Holding, Answers::default()),
+            Next::Refused => return self.over(to, At::Refused, label, go),
+        }
+        go(label, to);
     }
 
     fn over(&self, mut to: State, at: At, label: Step, go: Go) {
@@ -238,14 +296,13 @@ impl Bidding {
 
     fn has_bid(&self, mut to: State, label: Step, go: Go) {
         let c = &mut to.claimants[label.who];
-        c.second = true;
         if self.rules.disk == Disk::StaleButOwn {
             c.cache |= bit(label.who);
         }
-        if !self.rules.second_check {
-            c.at = At::Holding;
-            return go(label, to);
+        if self.is_ours(label.who) {
+            return self.answer(to, Answer::Posted, label, go);
         }
+        c.second = true;
         self.list(to, label, go);
     }
 
@@ -317,44 +374,35 @@ impl Bidding {
 
     fn no_rival(&self, mut to: State, label: Step, go: Go) {
         let c = &mut to.claimants[label.who];
-        if !c.second {
-            c.at = At::Publishing;
-        } else if c.own_seen || !self.rules.own_bid_in_listing || self.kinds[label.who] == Kind::Python {
-            (c.at, c.own_seen) = (At::Holding, false);
-        } else {
-            return self.list_again_or_withdraw(to, label, go);
+        if !self.is_ours(label.who) {
+            c.at = if c.second { At::Holding } else { At::Publishing };
+            c.own_seen = false;
+            return go(label, to);
         }
-        go(label, to);
+        let is_proof = !c.second || c.own_seen || !self.rules.own_bid_in_listing;
+        c.own_seen = false;
+        self.answer(to, if is_proof { Answer::Alone } else { Answer::Unseen }, label, go);
     }
 
     fn rival(&self, mut to: State, rival: usize, label: Step, go: Go) {
-        let who = label.who;
-        let c = &mut to.claimants[who];
+        let c = &mut to.claimants[label.who];
         (c.found, c.own_seen) = (0, false);
+        if self.is_ours(label.who) {
+            return self.answer(to, Answer::Rival(rival as u8), label, go);
+        }
         if !c.second {
             return self.over(to, At::Refused, label, go);
-        }
-        let waits = match self.kinds[who] {
-            Kind::Ours => self.rules.tie_break && who < rival,
-            Kind::Reversed => rival < who,
-            Kind::Python => false,
-        };
-        if waits {
-            return self.list_again_or_withdraw(to, label, go);
         }
         c.at = At::Withdrawing;
         go(label, to);
     }
 
-    fn list_again_or_withdraw(&self, mut to: State, label: Step, go: Go) {
+    /// The place says how long a pause takes, and whether there is time for more.
+    fn pause(&self, to: State, label: Step, go: Go) {
         let enough = self.rules.patience == Patience::Enough;
         if !enough || to.claimants.iter().any(|c| c.at == At::Holding) {
-            let mut to = to;
-            let c = &mut to.claimants[label.who];
-            (c.at, c.own_seen) = (At::Withdrawing, false);
-            go(Step { what: "has no more patience", ..label }, to);
+            self.answer(to, Answer::OutOfTime, Step { what: "has no more patience", ..label }, go);
         }
-        to.claimants[label.who].own_seen = false;
-        self.list(to, label, go);
+        self.answer(to, Answer::Paused, label, go);
     }
 }
