@@ -171,6 +171,11 @@ pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
     )
 }
 
+/// What can be done about an error of opening the sub-folder that the system's text does not explain.
+pub(crate) fn advice_on_sub_folder(error: &io::Error) -> Option<&'static str> {
+    Dir::crosses_filesystems(error).then_some("another filesystem is mounted there; unmount it")
+}
+
 fn content(me: &Identity, file: &FileId, born: Option<u64>, on: Filesystem) -> String {
     // A host name has at most 64 bytes (uname(2)) and a command 15 (proc_pid_comm(5)), so this never gets near the limit.
     let bid = Bid {

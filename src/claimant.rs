@@ -365,7 +365,10 @@ impl Claimant {
         self.me = identity()?;
         for left in (0..TRIES).rev() {
             let hidden = open_shared(&self.place.dir, claim::HIDDEN);
-            let hidden = hidden.map_err(|e| Error::io("open or make the sub-folder", &path, e))?;
+            let hidden = hidden.map_err(|e| {
+                let advice = claim::advice_on_sub_folder(&e);
+                Error::io("open or make the sub-folder", &path, e).advising(advice)
+            })?;
             let random = || self.random.number();
             match Claim::prepare(hidden, &path, Arc::clone(&self.me), self.place.on, random) {
                 Err(e) if says_gone(&e) && left > 0 => {} // somebody deletes the sub-folder at this moment

@@ -245,6 +245,10 @@ impl Eyes<'_> {
         let file = match self.dir.open_small(name)? {
             Opened::Gone => return Ok(None),
             Opened::Denied => return Ok(Some(Rival::unreadable(&(name.clone(), *number)))),
+            Opened::Mounted => {
+                let flaw = Flaw::Foreign("another filesystem is mounted there");
+                return Ok(Some(rival(Err(flaw), Verdict::Malformed, None, Pulse::None)));
+            }
             Opened::NotRegular { modified } => {
                 return Ok(Some(malformed(Flaw::Foreign("it is not a regular file"), modified)));
             }
