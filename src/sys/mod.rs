@@ -15,6 +15,9 @@ mod cancellation;
 #[cfg(feature = "capi")]
 pub(crate) use cancellation::Uncancellable;
 
+mod pile;
+pub(crate) use pile::Pile;
+
 mod process;
 pub(crate) use process::{presence, process, Identity, Presence, ProcessState, View};
 
