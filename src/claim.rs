@@ -20,8 +20,8 @@ pub(crate) const HIDDEN: &CStr = c".lockfolder";
 enum How {
     /// The claim gets a second name in the lock folder.
     Link,
-    /// The claim itself moves there and back: for filesystems without hard links, and where a name that is deleted stays as
-    /// long as anybody has the file open, as we have.
+    /// The claim itself moves there and back. So it is done on filesystems without hard links, and where a deleted name stays as long as
+    /// anybody has the file open, as we have.
     Rename,
 }
 

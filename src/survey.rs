@@ -262,7 +262,7 @@ mod tests {
         assert!(!at("l").exists());
     }
 
-    /// One that is known is not read again while its owner lives, for that would cost as much as the whole rest.
+    /// One that is known is not read again while its owner lives: that would cost as much as all the rest.
     #[test]
     fn a_known_rival_is_not_read_again() {
         let ours = bid::Guid::new(1, [7; 8]).as_c_str().to_str().unwrap().to_owned();

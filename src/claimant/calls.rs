@@ -40,7 +40,7 @@ impl Claimant {
         })
     }
 
-    /// Held, and seen to be held by everybody who goes by the path.
+    /// The lock is held, and everybody who goes by the path sees that.
     pub fn holds(&self) -> Result<()> {
         let bid = self.held_bid()?;
         match Dir::id_at(&self.path) {
@@ -102,7 +102,7 @@ impl Claimant {
             let path = self.hidden_path();
             move |e| Error::io(doing, path, e)
         };
-        // Not the one that the claim is in: somebody may have moved that aside, and others count elsewhere then.
+        // Somebody may have moved aside the sub-folder that the claim is in. Then others count in the one at its place.
         let claim = self.claim.as_ref().expect("who holds has a claim");
         let hidden =
             self.place.dir.file_id(claim::HIDDEN).and_then(|now| match now == Some(claim.hidden().stat()?.id) {
@@ -136,7 +136,7 @@ impl Claimant {
         Err(Error::new(ErrorKind::Unsafe, text))
     }
 
-    /// Whoever holds stays with the folder that the bid is in.
+    /// A holder stays with the folder that the bid is in.
     fn find_folder_unless_held(&mut self) -> Result<()> {
         match self.held.is_some() || self.stray.is_some() {
             true => Ok(()),

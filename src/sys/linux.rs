@@ -21,12 +21,12 @@ use super::{Identity, Source};
 pub(crate) struct ProcessMark(u64);
 
 /// The mark of the process that calls. A load from memory: the kernel wipes one page of ours in every forked child
-/// (`MADV_WIPEONFORK`, madvise(2), Linux 4.14). Before that, and where no page can be had (RLIMIT_AS), it is the PID: that does not
+/// (`MADV_WIPEONFORK`, madvise(2), Linux 4.14). Before that, and where no page can be had (RLIMIT_AS), it is the PID. That does not
 /// tell a child that has the PID of its parent, as one that is PID 1 of a new namespace, and whose parent was PID 1 of its own.
 pub(crate) fn process_mark() -> ProcessMark {
     static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    // No page could be had. That is for good: who is marked one way must not be looked for the other way.
+    // No page could be had. That stays so: a process that was marked one way is never looked for the other way.
     const NONE: *mut AtomicU64 = ptr::without_provenance_mut(usize::MAX);
 
     let mut page = PAGE.load(Ordering::Acquire);
@@ -74,7 +74,7 @@ fn page_wiped_on_fork() -> Option<*mut AtomicU64> {
 pub(super) struct Standpoint {
     /// How far the wall clock is ahead of the boot clock, nanoseconds: the moment of the boot.
     wall: i64,
-    /// The least that this process has seen of it. Who sets the clock forward makes the boot look later than it was.
+    /// The least that this process has seen of it. A clock that is set forward makes the boot look later than it was.
     earliest: i64,
 }
 
@@ -114,7 +114,7 @@ impl Identity {
     }
 
     /// When this machine was booted at the latest, Unix seconds. Some containers are shown their own start instead (lxcfs), and a
-    /// time namespace can put the boot later than it was, and so does who sets the clock forward: so the earliest that is known.
+    /// time namespace can put the boot later than it was, and a clock that is set forward does so too. So the earliest boot counts.
     pub fn booted(&self) -> io::Result<i64> {
         let proc = Proc::open()?;
         let shift = proc.shift()?.ok_or_else(|| io::Error::other("the shift of this time namespace can't be told"))?;
