@@ -100,6 +100,18 @@ pub(super) fn stat_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<fs::St
     }
 }
 
+/// Whether something has this name in the folder. It costs less than [`stat_within`]: it needs no descriptor. What is mounted there is not
+/// asked either, as long as its kind of filesystem heeds `AT_STATX_DONT_SYNC` (statx(2)); FUSE and NFS do.
+pub(super) fn has_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
+    let how = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    match rustix::io::retry_on_intr(|| fs::statx(dir, name, how, StatxFlags::TYPE)) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(Errno::NOSYS | Errno::PERM) => stat_within(dir, name).map(|_| true),
+        Err(e) => Err(e.into()),
+    }
+}
+
 /// Device and inode of what is at this path; `None` where stat(2) must tell.
 ///
 /// Not stat(2): it also asks for the time of the last change, and since Linux 6.13 each change that follows such a

@@ -10,7 +10,7 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawMode, CWD};
 use rustix::io::Errno;
 
 #[cfg(target_os = "linux")]
-use super::linux_fs::{open_within, stat_within};
+use super::linux_fs::{has_within, open_within, stat_within};
 use super::{born, entries, glance, id_at, is_known, take_lock, Access, Moment, UNNOTICED};
 
 /// A path as C gives it; `None` where it can't be one.
@@ -363,7 +363,7 @@ impl Dir {
 
     /// Something has this name, as far as we can see.
     pub fn has(&self, name: &CStr) -> bool {
-        matches!(self.file_id(name), Ok(Some(_)))
+        leaf(name).is_ok_and(|name| has_within(self.fd(), name).unwrap_or(false))
     }
 
     /// Makes an empty file, if there is none of this name.
@@ -401,6 +401,11 @@ fn open_within(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags, mode: Mode) -> r
 #[cfg(not(target_os = "linux"))]
 fn stat_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<fs::Stat> {
     retry(|| fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
+    stat_within(dir, name).map(|_| true)
 }
 
 /// A name in a folder. What is a path, or leads upwards, never reaches the system: no name that somebody else wrote, and
