@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::{process_mark, ProcessMark};
 
-#[derive(Clone, Copy)]
 pub(crate) struct Opener(ProcessMark);
 
 impl Opener {
@@ -16,7 +15,7 @@ impl Opener {
 
     /// An error in each other process: in a forked child, also where a signal handler forked in the midst of a call and the child
     /// goes on with it.
-    pub fn check(self, folder: &Arc<Path>) -> Result<()> {
+    pub fn check(&self, folder: &Arc<Path>) -> Result<()> {
         match process_mark() == self.0 {
             true => Ok(()),
             false => {
