@@ -74,7 +74,8 @@ impl Identity {
 /// Changes what other threads of this process change too, each for a moment only. `None`: a thread has it for ever. That is so in a
 /// child that was forked at that moment, without that thread.
 fn briefly<T, R>(shared: &Mutex<T>, change: impl FnOnce(&mut T) -> R) -> Option<R> {
-    for _ in 0..100 {
+    // So often that a busy machine is not taken for a fork.
+    for _ in 0..1000 {
         match shared.try_lock() {
             Ok(mut it) => return Some(change(&mut it)),
             Err(TryLockError::Poisoned(it)) => return Some(change(&mut it.into_inner())),
