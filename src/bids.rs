@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::bid::posted_at;
 use crate::error::BidState;
-use crate::survey::Rival;
+use crate::rival::Rival;
 use crate::sys;
 
 /// One bid of a snapshot.

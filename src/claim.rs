@@ -20,8 +20,8 @@ pub(crate) const HIDDEN: &CStr = c".lockfolder";
 enum How {
     /// The claim gets a second name in the lock folder.
     Link,
-    /// The claim itself moves there and back: for filesystems without hard links, and where a name that is deleted stays as
-    /// long as anybody has the file open, as we have.
+    /// The claim itself moves there and back. So it is done on filesystems without hard links, and where a deleted name stays as long as
+    /// anybody has the file open, as we have.
     Rename,
 }
 
@@ -169,6 +169,11 @@ pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
          or a Landlock sandbox keeps them apart; give both one project ID, and a sandbox LANDLOCK_ACCESS_FS_REFER on the \
          lock folder",
     )
+}
+
+/// What can be done about an error of opening the sub-folder that the system's text does not explain.
+pub(crate) fn advice_on_sub_folder(error: &io::Error) -> Option<&'static str> {
+    Dir::crosses_filesystems(error).then_some("another filesystem is mounted there; unmount it")
 }
 
 fn content(me: &Identity, file: &FileId, born: Option<u64>, on: Filesystem) -> String {

@@ -5,19 +5,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::bid::{Guid, MAX_BYTES};
+use crate::bid::Guid;
 use crate::claim::{self, Claim};
 use crate::courtesy::Courtesy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::liveness::Verdict;
 use crate::names::ClaimId;
+use crate::opener::Opener;
 use crate::options::OpenOptions;
 use crate::place::{join, open_shared, Place, TRIES};
 use crate::protocol::acquire;
 use crate::queue::Line;
 use crate::random::Randomness;
-use crate::survey::{self, Eyes, Memory, Rival};
-use crate::sys::{self, process_mark, Dir, FileId, Filesystem, Identity, News, Opened, ProcessMark, View};
+use crate::rival::Rival;
+use crate::strays::Stray;
+use crate::survey::{self, Eyes, Memory};
+use crate::sys::{self, Dir, FileId, Identity, View};
 use crate::{place, strays, sweep};
 
 pub(crate) struct Claimant {
@@ -30,27 +33,16 @@ pub(crate) struct Claimant {
     pub claim: Option<Claim>,
     /// Our bid, while we hold the lock.
     held: Option<Guid>,
-    /// A bid of ours that should have been deleted and couldn't be. It stays ours when the claim is renewed.
-    stray: Option<Guid>,
-    /// Which file that is, if it is what we prepared.
-    stray_file: Option<FileId>,
-    owner: ProcessMark,
+    /// A bid of ours that is in the folder, or may be, while we do not hold the lock: one that has not won yet, or that could not
+    /// be deleted. So whatever ends an attempt in its midst, the next call deletes the bid. It stays ours when the claim is renewed.
+    stray: Option<Stray>,
+    opener: Opener,
     /// The root folder of this process when it opened the handle; chroot(2) and setns(2) change it.
     root: Option<FileId>,
     memory: Memory,
     random: Randomness,
     pub malformed_grace_ms: u32,
     pub courtesy: Courtesy,
-}
-
-/// What has the name of a bid of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// The file that we prepared.
-    Ours,
-    /// Somebody put it there.
-    Another,
-    Nothing,
 }
 
 impl Claimant {
@@ -74,8 +66,7 @@ impl Claimant {
             claim: None,
             held: None,
             stray: None,
-            stray_file: None,
-            owner: process_mark(),
+            opener: Opener::this_process(),
             root: root(),
             memory: Memory::default(),
             random: Randomness::default(),
@@ -124,16 +115,9 @@ impl Claimant {
         }
     }
 
-    /// In the midst of a call a signal handler can fork, and the child goes on with it.
+    /// Whether this process is the one that opened the handle.
     pub fn check_owner(&self) -> Result<()> {
-        match process_mark() == self.owner {
-            true => Ok(()),
-            false => Err(Error::misuse(
-                ErrorKind::Forked,
-                &self.path,
-                "belongs to the parent process: open one after the fork",
-            )),
-        }
+        self.opener.check(&self.path)
     }
 
     /// Makes sure that the open folder is the one that is at the path now.
@@ -158,7 +142,7 @@ impl Claimant {
 
     /// One round of check-bid-check.
     pub fn lock(&mut self) -> Result<()> {
-        let locked = acquire(self).map(|bid| self.held = Some(bid));
+        let locked = acquire(self).map(|bid| self.hold(bid));
         if locked.is_err() {
             self.sweep_reaped(); // a holder defers this until after unlock
         }
@@ -190,140 +174,6 @@ impl Claimant {
             }
         }
     }
-
-    /// Posts a bid under a fresh name.
-    pub fn publish(&mut self) -> Result<Guid> {
-        for left in (0..TRIES).rev() {
-            let bid = self.fresh_name()?;
-            let is_new = !self.claim.as_ref().is_some_and(Claim::is_current);
-            self.renew_claim()?;
-            let error = match self.publish_as(&bid) {
-                Ok(()) => return Ok(bid),
-                Err(e) => e,
-            };
-            let advice = claim::advice(&error);
-            // Somebody deleted the claim or the sub-folder: make them again. (If it is the lock folder, that fails.) Or the claim
-            // is another user's, because the process has another user now; a new one is not.
-            let can_be_mended = Dir::has_vanished(&error) || Dir::is_not_ours(&error) && !is_new;
-            let error = Error::io("publish the bid", join(&self.path, bid.as_c_str()), error).advising(advice);
-            // What a network reports as failed may have been done all the same.
-            let error = self.withdraw_after(bid, error);
-            if !can_be_mended || self.stray.is_some() || left == 0 {
-                return Err(error);
-            }
-            self.claim = None;
-        }
-        unreachable!("the last try returns")
-    }
-
-    fn publish_as(&mut self, bid: &Guid) -> io::Result<()> {
-        let claim = self.claim.as_mut().expect("prepared by the caller");
-        claim.publish(&self.place.dir, bid)
-    }
-
-    /// Takes back a bid that didn't win. The result is `error`, which says so if even that fails.
-    pub fn withdraw_after(&mut self, bid: Guid, error: Error) -> Error {
-        match self.withdraw(&bid) {
-            Ok(_) => error,
-            Err(_) => {
-                self.keep_as_stray(bid);
-                error.leaving(join(&self.path, bid.as_c_str()))
-            }
-        }
-    }
-
-    /// Takes back a bid that won all the same, if we still have it.
-    pub fn give_back(&mut self, error: Error) -> Error {
-        let error = match self.held.take() {
-            Some(bid) => self.withdraw_after(bid, error),
-            None => error,
-        };
-        self.leave_line(News::Left); // what the next in line waits for comes last
-        error
-    }
-
-    /// Unlocks without a word. A bid that can't be deleted is no longer held, and the next attempt tries again.
-    pub fn let_go(&mut self) {
-        if self.unlock().is_err_and(|e| e.kind() == ErrorKind::Io) {
-            self.leave_line(News::Left);
-            self.held.take().into_iter().for_each(|bid| self.keep_as_stray(bid));
-        }
-    }
-
-    fn keep_as_stray(&mut self, bid: Guid) {
-        self.stray = Some(bid);
-        self.stray_file = self.claim.as_ref().map(Claim::file_id);
-    }
-
-    /// Tries again what [`Self::withdraw_after`] could not do.
-    pub fn delete_stray(&mut self) -> Result<()> {
-        strays::delete();
-        let Some(stray) = self.stray else { return Ok(()) };
-        if let Err(e) = self.delete(&stray) {
-            // What was in the claim's place when we published it: a rival's, to be judged like any other.
-            let is_anothers = self.stray_file.is_some_and(
-                |ours| matches!(self.place.dir.file_id(stray.as_c_str()), Ok(Some(found)) if found != ours),
-            ) && self.place.on.has_stable_numbers();
-            if !is_anothers && !Dir::id_at(&self.path).is_ok_and(|now| now != self.place.id) {
-                return Err(Error::io("delete our old bid", join(&self.path, stray.as_c_str()), e));
-            }
-            if !is_anothers {
-                strays::remember(&self.path, self.place.id, stray); // it is in a folder that is not at the path any more
-            }
-        }
-        self.stray = None;
-        Ok(())
-    }
-
-    /// False: the bid was not there any more.
-    fn withdraw(&self, bid: &Guid) -> io::Result<bool> {
-        match &self.claim {
-            Some(claim) => was_there(claim.withdraw(&self.place.dir, bid)),
-            None => self.delete(bid),
-        }
-    }
-
-    /// The same for a bid that need not be of our claim.
-    fn delete(&self, bid: &Guid) -> io::Result<bool> {
-        match self.find_bid(bid) {
-            Ok(Found::Ours) => self.withdraw(bid), // where the claim moves, it is the claim itself
-            _ => was_there(self.place.dir.unlink(bid.as_c_str())),
-        }
-    }
-
-    /// Whether the bid that a listing shows, with this number, is the file that we prepared. Another file has our name where
-    /// somebody swapped the claim just before we published it; others would judge that file, and not us.
-    pub fn is_ours(&mut self, bid: &Guid, number: Option<u64>) -> Result<bool> {
-        let Some(number) = number else { return Ok(false) };
-        let is_ours = self.claim.as_ref().is_some_and(|claim| claim.file_id().number() == number)
-            || self.find_bid(bid)? == Found::Ours;
-        if !is_ours {
-            self.claim.iter_mut().for_each(Claim::distrust); // the next try makes a new one
-        }
-        Ok(is_ours)
-    }
-
-    /// What has the name of a bid of ours in the folder.
-    pub fn find_bid(&self, bid: &Guid) -> Result<Found> {
-        let found = self.place.dir.file_id(bid.as_c_str()).and_then(|found| {
-            Ok(match (found, &self.claim) {
-                (None, _) => Found::Nothing,
-                (Some(found), Some(claim)) if found == claim.file_id() => Found::Ours,
-                // A file's names may have a number each here (sshfs), but another file says something else.
-                (Some(_), Some(claim)) if self.place.on == Filesystem::Trusted => {
-                    match (self.place.dir.open_small(bid.as_c_str())?, self.place.dir.stat_at(bid.as_c_str())?) {
-                        (Opened::File(file), Some(stat)) if claim.says(&file.read(MAX_BYTES)?, &stat) => Found::Ours,
-                        (Opened::Gone, _) | (_, None) => Found::Nothing,
-                        _ => Found::Another,
-                    }
-                }
-                _ => Found::Another,
-            })
-        });
-        found.map_err(|e| Error::io("look for our bid", join(&self.path, bid.as_c_str()), e))
-    }
-
-    // ---- what else a claimant does ----
 
     /// A number from 0 to 1, to be out of step with others.
     pub fn chance(&mut self) -> f64 {
@@ -366,7 +216,10 @@ impl Claimant {
         self.me = identity()?;
         for left in (0..TRIES).rev() {
             let hidden = open_shared(&self.place.dir, claim::HIDDEN);
-            let hidden = hidden.map_err(|e| Error::io("open or make the sub-folder", &path, e))?;
+            let hidden = hidden.map_err(|e| {
+                let advice = claim::advice_on_sub_folder(&e);
+                Error::io("open or make the sub-folder", &path, e).advising(advice)
+            })?;
             let random = || self.random.number();
             match Claim::prepare(hidden, &path, Arc::clone(&self.me), self.place.on, random) {
                 Err(e) if says_gone(&e) && left > 0 => {} // somebody deletes the sub-folder at this moment
@@ -403,7 +256,7 @@ impl Drop for Claimant {
     fn drop(&mut self) {
         let left = [
             self.held.filter(|bid| self.withdraw(bid).is_err()), //
-            self.stray.filter(|bid| self.delete(bid).is_err()),
+            self.stray.map(|stray| stray.bid).filter(|bid| self.delete(bid).is_err()),
         ];
         left.into_iter().flatten().for_each(|bid| strays::remember(&self.path, self.place.id, bid));
     }
@@ -418,14 +271,6 @@ fn says_gone(error: &Error) -> bool {
     error.io_error().is_some_and(Dir::has_vanished)
 }
 
-fn was_there(deleted: io::Result<()>) -> io::Result<bool> {
-    match deleted {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
 fn identity() -> Result<Arc<Identity>> {
     Identity::current().map_err(|e| {
         // No descriptor, no memory: it may go better next time.
@@ -438,6 +283,8 @@ fn identity() -> Result<Arc<Identity>> {
     })
 }
 
+mod bidding;
+pub(crate) use bidding::Found;
 mod calls;
 mod steps;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::claimant::Claimant;
 use crate::error::{Error, Result};
 use crate::names::Ticket;
 use crate::protocol::{Backoff, Place};
-use crate::survey::Rival;
+use crate::rival::Rival;
 
 /// Between two looks for a line.
 const LOOK: Duration = Duration::from_millis(20);

@@ -39,7 +39,8 @@ impl Guard {
         Guard { folder, bid }
     }
 
-    /// Unlocks: deletes the bid. It looks at the bid alone; whether another folder took the place of ours, [`Guard::holds`] says.
+    /// Unlocks: deletes the bid. It looks at the bid's name alone. [`Guard::holds`] also tells whether another folder took the place of
+    /// ours, or another file that of our bid.
     ///
     /// # Errors
     ///

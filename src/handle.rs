@@ -8,15 +8,15 @@ use std::time::Duration;
 use crate::bid::Guid;
 use crate::claimant::Claimant;
 use crate::error::{Error, ErrorKind, Result};
+use crate::opener::Opener;
 use crate::options::OpenOptions;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
-use crate::sys::{process_mark, ProcessMark};
 use crate::waiter::{self, Waiter};
 
 pub(crate) struct Handle {
     pub path: Arc<Path>,
-    owner: ProcessMark,
+    opener: Opener,
     claimant: Arc<Mutex<Claimant>>,
     /// A lock call is under way.
     locking: AtomicBool,
@@ -28,7 +28,7 @@ impl Handle {
         let claimant = Claimant::open(path, options)?;
         Ok(Handle {
             path: Arc::clone(claimant.path()),
-            owner: process_mark(),
+            opener: Opener::this_process(),
             claimant: Arc::new(Mutex::new(claimant)),
             locking: AtomicBool::new(false),
             waiter: Waiter::default(),
@@ -71,10 +71,7 @@ impl Handle {
 
     /// Whether this process is the one that opened the handle.
     pub fn check_owner(&self) -> Result<()> {
-        if process_mark() == self.owner {
-            return Ok(());
-        }
-        Err(self.misused(ErrorKind::Forked, "belongs to the parent process: open one after the fork"))
+        self.opener.check(&self.path)
     }
 
     /// Never held for long: a wait lets go of it while it sleeps.

@@ -23,8 +23,8 @@
 //! # How to read the source
 //!
 //! - [`LockFolder`] (`folder`) is what everybody uses; [`OpenOptions`] (`options`) say how to open it, and a [`Guard`] (`guard`) is
-//!   the lock, held. `handle` is what these share: threads and fork.
-//! - `lock` is the protocol, whole, on one page. `claimant` has its steps, `survey` its check, `claim` its bid, `place` the
+//!   the lock, held. `handle` is what these share: threads and fork. `opener` is the one process that may use it.
+//! - `lock` is the protocol, whole, on one page. `claimant` has its steps, `survey` its check (of each `rival`), `claim` its bid, `place` the
 //!   folder, `random` its names.
 //! - `strays` are bids that could not be deleted while their handle was there.
 //! - `liveness` gives the verdicts: who is alive. `sweep` deletes what the dead left. `bid` is the file, `bids` the snapshot for
@@ -51,11 +51,13 @@ mod guard;
 mod handle;
 mod liveness;
 mod names;
+mod opener;
 mod options;
 mod place;
 mod protocol;
 mod queue;
 mod random;
+mod rival;
 #[cfg(test)]
 mod scratch;
 mod strays;

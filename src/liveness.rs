@@ -5,7 +5,7 @@
 //! | our boot, our PID namespace | whether there is a process with its PID; and if it seems to be another one, the lock that the kernel keeps on the bid while its owner lives |
 //! | our boot, another PID namespace | that lock |
 //! | another boot | that lock too; without one, and on a local filesystem, the boot is over |
-//! | it or we can't say the boot | as if it were our boot; but who is gone here may live on another host, where others can write |
+//! | it or we can't say the boot | as if it were our boot; but a process that is gone here may live on another host, where others can write |
 //! | it or we can't say the namespace | a process with its PID and start is it; without one the lock decides |
 //! | posted on a shared filesystem, and we see a local one | our boot and namespace: as above. Else it is unknown |
 //! | another file than it says, without that lock | it is a copy: stale |
@@ -133,7 +133,7 @@ enum Owner {
 fn owner(bid: &Bid, file: &Small, me: &Identity, view: &View, on: Filesystem) -> Owner {
     // First the descriptor, then the look: so what we watch is what we saw.
     let Presence::Exists(exit) = sys::presence(bid.pid) else { return Owner::Gone };
-    // Whoever had the PID has exited, even where more can't be seen of it.
+    // The process that had the PID has exited, even where more can't be seen of it.
     let has_exited = || exit.as_ref().is_some_and(Exit::happened);
     // The common case, and cheaper than a look at the process. (Not where the lock is asked for over a network; and without a
     // descriptor only a look tells a zombie, whose child may keep the lock.)
@@ -157,7 +157,8 @@ fn owner(bid: &Bid, file: &Small, me: &Identity, view: &View, on: Filesystem) ->
 }
 
 /// Whether a bid that is cut off, last modified at `modified` (Unix milliseconds), has been there for too long: longer than the
-/// caller's grace, or since before this boot, where nobody but this machine writes.
+/// caller's grace, or since before this boot, where nobody but this machine writes. (Only a bid that is cut off is judged by its age, never
+/// a whole one: somebody can set the clock.)
 pub(crate) fn is_abandoned(modified: i64, grace_ms: u32, me: &Identity, on: Filesystem) -> bool {
     let now = (sys::unix_nanos() / 1_000_000) as i64;
     let over = grace_ms > 0 && now.saturating_sub(modified) >= i64::from(grace_ms);

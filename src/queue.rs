@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::claim::Claim;
 use crate::names::{ClaimId, Ticket};
 use crate::place::{open_shared, TRIES};
-use crate::survey::Rival;
+use crate::rival::Rival;
 use crate::sys::{self, Beacon, BeaconWatch, Dir, FileId, FolderWatch, Light, News, OwnBeacon, Source, Tail};
 
 pub(crate) const QUEUE: &CStr = c"queue";

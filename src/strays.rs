@@ -1,23 +1,30 @@
-//! Bids that outlive their handle: neither the unlock nor the close could delete them (the folder was closed to us, the disk was
-//! read-only). Their process lives, so to all others they are live bids. So each later lock of this process tries again.
+//! Bids that should have been deleted and could not be: the folder was closed to us, or the disk was read-only. Their process lives, so
+//! to all others they are live bids. While their handle is there, each call on it tries again. What outlives its handle is kept
+//! here, and each later lock of this process tries again.
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use crate::bid::Guid;
-use crate::sys::{process_mark, Dir, FileId, ProcessMark};
+use crate::sys::{process_mark, Dir, FileId, Pile, ProcessMark};
 
-struct Stray {
+/// A bid of a handle that is in the folder, or may be, while the handle does not hold the lock.
+#[derive(Clone, Copy)]
+pub(crate) struct Stray {
+    pub bid: Guid,
+    /// Which file it is, if it is what we prepared.
+    pub file: Option<FileId>,
+}
+
+struct Orphan {
     path: Arc<Path>,
     folder: FileId,
     bid: Guid,
     of: ProcessMark,
 }
 
-impl Stray {
+impl Orphan {
     /// True: it is gone. Where another folder is at the path now, or none, it may come back with its own.
     fn is_deleted(&self) -> bool {
         let Ok(folder) = Dir::open(&self.path) else { return false };
@@ -29,41 +36,57 @@ impl Stray {
     }
 }
 
-static STRAYS: Mutex<Vec<Stray>> = Mutex::new(Vec::new());
-/// Spares the common case the mutex.
-static ANY: AtomicBool = AtomicBool::new(false);
+static ORPHANS: Pile<Orphan> = Pile::new();
 
-/// A bound, for a program that goes on in spite of all the errors.
-const MOST: usize = 64;
+/// So many are tried in one call. The others are tried by the next calls.
+const TRIED_AT_ONCE: usize = 64;
 
 /// Remembers a bid in this folder, whose handle is about to go.
 pub(crate) fn remember(path: &Arc<Path>, folder: FileId, bid: Guid) {
-    let mut stray = Some(Stray { path: Arc::clone(path), folder, bid, of: process_mark() });
-    with(|strays| strays.extend(stray.take().filter(|_| strays.len() < MOST)));
-}
-
-/// Another thread has the list for a moment only. In a forked child it may be taken for ever, by a thread that was not forked;
-/// so this does not wait for ever.
-fn with(change: impl FnOnce(&mut Vec<Stray>)) {
-    for _ in 0..100 {
-        if let Ok(mut strays) = STRAYS.try_lock() {
-            change(&mut strays);
-            return ANY.store(!strays.is_empty(), Ordering::Release);
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    ORPHANS.put(Orphan { path: Arc::clone(path), folder, bid, of: process_mark() });
 }
 
 /// Tries again to delete what is left.
 pub(crate) fn delete() {
-    if !ANY.load(Ordering::Acquire) {
+    if ORPHANS.is_empty() {
         return;
     }
-    let mut left = Vec::new();
-    with(|strays| left.append(strays));
+    let mut left = ORPHANS.take();
     // A forked child has a copy of its parent's, which are not its to delete.
-    left.retain(|stray| stray.of == process_mark() && !stray.is_deleted());
-    if !left.is_empty() {
-        with(|strays| strays.append(&mut left));
+    left.retain(|orphan| orphan.of == process_mark());
+    let later = left.split_off(left.len().min(TRIED_AT_ONCE));
+    left.retain(|orphan| !orphan.is_deleted());
+    // What was not tried now lies on top, so it is tried first the next time.
+    left.into_iter().chain(later.into_iter().rev()).for_each(|orphan| ORPHANS.put(orphan));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    /// Also of very many none is forgotten, and each call tries some.
+    #[test]
+    fn no_stray_bid_is_forgotten() {
+        let scene = Scratch::new();
+        let path: Arc<Path> = scene.join("lock").into();
+        std::fs::create_dir(&path).unwrap();
+        let folder = Dir::id_at(&path).unwrap();
+        let count = 2 * TRIED_AT_ONCE + 10;
+        for n in 0..count {
+            let bid = Guid::new(n as u64, [7; 8]);
+            std::fs::write(crate::place::join(&path, bid.as_c_str()), "").unwrap();
+            remember(&path, folder, bid);
+        }
+        let left = || std::fs::read_dir(&path).unwrap().count();
+        // Other tests of this process take the pile now and then, for a moment.
+        for _ in 0..10_000 {
+            if left() == 0 {
+                return;
+            }
+            delete();
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        panic!("{} of {count} are left", left());
     }
 }

@@ -1,88 +1,13 @@
 //! The check of check-bid-check: what bids are in the folder, and is one of them a live rival's?
 
-use std::ffi::{CStr, CString};
-use std::fmt;
+use std::ffi::CStr;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::bid::{self, is_bid_name, Bid, Flaw};
-use crate::error::{BidState, Holder, Unread};
 use crate::liveness::{self, Pulse, Verdict};
-use crate::sys::{self, Dir, FileId, Filesystem, Identity, Opened, View};
-
-/// A bid that is not ours, read and judged.
-pub(crate) struct Rival {
-    pub name: CString,
-    /// Tells two bids of one name apart: a Python peer uses its name again.
-    number: u64,
-    pub bid: Result<Bid, Flaw>,
-    pub verdict: Verdict,
-    /// Last modified, Unix milliseconds; `None` where we may not look.
-    pub modified: Option<i64>,
-    pub pulse: Pulse,
-    /// What is said of it to others, once somebody asks.
-    holder: OnceLock<Arc<Holder>>,
-}
-
-impl Rival {
-    fn unreadable((name, number): &Entry) -> Rival {
-        let (bid, verdict, modified, pulse) = (Err(Flaw::Denied), Verdict::Unknown, None, Pulse::None);
-        Rival { name: name.clone(), number: *number, bid, verdict, modified, pulse, holder: OnceLock::new() }
-    }
-
-    fn is(&self, (name, number): &Entry) -> bool {
-        self.name == *name && self.number == *number
-    }
-
-    /// Its bid is a link of this file.
-    pub fn is_link_of(&self, claim: &FileId) -> bool {
-        self.number == claim.number()
-    }
-
-    /// As far as its pulse tells.
-    pub fn is_alive(&self) -> bool {
-        self.pulse.beats()
-    }
-
-    pub fn state(&self) -> BidState {
-        match self.verdict {
-            Verdict::Live => BidState::Live,
-            Verdict::Stale => BidState::Stale,
-            Verdict::Unknown => BidState::Unknown,
-            Verdict::Malformed => BidState::Malformed,
-        }
-    }
-
-    /// Who it is, as plain data, to be kept for as long as anybody likes.
-    pub fn holder(&self) -> &Arc<Holder> {
-        self.holder.get_or_init(|| {
-            let bid = self.bid.as_ref();
-            let unread = bid.err().map(|flaw| match *flaw {
-                Flaw::CutOff(why) => Unread::CutOff(why),
-                Flaw::Foreign(why) => Unread::Foreign(why),
-                Flaw::Denied => Unread::Denied,
-            });
-            let bid = bid.ok();
-            Arc::new(Holder {
-                name: sys::file_name(&self.name),
-                pid: bid.map(|bid| bid.pid),
-                command: bid.and_then(|bid| bid.command.clone()),
-                host: bid.and_then(|bid| bid.host.clone()),
-                state: self.state(),
-                unread,
-            })
-        })
-    }
-}
-
-impl fmt::Debug for Rival {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {:?}", self.name, self.verdict)
-    }
-}
-
-/// A name in the folder, and the number of the file that has it.
-pub(crate) type Entry = (CString, u64);
+use crate::rival::{Entry, Rival};
+use crate::sys::{Dir, Filesystem, Identity, Opened, View};
 
 /// How a folder is looked at: whose eyes, what filesystem, how patient with bids that can't be read.
 pub(crate) struct Eyes<'a> {
@@ -223,16 +148,8 @@ impl Eyes<'_> {
         }
     }
 
-    fn judge_once(&self, (name, number): &Entry) -> io::Result<Option<Rival>> {
-        let rival = |bid, verdict, modified, pulse| Rival {
-            name: name.clone(),
-            number: *number,
-            bid,
-            verdict,
-            modified,
-            pulse,
-            holder: OnceLock::new(),
-        };
+    fn judge_once(&self, entry: &Entry) -> io::Result<Option<Rival>> {
+        let rival = |bid, verdict, modified, pulse| Rival::new(entry, bid, verdict, modified, pulse);
         let malformed = |flaw, modified| {
             // Only what may be a bid that its writer did not finish has a time to be over.
             let may_go = matches!(flaw, Flaw::CutOff(_));
@@ -242,9 +159,13 @@ impl Eyes<'_> {
             };
             rival(Err(flaw), verdict, Some(modified), Pulse::None)
         };
-        let file = match self.dir.open_small(name)? {
+        let file = match self.dir.open_small(&entry.0)? {
             Opened::Gone => return Ok(None),
-            Opened::Denied => return Ok(Some(Rival::unreadable(&(name.clone(), *number)))),
+            Opened::Denied => return Ok(Some(Rival::unreadable(entry))),
+            Opened::Mounted => {
+                let flaw = Flaw::Foreign("another filesystem is mounted there");
+                return Ok(Some(rival(Err(flaw), Verdict::Malformed, None, Pulse::None)));
+            }
             Opened::NotRegular { modified } => {
                 return Ok(Some(malformed(Flaw::Foreign("it is not a regular file"), modified)));
             }
@@ -276,6 +197,8 @@ fn note(entries: &mut Vec<Entry>, name: &CStr, number: u64) {
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
+    use std::ffi::CString;
+
     use super::*;
     use crate::scratch::{bid_name, Scratch};
 
@@ -339,7 +262,7 @@ mod tests {
         assert!(!at("l").exists());
     }
 
-    /// One that is known is not read again while its owner lives, for that would cost as much as the whole rest.
+    /// One that is known is not read again while its owner lives: that would cost as much as all the rest.
     #[test]
     fn a_known_rival_is_not_read_again() {
         let ours = bid::Guid::new(1, [7; 8]).as_c_str().to_str().unwrap().to_owned();

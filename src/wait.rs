@@ -12,7 +12,7 @@ use crate::error::{ErrorKind, Result};
 use crate::handle::Handle;
 use crate::names::Ticket;
 use crate::queue::{Predecessor, Standing, View};
-use crate::survey::Rival;
+use crate::rival::Rival;
 use crate::sys::{Bell, FileId, FolderWatch, Source};
 
 /// Where the kernel doesn't tell, a waiter looks again after a random, growing pause between these.

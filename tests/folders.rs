@@ -14,6 +14,7 @@ use support::{
 
 both!(
     a_bid_deleted_while_held_is_a_lost_lock,
+    a_bid_that_was_renamed_while_held_is_a_lost_lock_and_keeps_nobody_out,
     a_folder_in_the_place_of_a_bid_is_a_lost_lock,
     a_folder_deleted_while_idle_is_an_error_until_it_is_made_anew,
     a_folder_moved_while_idle_is_left_alone,
@@ -30,6 +31,26 @@ both!(
 );
 
 const HIDDEN_ALONE: [&str; 1] = [".lockfolder"];
+
+/// Its process lives, so by its new name it would be live. What is not our file is left alone.
+fn a_bid_that_was_renamed_while_held_is_a_lost_lock_and_keeps_nobody_out(kind: Kind) {
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        let folder = scratch.folder();
+        let (mut puppet, mut other) = (Puppet::at(kind, &folder), Puppet::at(kind, &folder));
+        for end in ["unlock 0", "close 0"] {
+            puppet.must("lock 0");
+            let bid = bids_in(&folder).remove(0);
+            fs::rename(&bid, folder.join(bid_name("other"))).unwrap();
+            fs::write(folder.join("note.json"), "{}").unwrap();
+            assert_eq!(puppet.ask("holds 0"), "LF_ERR_LOST");
+            assert_eq!(other.ask("lock 0"), "LF_BUSY");
+            assert_eq!(puppet.ask(end), if end == "unlock 0" { "LF_ERR_LOST" } else { "LF_OK" });
+            assert!(folder.join("note.json").exists());
+            other.must("lock 0");
+            other.must("unlock 0");
+        }
+    }
+}
 
 fn a_bid_deleted_while_held_is_a_lost_lock(kind: Kind) {
     let scratch = Scratch::new();

@@ -3,24 +3,24 @@
 use std::io;
 use std::sync::Arc;
 
+use super::bidding::Withdrawn;
 use super::{Claimant, Found};
 use crate::bid::Guid;
 use crate::bids::BidInfo;
 use crate::claim::{self, Claim};
 use crate::error::{BidState, Error, ErrorKind, Result};
 use crate::place::{join, sweep_staged};
-use crate::survey::Rival;
+use crate::rival::Rival;
 use crate::sys::{Dir, News};
 use crate::{fence, queue, strays, sweep};
 
 impl Claimant {
     pub fn unlock(&mut self) -> Result<()> {
         let bid = *self.held_bid()?;
-        let was_there = self.withdraw(&bid);
-        let was_there = match was_there {
+        let withdrawn = match self.withdraw(&bid) {
             // Something else is there, which unlink(2) can't delete: a folder.
-            Err(_) if matches!(self.find_bid(&bid), Ok(Found::Another)) => false,
-            was_there => was_there.map_err(|e| {
+            Err(_) if matches!(self.find_bid(&bid), Ok(Found::Another)) => Withdrawn::Missing(None),
+            withdrawn => withdrawn.map_err(|e| {
                 let advice = claim::advice_on_withdrawal(&e);
                 Error::io("delete the bid", join(&self.path, bid.as_c_str()), e).advising(advice)
             })?,
@@ -28,15 +28,19 @@ impl Claimant {
         self.held = None;
         self.leave_line(News::HandedOver);
         self.sweep_reaped();
-        if was_there {
+        if matches!(withdrawn, Withdrawn::Deleted) {
             return Ok(());
         }
         // It may have been the claim too, where the claim moves.
         self.claim = None;
-        Err(self.lost(&bid))
+        let lost = self.lost(&bid);
+        Err(match withdrawn.left() {
+            Some(name) => lost.leaving(join(&self.path, name)),
+            None => lost,
+        })
     }
 
-    /// Held, and seen to be held by everybody who goes by the path.
+    /// The lock is held, and everybody who goes by the path sees that.
     pub fn holds(&self) -> Result<()> {
         let bid = self.held_bid()?;
         match Dir::id_at(&self.path) {
@@ -69,7 +73,8 @@ impl Claimant {
         self.find_folder_unless_held()?;
         let rivals = self.eyes_on(&self.place.dir).rivals();
         let rivals = rivals.map_err(|e| Error::io("read the bids in", &*self.path, e))?;
-        let own = [&self.held, &self.stray].map(|bid| bid.as_ref().map(Guid::as_c_str));
+        let stray = self.stray.map(|stray| stray.bid);
+        let own = [&self.held, &stray].map(|bid| bid.as_ref().map(Guid::as_c_str));
         let info = |rival: Rival| {
             let is_own = own.contains(&Some(rival.name.as_c_str()));
             BidInfo::new(rival, is_own)
@@ -97,7 +102,7 @@ impl Claimant {
             let path = self.hidden_path();
             move |e| Error::io(doing, path, e)
         };
-        // Not the one that the claim is in: somebody may have moved that aside, and others count elsewhere then.
+        // Somebody may have moved aside the sub-folder that the claim is in. Then others count in the one at its place.
         let claim = self.claim.as_ref().expect("who holds has a claim");
         let hidden =
             self.place.dir.file_id(claim::HIDDEN).and_then(|now| match now == Some(claim.hidden().stat()?.id) {
@@ -131,11 +136,11 @@ impl Claimant {
         Err(Error::new(ErrorKind::Unsafe, text))
     }
 
-    /// Whoever holds stays with the folder that the bid is in.
+    /// A holder stays with the folder that the bid is in.
     fn find_folder_unless_held(&mut self) -> Result<()> {
-        match self.held.or(self.stray) {
-            Some(_) => Ok(()),
-            None => self.find_folder(),
+        match self.held.is_some() || self.stray.is_some() {
+            true => Ok(()),
+            false => self.find_folder(),
         }
     }
 
@@ -146,7 +151,7 @@ impl Claimant {
 
     fn lost(&self, bid: &Guid) -> Error {
         let bid = join(&self.path, bid.as_c_str());
-        let text = format!("the lock was lost: somebody deleted our bid {}", bid.display());
+        let text = format!("the lock was lost: somebody deleted, renamed or replaced our bid {}", bid.display());
         Error::new(ErrorKind::Lost, text)
     }
 }

@@ -8,7 +8,7 @@ use super::{Claimant, Found};
 use crate::bid::Guid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{Backoff, Check, Place};
-use crate::survey::Rival;
+use crate::rival::Rival;
 
 /// How long the first of several bidders waits for the others to withdraw. They need two system calls for it; a holder
 /// never does.

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
+use super::bidding::Withdrawn;
 use super::*;
 use crate::error::BidState;
 use crate::queue::Standing;
 use crate::scratch::Scratch;
+use crate::sys::Filesystem;
 
 fn has(scene: &Scratch, bid: &Guid) -> bool {
     join(scene, bid.as_c_str()).exists()
@@ -16,12 +18,10 @@ fn a_bid_that_could_not_be_deleted_is_deleted_by_the_next_call_or_at_the_end() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
     let stray = claimant.publish().unwrap();
-    claimant.stray = Some(stray);
     claimant.lock().unwrap();
     assert!(!has(&scene, &stray) && claimant.stray.is_none());
     claimant.unlock().unwrap();
     let stray = claimant.publish().unwrap();
-    claimant.stray = Some(stray);
     drop(claimant);
     assert!(!has(&scene, &stray));
 }
@@ -64,7 +64,6 @@ fn a_stray_bid_goes_before_we_look_at_the_line() {
         let (mut claimant, mut waiter) = (scene.claimant(), scene.claimant());
         assert!(matches!(waiter.stand_in_line(), Ok(Standing::Joined(_))));
         let stray = claimant.publish().unwrap();
-        claimant.stray = Some(stray);
         let _ = match wait {
             true => claimant.lock_unless_line().map(drop),
             false => claimant.lock_unless_owed(),
@@ -97,7 +96,7 @@ fn a_stray_bid_is_ours_whatever_becomes_of_the_claim() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
     let stray = claimant.publish().unwrap();
-    (claimant.stray, claimant.claim) = (Some(stray), None);
+    claimant.claim = None;
     let states: Vec<_> = claimant.bids().unwrap().into_iter().map(|bid| bid.state).collect();
     assert_eq!(states, [BidState::Own]);
     claimant.lock().unwrap();
@@ -195,7 +194,8 @@ fn a_claim_is_made_again_if_it_is_missing_and_for_no_other_reason() {
     let another = claimant.publish().unwrap();
     let second = id(&claimant);
     assert!(first != second && has(&scene, &another));
-    assert!(claimant.withdraw(&another).unwrap() && claimant.withdraw(&bid).unwrap());
+    assert!(!has(&scene, &bid), "the claim that was missing had it");
+    assert!(matches!(claimant.withdraw(&another).unwrap(), Withdrawn::Deleted));
     claimant.place.dir = Dir::open(Path::new("/dev")).unwrap(); // no link leads to another filesystem
     let exdev = 18;
     assert_eq!(claimant.publish().map_err(|e| e.raw_os_error()), Err(Some(exdev)));
@@ -233,4 +233,61 @@ fn random_numbers_differ_and_chances_are_from_0_to_1() {
     assert!(chances.iter().all(|chance| (0.0..=1.0).contains(chance)), "{chances:?}");
     // All on one side: once in 2^99.
     assert!(chances.iter().any(|chance| *chance < 0.5) && chances.iter().any(|chance| *chance > 0.5), "{chances:?}");
+}
+
+/// A panic between the bid and the lock, which the C interface catches: the bid is in nobody's way.
+#[test]
+fn a_bid_whose_attempt_ended_in_its_midst_is_deleted_by_the_next_call() {
+    let scene = Scratch::new();
+    let mut claimant = scene.claimant();
+    let left = claimant.publish().unwrap();
+    claimant.lock().unwrap();
+    assert!(!has(&scene, &left));
+    claimant.unlock().unwrap();
+    let left = claimant.publish().unwrap();
+    drop(claimant);
+    assert!(!has(&scene, &left));
+}
+
+/// Nobody goes on as after an outcome to expect, while a bid of ours keeps everybody out. A folder at its name can't be unlinked.
+#[cfg(unix)]
+#[test]
+fn who_can_not_take_its_bid_back_is_told() {
+    for kind in [ErrorKind::Busy, ErrorKind::Timeout, ErrorKind::Cancelled] {
+        let scene = Scratch::new();
+        let mut claimant = scene.claimant();
+        let bid = claimant.publish().unwrap();
+        let path = join(&scene, bid.as_c_str());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let error = claimant.withdraw_after(bid, Error::fixed(kind, "somebody holds it"));
+        assert_eq!(error.kind(), ErrorKind::Io);
+        let text = error.to_string();
+        assert!(text.contains(path.to_str().unwrap()) && text.contains("tries again to delete it"), "{text}");
+        std::fs::remove_dir(&path).unwrap();
+        claimant.lock().unwrap();
+    }
+}
+
+/// By another name it would be live as long as this process lives.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_bid_that_was_renamed_goes_when_it_is_missed() {
+    let scene = Scratch::new();
+    let renamed = scene.join(crate::scratch::bid_name("other"));
+    let mut claimant = scene.claimant();
+    let rename = |bid: Guid| std::fs::rename(join(&scene, bid.as_c_str()), &renamed).unwrap();
+    claimant.lock().unwrap();
+    rename(claimant.held().unwrap());
+    assert_eq!(claimant.unlock().map_err(|e| e.kind()), Err(ErrorKind::Lost));
+    assert!(!renamed.exists());
+    let bid = claimant.publish().unwrap();
+    rename(bid);
+    claimant.withdraw_after(bid, Error::fixed(ErrorKind::Busy, ""));
+    assert!(!renamed.exists());
+    claimant.lock().unwrap();
+    rename(claimant.held().unwrap());
+    std::fs::write(scene.join("mine"), "x").unwrap();
+    drop(claimant);
+    assert!(!renamed.exists() && scene.join("mine").exists());
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::liveness::Verdict;
 use crate::names::Ticket;
 use crate::place::TRIES;
-use crate::survey::Rival;
+use crate::rival::Rival;
 use crate::sys::{BeaconWatch, Dir, Light, News};
 
 impl Claimant {

@@ -192,7 +192,7 @@ impl Dir {
     /// has no third name: so whoever put it there had the right to give it a name. A FIFO that somebody moved in from elsewhere is
     /// none, and nobody opens it.
     pub fn beacon_of(&self, ticket: &CStr, hidden: &Dir, beacons: &[CString]) -> Option<FileId> {
-        let stat = fs::statat(self.fd(), leaf(ticket).ok()?, fs::AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let stat = self.look_at(ticket).ok()??;
         let id = FileId::of(&stat);
         let is_fifo = FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
         let is_beacon =

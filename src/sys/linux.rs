@@ -21,11 +21,12 @@ use super::{Identity, Source};
 pub(crate) struct ProcessMark(u64);
 
 /// The mark of the process that calls. A load from memory: the kernel wipes one page of ours in every forked child
-/// (`MADV_WIPEONFORK`, madvise(2), Linux 4.14); before that, the PID.
+/// (`MADV_WIPEONFORK`, madvise(2), Linux 4.14). Before that, and where no page can be had (RLIMIT_AS), it is the PID. That does not
+/// tell a child that has the PID of its parent, as one that is PID 1 of a new namespace, and whose parent was PID 1 of its own.
 pub(crate) fn process_mark() -> ProcessMark {
     static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    // No page could be had. That is for good: who is marked one way must not be looked for the other way.
+    // No page could be had. That stays so: a process that was marked one way is never looked for the other way.
     const NONE: *mut AtomicU64 = ptr::without_provenance_mut(usize::MAX);
 
     let mut page = PAGE.load(Ordering::Acquire);
@@ -71,7 +72,10 @@ fn page_wiped_on_fork() -> Option<*mut AtomicU64> {
 /// What a step of the clock changes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Standpoint {
+    /// How far the wall clock is ahead of the boot clock, nanoseconds: the moment of the boot.
     wall: i64,
+    /// The least that this process has seen of it. A clock that is set forward makes the boot look later than it was.
+    earliest: i64,
 }
 
 impl Identity {
@@ -79,7 +83,9 @@ impl Identity {
     /// another `/proc`, changes nothing of it.
     pub(super) fn read(before: Option<&Identity>) -> io::Result<Identity> {
         // First: so a step of the clock meanwhile is one after it.
-        let standpoint = Standpoint { wall: wall_minus_boot(nanos) };
+        let wall = wall_minus_boot(nanos);
+        let earliest = before.map_or(wall, |before| before.standpoint.earliest.min(wall));
+        let standpoint = Standpoint { wall, earliest };
         let pid = std::process::id();
         let proc = Proc::open()?;
         let seen = proc.own_stat(pid)?;
@@ -108,11 +114,12 @@ impl Identity {
     }
 
     /// When this machine was booted at the latest, Unix seconds. Some containers are shown their own start instead (lxcfs), and a
-    /// time namespace can put the boot later than it was: so the earliest that is known.
+    /// time namespace can put the boot later than it was, and a clock that is set forward does so too. So the earliest boot counts.
     pub fn booted(&self) -> io::Result<i64> {
         let proc = Proc::open()?;
         let shift = proc.shift()?.ok_or_else(|| io::Error::other("the shift of this time namespace can't be told"))?;
-        Ok(proc.boot_time()?.min(boot_time_by_clocks()) - shift.seconds_late())
+        let earliest = self.standpoint.earliest.div_euclid(1_000_000_000);
+        Ok(proc.boot_time()?.min(boot_time_by_clocks()).min(earliest) - shift.seconds_late())
     }
 }
 
@@ -121,10 +128,13 @@ impl Standpoint {
         self.stepped_by(nanos)
     }
 
+    /// `created` is in whole seconds since the epoch, counted from the second of the boot: so it changes when that does.
     fn stepped_by(&self, mut clock: impl FnMut(ClockId) -> i64) -> bool {
+        let is_another_second = |wall: i64| {
+            (wall - self.wall).abs() > NOISE && wall.div_euclid(1_000_000_000) != self.wall.div_euclid(1_000_000_000)
+        };
         // The first look is the cheaper one, and as a rule enough.
-        (wall_minus_boot_at_once(&mut clock) - self.wall).abs() > NOISE
-            && (wall_minus_boot(clock) - self.wall).abs() > NOISE
+        is_another_second(wall_minus_boot_at_once(&mut clock)) && is_another_second(wall_minus_boot(clock))
     }
 }
 
@@ -179,10 +189,32 @@ mod tests {
         for pause_at in 0..12 {
             let read = wall_minus_boot(clocks(pause_at, 7 * SECOND));
             assert_eq!((read + 100) / 1000, 7 * SECOND / 1000, "a pause before the reading {pause_at}");
-            let me = Standpoint { wall: read };
+            let me = Standpoint { wall: read, earliest: read };
             let stepped = [6, 7, 8].map(|ahead| me.stepped_by(clocks(pause_at, ahead * SECOND)));
             assert_eq!(stepped, [true, false, true], "a pause before the reading {pause_at}");
         }
+    }
+
+    /// However small: a Python peer compares whole seconds, and they must be the same number.
+    #[test]
+    fn a_step_of_the_clock_counts_where_it_is_another_second() {
+        const SECOND: i64 = 1_000_000_000;
+        let me = Standpoint { wall: 7 * SECOND - 10_000_000, earliest: 0 };
+        let stepped = |by: i64| me.stepped_by(|clock| if clock == ClockId::Realtime { me.wall + by } else { 0 });
+        assert!(stepped(20_000_000) && stepped(SECOND) && stepped(-SECOND));
+        assert!(!stepped(0) && !stepped(9_000_000) && !stepped(-500_000_000));
+        let at_the_edge = Standpoint { wall: 7 * SECOND, earliest: 0 };
+        assert!(!at_the_edge.stepped_by(|clock| if clock == ClockId::Realtime { 7 * SECOND - 300 } else { 0 }));
+    }
+
+    /// The clock was set forward: what is older than the boot as it looks now need not be.
+    #[test]
+    fn the_boot_was_no_later_than_it_ever_looked() {
+        let me = Identity::current().unwrap();
+        let booted = me.booted().unwrap();
+        let earliest = (booted - 1000) * 1_000_000_000;
+        let before = Identity { standpoint: Standpoint { earliest, ..me.standpoint }, ..Identity::clone(&me) };
+        assert_eq!(Identity::read(Some(&before)).unwrap().booted().unwrap(), booted - 1000);
     }
 
     /// The bids of before say a CREATED that nobody computes any more.
@@ -191,7 +223,8 @@ mod tests {
         let me = Identity::current().unwrap();
         let path = crate::scratch::Scratch::new();
         let stepped = [0, -1, 1].map(|seconds| {
-            let standpoint = Standpoint { wall: me.standpoint.wall + seconds * 1_000_000_000 };
+            let wall = me.standpoint.wall + seconds * 1_000_000_000;
+            let standpoint = Standpoint { wall, earliest: wall };
             let me = Identity { standpoint, ..Identity::clone(&me) };
             let hidden = Dir::open(&path).unwrap();
             let claim =

@@ -7,11 +7,12 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::path::Path;
 
-use rustix::fd::{AsRawFd, BorrowedFd};
-use rustix::fs::{self, AtFlags, OFlags, RawDir, SeekFrom, StatxFlags, CWD};
+use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{self, AtFlags, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, StatxFlags, CWD};
 use rustix::io::Errno;
 
 use super::linux_proc::Proc;
+use super::unix::{descriptor, retry};
 use super::{Dir, Filesystem};
 
 /// For a folder that is opened: to list it is no access to be noted.
@@ -75,6 +76,42 @@ fn read_by(
     Ok(())
 }
 
+/// Opens what has this name in the folder. Where somebody mounted a filesystem at the name, this is EXDEV (openat2(2), Linux 5.6): the
+/// server of that filesystem is not asked, so one that never answers stops nobody.
+pub(super) fn open_within(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    match fs::openat2(dir, name, flags, mode, ResolveFlags::NO_XDEV) {
+        // An older kernel does not have it, and some sandboxes forbid it. Then a mount is crossed.
+        Err(Errno::NOSYS | Errno::PERM) => fs::openat(dir, name, flags, mode),
+        opened => opened,
+    }
+}
+
+/// The same for stat(2) without following a link.
+pub(super) fn stat_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<fs::Stat> {
+    let open = || open_within(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    let error = match descriptor(open) {
+        Ok(found) => return retry(|| fs::fstat(&found)),
+        Err(e) => e,
+    };
+    match Errno::from_io_error(&error) {
+        // No descriptor can be had, and stat(2) needs none.
+        Some(Errno::MFILE | Errno::NFILE) => retry(|| fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)),
+        _ => Err(error),
+    }
+}
+
+/// Whether something has this name in the folder. It costs less than [`stat_within`]: it needs no descriptor. What is mounted there is not
+/// asked either, as long as its kind of filesystem heeds `AT_STATX_DONT_SYNC` (statx(2)); FUSE and NFS do.
+pub(super) fn has_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
+    let how = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    match rustix::io::retry_on_intr(|| fs::statx(dir, name, how, StatxFlags::TYPE)) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(Errno::NOSYS | Errno::PERM) => stat_within(dir, name).map(|_| true),
+        Err(e) => Err(e.into()),
+    }
+}
+
 /// Device and inode of what is at this path; `None` where stat(2) must tell.
 ///
 /// Not stat(2): it also asks for the time of the last change, and since Linux 6.13 each change that follows such a
@@ -128,10 +165,11 @@ pub(crate) fn fill_random(buffer: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Filesystems that only this kernel writes to. Not here: whatever a network, a host machine or a cluster stands behind.
+/// Filesystems that only this kernel writes to, and that are not in [`KNOWN`]. A filesystem that a network, a host machine or a
+/// cluster stands behind is not here.
 const LOCAL: &[&str] = &[
-    "ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "ramfs", "overlay", "f2fs", "zfs", "bcachefs", "jfs", "reiserfs",
-    "nilfs2", "vfat", "msdos", "exfat", "ntfs", "fuseblk", "udf", "hfsplus", "ubifs", "jffs2",
+    "ramfs", "f2fs", "zfs", "bcachefs", "jfs", "reiserfs", "nilfs2", "vfat", "msdos", "exfat", "ntfs", "fuseblk",
+    "udf", "hfsplus", "ubifs", "jffs2",
 ];
 
 /// Those that show files of other filesystems.

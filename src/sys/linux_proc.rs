@@ -186,8 +186,8 @@ fn namespace(target: &str) -> Option<u64> {
 
 // ---- the clock ----
 
-/// What is no step of the clock yet, in nanoseconds.
-pub(super) const NOISE: i64 = 100_000_000;
+/// What is no step of the clock yet, in nanoseconds: the clocks are read one after the other.
+pub(super) const NOISE: i64 = 1_000_000;
 
 /// The clocks are read one after the other, so a pause in between would look like a step of that length: then once more.
 pub(super) fn wall_minus_boot(mut clock: impl FnMut(ClockId) -> i64) -> i64 {

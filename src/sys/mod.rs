@@ -15,6 +15,9 @@ mod cancellation;
 #[cfg(feature = "capi")]
 pub(crate) use cancellation::Uncancellable;
 
+mod pile;
+pub(crate) use pile::Pile;
+
 mod process;
 pub(crate) use process::{presence, process, Identity, Presence, ProcessState, View};
 
@@ -117,12 +120,15 @@ pub(crate) enum Light {
 }
 
 /// What opening a small file of somebody else's came to: without following, blocking, or trusting it.
+#[cfg_attr(not(unix), allow(dead_code))] // which sees no mounts
 pub(crate) enum Opened {
     File(Small),
     /// It vanished.
     Gone,
     /// It is there, but not ours to read, or not now.
     Denied,
+    /// Another filesystem is mounted at its name. It was not asked: its server may never answer.
+    Mounted,
     /// A link, a folder, a FIFO, a device: it was not read.
     NotRegular {
         /// Unix milliseconds.

@@ -2,7 +2,8 @@
 
 use std::cell::OnceCell;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
+use std::time::Duration;
 
 #[cfg(windows)]
 use super::see;
@@ -35,26 +36,53 @@ impl Identity {
         type Key = (ProcessMark, u32);
         static CACHE: Mutex<Option<(Key, Arc<Identity>)>> = Mutex::new(None);
         let mark = (process_mark(), std::process::id());
-        // Not `lock`: in a forked child it may be held for ever by a thread that was not forked.
-        let mut cache = CACHE.try_lock().ok();
-        if let Some(Some((of, identity))) = cache.as_deref() {
-            if *of == mark && !identity.clock_stepped() {
+        let known = || {
+            let of_us = |cache: &mut Option<(Key, Arc<Identity>)>| cache.clone().filter(|(of, _)| *of == mark);
+            briefly(&CACHE, of_us).flatten().map(|(_, identity)| identity)
+        };
+        let mut before = known();
+        loop {
+            if let Some(identity) = before.as_ref().filter(|identity| !identity.clock_stepped()) {
                 return Ok(Arc::clone(identity));
             }
+            let identity = Arc::new(Identity::read(before.as_deref())?);
+            // Another thread may have been faster. What it saw first stays as it is.
+            let kept = briefly(&CACHE, |cache| {
+                let now = cache.as_ref().filter(|(of, _)| *of == mark).map(|(_, identity)| identity);
+                match (now, &before) {
+                    (Some(now), Some(before)) if !Arc::ptr_eq(now, before) => false,
+                    (Some(_), None) => false,
+                    _ => {
+                        *cache = Some((mark, Arc::clone(&identity)));
+                        true
+                    }
+                }
+            });
+            if kept != Some(false) {
+                return Ok(identity);
+            }
+            before = known();
         }
-        let before =
-            cache.as_deref().and_then(Option::as_ref).filter(|(of, _)| *of == mark).map(|(_, before)| &**before);
-        let identity = Arc::new(Identity::read(before)?);
-        if let Some(cache) = cache.as_deref_mut() {
-            *cache = Some((mark, Arc::clone(&identity)));
-        }
-        Ok(identity)
     }
 
     /// Somebody set the clock: `created` is now another number for everybody who computes it.
     pub fn clock_stepped(&self) -> bool {
         self.standpoint.clock_stepped()
     }
+}
+
+/// Changes what other threads of this process change too, each for a moment only. `None`: a thread has it for ever. That is so in a
+/// child that was forked at that moment, without that thread.
+fn briefly<T, R>(shared: &Mutex<T>, change: impl FnOnce(&mut T) -> R) -> Option<R> {
+    // So often that a busy machine is not taken for a fork.
+    for _ in 0..1000 {
+        match shared.try_lock() {
+            Ok(mut it) => return Some(change(&mut it)),
+            Err(TryLockError::Poisoned(it)) => return Some(change(&mut it.into_inner())),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    None
 }
 
 /// Where we see other processes from, now. Read when it is needed, and once for each pass over the bids: a program can enter
@@ -148,6 +176,21 @@ fn exists(_pid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Also of those that come while another thread is at it.
+    #[test]
+    fn all_threads_have_the_identity_that_was_read_first() {
+        let first = Identity::current().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..2000 {
+                        assert!(Arc::ptr_eq(&Identity::current().unwrap(), &first));
+                    }
+                });
+            }
+        });
+    }
 
     #[test]
     fn we_run() {

@@ -4,10 +4,10 @@ use std::ffi::CStr;
 use std::io;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{self, AtFlags, FileType, OFlags};
+use rustix::fs::{self, FileType, OFlags};
 use rustix::io::Errno;
 
-use super::unix::{leaf, retry, zeros, Dir, FileId};
+use super::unix::{retry, zeros, Dir, FileId};
 use super::{born, is_locked, take_lock, Moment, Opened};
 
 /// A regular file, open for reading.
@@ -53,11 +53,12 @@ impl Small {
 impl Dir {
     /// Opens a small file of somebody else's. Looks before it opens: opening a FIFO or a device is an act, not a look.
     pub fn open_small(&self, name: &CStr) -> io::Result<Opened> {
-        let stat = match rustix::io::retry_on_intr(|| fs::statat(self.fd(), leaf(name)?, AtFlags::SYMLINK_NOFOLLOW)) {
-            Ok(stat) => stat,
-            Err(Errno::NOENT) => return Ok(Opened::Gone),
-            Err(Errno::ACCESS | Errno::PERM) => return Ok(Opened::Denied),
-            Err(e) => return Err(e.into()),
+        let stat = match self.look_at(name) {
+            Ok(Some(stat)) => stat,
+            Ok(None) => return Ok(Opened::Gone),
+            Err(e) if Dir::is_not_ours(&e) => return Ok(Opened::Denied),
+            Err(e) if Dir::crosses_filesystems(&e) => return Ok(Opened::Mounted),
+            Err(e) => return Err(e),
         };
         if !is_regular(&stat) {
             return Ok(Opened::NotRegular { modified: modified(&stat) });
@@ -68,6 +69,7 @@ impl Dir {
                 Some(Errno::NOENT) => return Ok(Opened::Gone),
                 // The last one: somebody has a lease on it (fcntl(2)), and we don't wait.
                 Some(Errno::ACCESS | Errno::PERM | Errno::AGAIN) => return Ok(Opened::Denied),
+                Some(Errno::XDEV) => return Ok(Opened::Mounted),
                 // It was swapped for a link, a socket or a device since we looked.
                 Some(Errno::LOOP | Errno::NXIO) => return Ok(Opened::NotRegular { modified: modified(&stat) }),
                 _ => return Err(e),

@@ -9,6 +9,8 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawMode, CWD};
 use rustix::io::Errno;
 
+#[cfg(target_os = "linux")]
+use super::linux_fs::{has_within, open_within, stat_within};
 use super::{born, entries, glance, id_at, is_known, take_lock, Access, Moment, UNNOTICED};
 
 /// A path as C gives it; `None` where it can't be one.
@@ -128,10 +130,10 @@ impl Dir {
         Ok(Dir { fd })
     }
 
-    /// Opens what has this name in the folder. Never through a link.
+    /// Opens what has this name in the folder. Never through a link, and on Linux never into a mount.
     pub(super) fn open_at(&self, name: &CStr, flags: OFlags, mode: u32) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        descriptor(|| fs::openat(&self.fd, leaf(name)?, flags, to_mode(mode)))
+        descriptor(|| open_within(self.fd(), leaf(name)?, flags, to_mode(mode)))
     }
 
     /// Makes a folder by path. That it is there already is fine.
@@ -187,11 +189,11 @@ impl Dir {
         Ok(self.look_at(name)?.map(|stat| FolderStat::of(&stat)))
     }
 
-    fn look_at(&self, name: &CStr) -> io::Result<Option<fs::Stat>> {
-        match rustix::io::retry_on_intr(|| fs::statat(&self.fd, leaf(name)?, AtFlags::SYMLINK_NOFOLLOW)) {
+    pub(super) fn look_at(&self, name: &CStr) -> io::Result<Option<fs::Stat>> {
+        match stat_within(self.fd(), leaf(name)?) {
             Ok(stat) => Ok(Some(stat)),
-            Err(Errno::NOENT) => Ok(None),
-            Err(e) => Err(e.into()),
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::NOENT) => Ok(None),
+            Err(e) => Err(e),
         }
     }
 
@@ -318,7 +320,8 @@ impl Dir {
         matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK))
     }
 
-    /// Whether this error of [`Dir::link`] or [`Dir::rename`] means that the two folders count as two filesystems.
+    /// Whether this error of [`Dir::link`] or [`Dir::rename`] means that the two folders count as two filesystems. Of a call that
+    /// opens a name or looks at it, it means that another filesystem is mounted there.
     pub fn crosses_filesystems(error: &io::Error) -> bool {
         Errno::from_io_error(error) == Some(Errno::XDEV)
     }
@@ -360,7 +363,7 @@ impl Dir {
 
     /// Something has this name, as far as we can see.
     pub fn has(&self, name: &CStr) -> bool {
-        matches!(self.file_id(name), Ok(Some(_)))
+        leaf(name).is_ok_and(|name| has_within(self.fd(), name).unwrap_or(false))
     }
 
     /// Makes an empty file, if there is none of this name.
@@ -388,6 +391,21 @@ impl Dir {
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_within(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    fs::openat(dir, name, flags, mode)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stat_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<fs::Stat> {
+    retry(|| fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
+    stat_within(dir, name).map(|_| true)
 }
 
 /// A name in a folder. What is a path, or leads upwards, never reaches the system: no name that somebody else wrote, and

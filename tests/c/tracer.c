@@ -33,6 +33,7 @@ static const struct {
     const char *name;
 } names[] = {
     {SYS_openat, "openat"},
+    {SYS_openat2, "openat"},
     {SYS_mkdirat, "mkdirat"},
     {SYS_newfstatat, "stat"},
     {SYS_fstat, "stat"},

@@ -13,6 +13,8 @@ mod folder;
 mod guard;
 #[path = "../../src/handle.rs"]
 mod handle;
+#[path = "../../src/opener.rs"]
+mod opener;
 #[path = "../../src/options.rs"]
 mod options;
 #[path = "../../src/waiter.rs"]

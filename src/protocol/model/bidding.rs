@@ -224,9 +224,9 @@ impl Bidding {
 
     fn tie(&self, who: usize) -> Tie {
         match self.kinds[who] {
-            _ if !self.rules.tie_break => Tie::NobodyWins,
-            Kind::Reversed => Tie::HighestWins,
-            _ => Tie::LowestWins,
+            _ if !self.rules.tie_break => Tie::Nobody,
+            Kind::Reversed => Tie::Highest,
+            _ => Tie::Lowest,
         }
     }
 

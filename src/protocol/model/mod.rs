@@ -3,6 +3,8 @@
 //!
 //! A test of a broken rule asserts that the model finds what it should. `--nocapture` prints state counts and shortest traces.
 
+#![allow(clippy::print_stdout)]
+
 mod bidding;
 mod bidding_rules;
 mod explore;

@@ -75,9 +75,9 @@ impl Answers {
 /// Who wins when two bid at once. One of them is right, and the others break the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tie {
-    LowestWins,
-    HighestWins,
-    NobodyWins,
+    Lowest,
+    Highest,
+    Nobody,
 }
 
 #[derive(Default)]
@@ -108,7 +108,7 @@ fn run(own: u8, tie: Tie, answers: &Answers) -> Next {
     match catch_unwind(AssertUnwindSafe(|| acquire(&mut script))) {
         Ok(Ok(_)) => Next::Holds,
         Ok(Err(_)) => Next::Refused,
-        Err(panic) => script.call.map(Next::Calls).unwrap_or_else(|| resume_unwind(panic)),
+        Err(panic) => script.call.map_or_else(|| resume_unwind(panic), Next::Calls),
     }
 }
 
@@ -168,9 +168,9 @@ impl Place for Script {
 
     fn precedes(&self, rival: &u8, own: &u8) -> bool {
         match self.tie {
-            Tie::LowestWins => rival < own,
-            Tie::HighestWins => rival > own,
-            Tie::NobodyWins => true,
+            Tie::Lowest => rival < own,
+            Tie::Highest => rival > own,
+            Tie::Nobody => true,
         }
     }
 
