@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::bid::{Bid, Guid, MAX_BYTES};
 use crate::error::{Error, ErrorKind, Result};
+use crate::location::join;
 use crate::names::ClaimId;
-use crate::place::join;
 use crate::sys::{self, Claimed, Dir, FileId, Filesystem, FolderStat, Identity};
 
 /// The one sub-folder that holds whatever is not a bid.

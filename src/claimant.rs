@@ -1,5 +1,5 @@
 //! One claimant on one lock folder, as seen by one thread: what is open, what is remembered, and the steps that the
-//! protocol (`lock.rs`) is made of.
+//! protocol is made of.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,32 +7,28 @@ use std::sync::Arc;
 
 use crate::bid::Guid;
 use crate::claim::{self, Claim};
-use crate::courtesy::Courtesy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::liveness::Verdict;
+use crate::location::{join, open_shared, Location, TRIES};
 use crate::names::ClaimId;
 use crate::opener::Opener;
 use crate::options::OpenOptions;
-use crate::place::{join, open_shared, Place, TRIES};
-use crate::protocol::acquire;
 use crate::queue::Line;
 use crate::random::Randomness;
 use crate::rival::Rival;
 use crate::strays::Stray;
 use crate::survey::{self, Eyes, Memory};
 use crate::sys::{self, Dir, FileId, Identity, View};
-use crate::{place, strays, sweep};
+use crate::{location, strays, sweep};
 
 pub(crate) struct Claimant {
     path: Arc<Path>,
     options: OpenOptions,
-    place: Place,
+    location: Location,
     me: Arc<Identity>,
     /// For waiting: our place in line, until we give back what we waited for. (Goes before the claim that it names.)
     pub line: Option<Line>,
     pub claim: Option<Claim>,
-    /// Our bid, while we hold the lock.
-    held: Option<Guid>,
     /// A bid of ours that is in the folder, or may be, while we do not hold the lock: one that has not won yet, or that could not
     /// be deleted. So whatever ends an attempt in its midst, the next call deletes the bid. It stays ours when the claim is renewed.
     stray: Option<Stray>,
@@ -42,7 +38,6 @@ pub(crate) struct Claimant {
     memory: Memory,
     random: Randomness,
     pub malformed_grace_ms: u32,
-    pub courtesy: Courtesy,
 }
 
 impl Claimant {
@@ -54,24 +49,22 @@ impl Claimant {
         if options.create {
             let mode = if options.private { 0o700 } else { 0o777 };
             let made = Dir::make(&path, mode).map_err(|e| Error::io("make the lock folder", &path, e));
-            made.map_err(|e| e.advising(place::advice(&path)))?;
+            made.map_err(|e| e.advising(location::advice(&path)))?;
         }
-        let place = Place::open(&path, options);
+        let location = Location::open(&path, options);
         Ok(Claimant {
             me: identity()?,
-            place: place.map_err(|e| e.advising(place::advice(&path)))?,
+            location: location.map_err(|e| e.advising(location::advice(&path)))?,
             path: path.into(),
             options,
             line: None,
             claim: None,
-            held: None,
             stray: None,
             opener: Opener::this_process(),
             root: root(),
             memory: Memory::default(),
             random: Randomness::default(),
             malformed_grace_ms: 0,
-            courtesy: Courtesy::default(),
         })
     }
 
@@ -80,51 +73,27 @@ impl Claimant {
     }
 
     pub fn dir(&self) -> &Dir {
-        &self.place.dir
+        &self.location.dir
     }
 
     /// Which folder it is that we use now.
     pub fn folder_id(&self) -> FileId {
-        self.place.id
+        self.location.id
     }
 
     pub fn is_on_local_filesystem(&self) -> bool {
-        self.place.on.is_local()
+        self.location.on.is_local()
     }
 
-    /// Our bid, while we hold the lock.
-    pub fn held(&self) -> Option<Guid> {
-        self.held
-    }
-
-    // ---- the steps of the protocol ----
-
-    /// What each attempt begins with: nothing of ours is left behind, and the folder is the one that is at the path now, and
-    /// private where only a private one will do.
-    pub fn enter_folder(&mut self) -> Result<()> {
-        self.delete_stray()?;
-        self.find_folder()?;
-        self.check_private()
-    }
-
-    /// The same for a look at the line before an attempt, as far as it must be done for that.
-    pub fn approach_folder(&mut self) -> Result<()> {
-        match self.options.private {
-            true => self.enter_folder(),
-            false => self.delete_stray(),
-        }
-    }
-
-    /// Whether this process is the one that opened the handle.
-    pub fn check_owner(&self) -> Result<()> {
-        self.opener.check(&self.path)
+    pub fn is_private_only(&self) -> bool {
+        self.options.private
     }
 
     /// Makes sure that the open folder is the one that is at the path now.
     pub fn find_folder(&mut self) -> Result<()> {
         let now = Dir::id_at(&self.path);
-        if now.map_err(|e| Error::io("find the lock folder", &*self.path, e))? != self.place.id {
-            self.place = Place::open(&self.path, self.options)?;
+        if now.map_err(|e| Error::io("find the lock folder", &*self.path, e))? != self.location.id {
+            self.location = Location::open(&self.path, self.options)?;
             self.line = None;
             self.claim = None;
             self.memory = Memory::default();
@@ -135,18 +104,9 @@ impl Claimant {
     /// Where only a private folder will do: makes sure that it still is one.
     pub fn check_private(&self) -> Result<()> {
         match self.options.private {
-            true => self.place.check_private(&self.path),
+            true => self.location.check_private(&self.path),
             false => Ok(()),
         }
-    }
-
-    /// One round of check-bid-check.
-    pub fn lock(&mut self) -> Result<()> {
-        let locked = acquire(self).map(|bid| self.hold(bid));
-        if locked.is_err() {
-            self.sweep_reaped(); // a holder defers this until after unlock
-        }
-        locked
     }
 
     /// Lists the bids, deletes the stale, and finds the first live rival.
@@ -156,10 +116,10 @@ impl Claimant {
 
     fn look<T>(&mut self, look: impl FnOnce(&Eyes<'_>, &mut Memory) -> io::Result<T>) -> Result<T> {
         let eyes = Eyes {
-            dir: &self.place.dir,
+            dir: &self.location.dir,
             me: &self.me,
             view: View::default(),
-            on: self.place.on,
+            on: self.location.on,
             malformed_grace_ms: self.malformed_grace_ms,
         };
         look(&eyes, &mut self.memory).map_err(|e| Error::io("read the bids in", &*self.path, e))
@@ -169,14 +129,14 @@ impl Claimant {
     pub fn sweep_reaped(&mut self) {
         if !self.memory.reaped.is_empty() {
             let mut reaped = std::mem::take(&mut self.memory.reaped);
-            if let Ok(hidden) = self.place.dir.open_dir(claim::HIDDEN) {
+            if let Ok(hidden) = self.location.dir.open_dir(claim::HIDDEN) {
                 sweep::sweep_twins(&self.eyes_on(&hidden), self.claim.as_ref().map(Claim::id), &mut reaped);
             }
         }
     }
 
-    /// A number from 0 to 1, to be out of step with others.
-    pub fn chance(&mut self) -> f64 {
+    /// A number from 0 to 1, by chance.
+    pub fn random_share(&mut self) -> f64 {
         self.random.number().unwrap_or(0) as f64 / u64::MAX as f64
     }
 
@@ -203,7 +163,7 @@ impl Claimant {
 
     fn eyes_on<'a>(&'a self, dir: &'a Dir) -> Eyes<'a> {
         let view = View::default();
-        Eyes { dir, me: &self.me, view, on: self.place.on, malformed_grace_ms: self.malformed_grace_ms }
+        Eyes { dir, me: &self.me, view, on: self.location.on, malformed_grace_ms: self.malformed_grace_ms }
     }
 
     /// Makes sure that there is a claim that says who we are now.
@@ -215,13 +175,13 @@ impl Claimant {
         let path = self.hidden_path();
         self.me = identity()?;
         for left in (0..TRIES).rev() {
-            let hidden = open_shared(&self.place.dir, claim::HIDDEN);
+            let hidden = open_shared(&self.location.dir, claim::HIDDEN);
             let hidden = hidden.map_err(|e| {
                 let advice = claim::advice_on_sub_folder(&e);
                 Error::io("open or make the sub-folder", &path, e).advising(advice)
             })?;
             let random = || self.random.number();
-            match Claim::prepare(hidden, &path, Arc::clone(&self.me), self.place.on, random) {
+            match Claim::prepare(hidden, &path, Arc::clone(&self.me), self.location.on, random) {
                 Err(e) if says_gone(&e) && left > 0 => {} // somebody deletes the sub-folder at this moment
                 claim => {
                     self.claim = Some(claim?);
@@ -239,26 +199,13 @@ impl Claimant {
     pub fn fresh_name(&mut self) -> Result<Guid> {
         self.random.name().map_err(|e| Error::io("get random bits for a name in", &*self.path, e))
     }
-
-    /// In a forked child: forgets everything without touching the parent's files.
-    pub fn abandon(&mut self) {
-        (self.held, self.stray) = (None, None);
-        if let Some(line) = self.line.take() {
-            line.abandon();
-        }
-        if let Some(claim) = self.claim.take() {
-            claim.abandon();
-        }
-    }
 }
 
 impl Drop for Claimant {
     fn drop(&mut self) {
-        let left = [
-            self.held.filter(|bid| self.withdraw(bid).is_err()), //
-            self.stray.map(|stray| stray.bid).filter(|bid| self.delete(bid).is_err()),
-        ];
-        left.into_iter().flatten().for_each(|bid| strays::remember(&self.path, self.place.id, bid));
+        if let Some(stray) = self.stray.filter(|stray| self.delete(&stray.bid).is_err()) {
+            strays::remember(&self.path, self.location.id, stray.bid);
+        }
     }
 }
 

@@ -309,7 +309,7 @@ impl LockFolder {
     /// ```
     pub fn set_malformed_grace(&self, grace: Duration) -> Result<()> {
         let grace_ms = grace.as_nanos().div_ceil(1_000_000);
-        self.handle.enter()?.malformed_grace_ms = u32::try_from(grace_ms).unwrap_or(u32::MAX);
+        self.handle.enter()?.place.malformed_grace_ms = u32::try_from(grace_ms).unwrap_or(u32::MAX);
         Ok(())
     }
 

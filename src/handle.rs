@@ -10,6 +10,7 @@ use crate::claimant::Claimant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::opener::Opener;
 use crate::options::OpenOptions;
+use crate::protocol::Session;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::waiter::{self, Waiter};
@@ -17,7 +18,7 @@ use crate::waiter::{self, Waiter};
 pub(crate) struct Handle {
     pub path: Arc<Path>,
     opener: Opener,
-    claimant: Arc<Mutex<Claimant>>,
+    claimant: Arc<Mutex<Session<Claimant>>>,
     /// A lock call is under way.
     locking: AtomicBool,
     pub waiter: Waiter,
@@ -29,7 +30,7 @@ impl Handle {
         Ok(Handle {
             path: Arc::clone(claimant.path()),
             opener: Opener::this_process(),
-            claimant: Arc::new(Mutex::new(claimant)),
+            claimant: Arc::new(Mutex::new(Session::new(claimant))),
             locking: AtomicBool::new(false),
             waiter: Waiter::default(),
         })
@@ -55,13 +56,13 @@ impl Handle {
     }
 
     /// The claimant, for a call that does not wait.
-    pub fn enter(&self) -> Result<MutexGuard<'_, Claimant>> {
+    pub fn enter(&self) -> Result<MutexGuard<'_, Session<Claimant>>> {
         self.check_owner()?;
         Ok(self.claimant())
     }
 
     /// The same, if the claimant holds the lock by this bid.
-    pub fn holding(&self, bid: &Guid) -> Result<MutexGuard<'_, Claimant>> {
+    pub fn holding(&self, bid: &Guid) -> Result<MutexGuard<'_, Session<Claimant>>> {
         let claimant = self.enter()?;
         match claimant.held() == Some(*bid) {
             true => Ok(claimant),
@@ -75,7 +76,7 @@ impl Handle {
     }
 
     /// Never held for long: a wait lets go of it while it sleeps.
-    pub fn claimant(&self) -> MutexGuard<'_, Claimant> {
+    pub fn claimant(&self) -> MutexGuard<'_, Session<Claimant>> {
         self.claimant.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -13,8 +13,9 @@ use std::io;
 use std::sync::Arc;
 
 use crate::claim::Claim;
+use crate::location::{open_shared, TRIES};
 use crate::names::{ClaimId, Ticket};
-use crate::place::{open_shared, TRIES};
+use crate::protocol::View;
 use crate::rival::Rival;
 use crate::sys::{self, Beacon, BeaconWatch, Dir, FileId, FolderWatch, Light, News, OwnBeacon, Source, Tail};
 
@@ -69,49 +70,6 @@ struct Spot {
     beacon: Beacon,
     /// Kept open, for what is in it is gone otherwise.
     tail: Option<Tail>,
-}
-
-/// Whether we have a ticket.
-pub(crate) enum Standing {
-    /// We had one.
-    Stood,
-    /// We have one now, and perhaps know whose is right before it. (Whoever comes at the same moment may have come between.)
-    Joined(Option<Ticket>),
-    /// We had one, and somebody took it.
-    Lost,
-    /// There is none to be had here (other hosts could not be told of it, the filesystem has no FIFOs or links, the disk is
-    /// full), so we try without.
-    Nowhere,
-}
-
-/// What is in the line before us.
-#[derive(Default)]
-pub(crate) struct View {
-    /// The first in line, if it is not us.
-    pub first: Option<Ticket>,
-    /// The one right before us.
-    pub predecessor: Option<Ticket>,
-    /// Those before that one, in their order.
-    before: Vec<Ticket>,
-    /// The one right behind us.
-    pub successor: Option<Ticket>,
-    /// How many are before us, where the line was read.
-    pub ahead: usize,
-    /// How many there are in all, as far as we know. 0: we are not in line.
-    pub length: usize,
-}
-
-impl View {
-    /// What whoever has just joined sees without reading the line.
-    pub fn of_predecessor(ticket: Ticket) -> View {
-        View { predecessor: Some(ticket), length: 2, ..View::default() }
-    }
-
-    /// The one right before us is gone, so the one before it is right before us now. `None`: none is left that we know of.
-    pub fn step_back(&mut self) -> Option<Ticket> {
-        self.predecessor = self.before.pop();
-        self.predecessor
-    }
 }
 
 /// The one before us in line, and how we are told what becomes of it.
@@ -204,7 +162,7 @@ impl Line {
         self.spot.as_ref().is_some_and(|spot| self.has(spot.ticket))
     }
 
-    fn view(&mut self) -> io::Result<View> {
+    fn view(&mut self) -> io::Result<View<Ticket>> {
         let mut view = View::default();
         let Some(Spot { ticket: here, tail, .. }) = &mut self.spot else { return Ok(view) };
         let here = *here;

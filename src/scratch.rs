@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::claimant::Claimant;
 use crate::options::OpenOptions;
+use crate::protocol::Session;
 
 /// A folder of its own, empty.
 pub(crate) struct Scratch(PathBuf);
@@ -21,7 +22,12 @@ impl Scratch {
     }
 
     /// One more claimant on it, as a lock folder.
-    pub fn claimant(&self) -> Claimant {
+    pub fn claimant(&self) -> Session<Claimant> {
+        Session::new(self.folder())
+    }
+
+    /// The same without what it holds: the place alone.
+    pub fn folder(&self) -> Claimant {
         Claimant::open(self, OpenOptions::default()).unwrap()
     }
 }

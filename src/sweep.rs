@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
     use crate::bid::Bid;
-    use crate::place::join;
+    use crate::location::join;
     use crate::scratch::{proven, Scratch};
     use crate::sys::{Filesystem, Identity, View};
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
+use crate::protocol::{Leaving, Line};
 use crate::sync::atomic::{AtomicU8, Ordering};
-use crate::sys::{Bell, News};
+use crate::sys::Bell;
 use crate::wait::wait_in_line;
 
 /// Whether a thread waits on this handle, and how to wake it.
@@ -81,7 +82,7 @@ pub(crate) fn wait(handle: &Handle, timeout: Option<Duration>) -> Result<()> {
             Err(claimant.give_back(error))
         }
         Err(e) => {
-            claimant.leave_line(News::Left);
+            claimant.place.leave(Leaving::GivesUp);
             let out_of_time = e.kind() == ErrorKind::Timeout;
             Err(if cancelled && out_of_time { e.into_kind(ErrorKind::Cancelled) } else { e })
         }

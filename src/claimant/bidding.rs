@@ -7,9 +7,9 @@ use super::Claimant;
 use crate::bid::{is_bid_name, Guid, MAX_BYTES};
 use crate::claim::{self, Claim};
 use crate::error::{Error, ErrorKind, Result};
-use crate::place::{join, TRIES};
+use crate::location::{join, TRIES};
 use crate::strays::{self, Stray};
-use crate::sys::{Dir, Filesystem, News, Opened};
+use crate::sys::{Dir, Filesystem, Opened};
 
 /// What has the name of a bid of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,19 +76,14 @@ impl Claimant {
 
     fn publish_as(&mut self, bid: &Guid) -> io::Result<()> {
         let claim = self.claim.as_mut().expect("prepared by the caller");
-        claim.publish(&self.place.dir, bid)
-    }
-
-    /// Our bid won.
-    pub fn hold(&mut self, bid: Guid) {
-        (self.held, self.stray) = (Some(bid), None);
+        claim.publish(&self.location.dir, bid)
     }
 
     /// Takes back a bid that didn't win. The result is `error`. If even that fails, it is an error that says so: nobody goes on as after
     /// an outcome to expect, while a bid of ours keeps everybody out.
     pub fn withdraw_after(&mut self, bid: Guid, error: Error) -> Error {
         let path = join(&self.path, bid.as_c_str());
-        match self.withdraw(&bid) {
+        match self.delete_own(&bid) {
             Ok(withdrawn) => {
                 self.stray = None;
                 match withdrawn.left() {
@@ -114,24 +109,6 @@ impl Claimant {
         }
     }
 
-    /// Takes back a bid that won all the same, if we still have it.
-    pub fn give_back(&mut self, error: Error) -> Error {
-        let error = match self.held.take() {
-            Some(bid) => self.withdraw_after(bid, error),
-            None => error,
-        };
-        self.leave_line(News::Left); // what the next in line waits for comes last
-        error
-    }
-
-    /// Unlocks without a word. A bid that can't be deleted is no longer held, and the next attempt tries again.
-    pub fn let_go(&mut self) {
-        if self.unlock().is_err_and(|e| e.kind() == ErrorKind::Io) {
-            self.leave_line(News::Left);
-            self.held.take().into_iter().for_each(|bid| self.keep_as_stray(bid));
-        }
-    }
-
     fn keep_as_stray(&mut self, bid: Guid) {
         self.stray = Some(Stray { bid, file: self.claim.as_ref().map(Claim::file_id) });
     }
@@ -143,22 +120,23 @@ impl Claimant {
         if let Err(e) = self.delete(&stray) {
             // What was in the claim's place when we published it: a rival's, to be judged like any other.
             let is_anothers = file.is_some_and(
-                |ours| matches!(self.place.dir.file_id(stray.as_c_str()), Ok(Some(found)) if found != ours),
-            ) && self.place.on.has_stable_numbers();
-            if !is_anothers && !Dir::id_at(&self.path).is_ok_and(|now| now != self.place.id) {
+                |ours| matches!(self.location.dir.file_id(stray.as_c_str()), Ok(Some(found)) if found != ours),
+            ) && self.location.on.has_stable_numbers();
+            if !is_anothers && !Dir::id_at(&self.path).is_ok_and(|now| now != self.location.id) {
                 return Err(Error::io("delete our old bid", join(&self.path, stray.as_c_str()), e));
             }
             if !is_anothers {
-                strays::remember(&self.path, self.place.id, stray); // it is in a folder that is not at the path any more
+                strays::remember(&self.path, self.location.id, stray); // it is in a folder that is not at the path any more
             }
         }
         self.stray = None;
         Ok(())
     }
 
-    pub(super) fn withdraw(&self, bid: &Guid) -> io::Result<Withdrawn> {
+    /// Deletes the bid of our claim.
+    pub(super) fn delete_own(&self, bid: &Guid) -> io::Result<Withdrawn> {
         match &self.claim {
-            Some(claim) => match Withdrawn::of(claim.withdraw(&self.place.dir, bid))? {
+            Some(claim) => match Withdrawn::of(claim.withdraw(&self.location.dir, bid))? {
                 Withdrawn::Missing(_) => Ok(Withdrawn::Missing(self.delete_renamed(claim))),
                 Withdrawn::Deleted => Ok(Withdrawn::Deleted),
             },
@@ -169,15 +147,15 @@ impl Claimant {
     /// The same for a bid that need not be of our claim.
     pub(super) fn delete(&self, bid: &Guid) -> io::Result<Withdrawn> {
         match self.find_bid(bid) {
-            Ok(Found::Ours) => self.withdraw(bid), // where the claim moves, it is the claim itself
-            _ => Withdrawn::of(self.place.dir.unlink(bid.as_c_str())),
+            Ok(Found::Ours) => self.delete_own(bid), // where the claim moves, it is the claim itself
+            _ => Withdrawn::of(self.location.dir.unlink(bid.as_c_str())),
         }
     }
 
     /// Our bid is not at its name. Somebody may have given it the name of another bid: by that it would count as live while this
     /// process lives. The result is a name that it keeps, because it could not be deleted there.
     fn delete_renamed(&self, claim: &Claim) -> Option<CString> {
-        if !self.place.on.has_stable_numbers() {
+        if !self.location.on.has_stable_numbers() {
             return None; // nothing tells two files apart
         }
         let (ours, mut names) = (claim.file_id(), Vec::new());
@@ -186,9 +164,9 @@ impl Claimant {
                 names.push(name.to_owned());
             }
         };
-        let _ = self.place.dir.list(false, note);
-        names.retain(|name| matches!(self.place.dir.file_id(name), Ok(Some(found)) if found == ours));
-        names.into_iter().find(|name| Withdrawn::of(self.place.dir.unlink(name)).is_err())
+        let _ = self.location.dir.list(false, note);
+        names.retain(|name| matches!(self.location.dir.file_id(name), Ok(Some(found)) if found == ours));
+        names.into_iter().find(|name| Withdrawn::of(self.location.dir.unlink(name)).is_err())
     }
 
     /// Whether the bid that a listing shows, with this number, is the file that we prepared. Another file has our name where
@@ -205,13 +183,13 @@ impl Claimant {
 
     /// What has the name of a bid of ours in the folder.
     pub fn find_bid(&self, bid: &Guid) -> Result<Found> {
-        let found = self.place.dir.file_id(bid.as_c_str()).and_then(|found| {
+        let found = self.location.dir.file_id(bid.as_c_str()).and_then(|found| {
             Ok(match (found, &self.claim) {
                 (None, _) => Found::Nothing,
                 (Some(found), Some(claim)) if found == claim.file_id() => Found::Ours,
                 // A file's names may have a number each here (sshfs), but another file says something else.
-                (Some(_), Some(claim)) if self.place.on == Filesystem::Trusted => {
-                    match (self.place.dir.open_small(bid.as_c_str())?, self.place.dir.stat_at(bid.as_c_str())?) {
+                (Some(_), Some(claim)) if self.location.on == Filesystem::Trusted => {
+                    match (self.location.dir.open_small(bid.as_c_str())?, self.location.dir.stat_at(bid.as_c_str())?) {
                         (Opened::File(file), Some(stat)) if claim.says(&file.read(MAX_BYTES)?, &stat) => Found::Ours,
                         (Opened::Gone, _) | (_, None) => Found::Nothing,
                         _ => Found::Another,

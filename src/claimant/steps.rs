@@ -2,24 +2,30 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::bidding::Withdrawn;
 use super::{Claimant, Found};
 use crate::bid::Guid;
+use crate::claim::{self, Claim};
 use crate::error::{Error, ErrorKind, Result};
+use crate::location::join;
 use crate::protocol::{Backoff, Check, Place};
+use crate::queue::Line;
 use crate::rival::Rival;
-
-/// How long the first of several bidders waits for the others to withdraw. They need two system calls for it; a holder
-/// never does.
-const TIE_BREAK: Duration = Duration::from_millis(5);
 
 impl Place for Claimant {
     type Bid = Guid;
     type Rival = Arc<Rival>;
 
     fn enter(&mut self) -> Result<()> {
-        self.enter_folder()
+        self.delete_stray()?;
+        self.find_folder()?;
+        self.check_private()
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        self.delete_stray()
     }
 
     fn glance(&mut self) -> Result<Option<Arc<Rival>>> {
@@ -68,20 +74,59 @@ impl Place for Claimant {
         })
     }
 
+    fn keep(&mut self, _: &Guid) {
+        self.stray = None;
+    }
+
     fn take_back(&mut self, bid: Guid, error: Error) -> Error {
         self.withdraw_after(bid, error)
+    }
+
+    fn withdraw(&mut self, bid: &Guid) -> Result<Option<Error>> {
+        let withdrawn = match self.delete_own(bid) {
+            // Something else is there, which unlink(2) can't delete: a folder.
+            Err(_) if matches!(self.find_bid(bid), Ok(Found::Another)) => Withdrawn::Missing(None),
+            withdrawn => withdrawn.map_err(|e| {
+                let advice = claim::advice_on_withdrawal(&e);
+                Error::io("delete the bid", join(self.path(), bid.as_c_str()), e).advising(advice)
+            })?,
+        };
+        if matches!(withdrawn, Withdrawn::Deleted) {
+            return Ok(None);
+        }
+        // It may have been the claim too, where the claim moves.
+        self.claim = None;
+        let lost = self.lost(bid);
+        Ok(Some(match withdrawn.left() {
+            Some(name) => lost.leaving(join(self.path(), name)),
+            None => lost,
+        }))
+    }
+
+    fn tidy(&mut self) {
+        self.sweep_reaped();
+    }
+
+    fn abandon(&mut self) {
+        self.stray = None;
+        self.line.take().into_iter().for_each(Line::abandon);
+        self.claim.take().into_iter().for_each(Claim::abandon);
     }
 
     fn busy(&self, rival: &Arc<Rival>) -> Error {
         Error::busy(self.path(), rival.holder())
     }
 
-    fn check_process(&self) -> Result<()> {
-        self.check_owner()
+    fn misuse(&self, kind: ErrorKind, what: &'static str) -> Error {
+        Error::misuse(kind, self.path(), what)
     }
 
-    fn tie_break(&mut self) -> Backoff {
-        Backoff::new(Instant::now(), TIE_BREAK)
+    fn check_process(&self) -> Result<()> {
+        self.opener.check(&self.path)
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
     }
 
     fn pause(&mut self, backoff: &mut Backoff) -> bool {
@@ -99,7 +144,7 @@ mod tests {
     #[test]
     fn a_check_shows_our_bid_alone_or_unseen_or_the_first_rival() {
         let folder = Scratch::new();
-        let (mut first, mut second) = (folder.claimant(), folder.claimant());
+        let (mut first, mut second) = (folder.folder(), folder.folder());
         let bid = first.post().unwrap();
         assert!(matches!(first.check(&bid), Ok(Check::Alone)));
         let later = second.post().unwrap();
@@ -113,16 +158,5 @@ mod tests {
         std::fs::remove_file(folder.join(bid.as_c_str().to_str().unwrap())).unwrap();
         assert!(matches!(first.check(&bid), Ok(Check::Unseen)));
         assert_eq!(first.unseen(&bid).unwrap().kind(), ErrorKind::Busy);
-    }
-
-    /// The first of two bids gives the other at least 5 ms to withdraw.
-    #[test]
-    fn a_tie_break_lasts_as_long_as_it_says() {
-        let folder = Scratch::new();
-        let mut claimant = folder.claimant();
-        let began = Instant::now();
-        let mut backoff = claimant.tie_break();
-        while claimant.pause(&mut backoff) {}
-        assert!(began.elapsed() >= TIE_BREAK);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::bidding::Withdrawn;
 use super::*;
 use crate::error::BidState;
-use crate::queue::Standing;
+use crate::protocol::{Line as _, Session, Standing};
 use crate::scratch::Scratch;
 use crate::sys::Filesystem;
 
@@ -17,11 +17,11 @@ fn has(scene: &Scratch, bid: &Guid) -> bool {
 fn a_bid_that_could_not_be_deleted_is_deleted_by_the_next_call_or_at_the_end() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
-    let stray = claimant.publish().unwrap();
+    let stray = claimant.place.publish().unwrap();
     claimant.lock().unwrap();
-    assert!(!has(&scene, &stray) && claimant.stray.is_none());
+    assert!(!has(&scene, &stray) && claimant.place.stray.is_none());
     claimant.unlock().unwrap();
-    let stray = claimant.publish().unwrap();
+    let stray = claimant.place.publish().unwrap();
     drop(claimant);
     assert!(!has(&scene, &stray));
 }
@@ -32,16 +32,16 @@ fn a_bid_that_could_not_be_deleted_is_deleted_by_the_next_call_or_at_the_end() {
 fn whether_our_bid_is_there_its_number_tells_or_its_content() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
-    let bid = claimant.publish().unwrap();
+    let bid = claimant.place.publish().unwrap();
     let path = join(&scene, bid.as_c_str());
     let put = |content: &[u8]| {
         std::fs::write(scene.join("another"), content).unwrap();
         std::fs::rename(scene.join("another"), &path).unwrap();
     };
-    let find = |claimant: &mut Claimant| {
+    let find = |claimant: &mut Session<Claimant>| {
         [Filesystem::Local, Filesystem::Coherent, Filesystem::Trusted].map(|on| {
-            claimant.place.on = on;
-            claimant.find_bid(&bid).unwrap()
+            claimant.place.location.on = on;
+            claimant.place.find_bid(&bid).unwrap()
         })
     };
     use Found::{Another, Nothing, Ours};
@@ -62,8 +62,8 @@ fn a_stray_bid_goes_before_we_look_at_the_line() {
     let scene = Scratch::new();
     for wait in [false, true] {
         let (mut claimant, mut waiter) = (scene.claimant(), scene.claimant());
-        assert!(matches!(waiter.stand_in_line(), Ok(Standing::Joined(_))));
-        let stray = claimant.publish().unwrap();
+        assert!(matches!(waiter.place.stand(), Ok(Standing::Joined(_))));
+        let stray = claimant.place.publish().unwrap();
         let _ = match wait {
             true => claimant.lock_unless_line().map(drop),
             false => claimant.lock_unless_owed(),
@@ -78,8 +78,8 @@ fn a_stray_bid_goes_before_we_look_at_the_line() {
 fn a_bid_that_is_another_file_never_wins_and_the_next_try_makes_a_new_claim() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
-    claimant.renew_claim().unwrap();
-    let swapped = join(&scene.join(".lockfolder"), &claimant.claim.as_ref().unwrap().id().file());
+    claimant.place.renew_claim().unwrap();
+    let swapped = join(&scene.join(".lockfolder"), &claimant.place.claim.as_ref().unwrap().id().file());
     std::fs::rename(&swapped, scene.join("moved")).unwrap();
     std::fs::write(&swapped, "{\"PID\": 2147483647}").unwrap();
     let refused = claimant.lock().unwrap_err();
@@ -95,8 +95,8 @@ fn a_bid_that_is_another_file_never_wins_and_the_next_try_makes_a_new_claim() {
 fn a_stray_bid_is_ours_whatever_becomes_of_the_claim() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
-    let stray = claimant.publish().unwrap();
-    claimant.claim = None;
+    let stray = claimant.place.publish().unwrap();
+    claimant.place.claim = None;
     let states: Vec<_> = claimant.bids().unwrap().into_iter().map(|bid| bid.state).collect();
     assert_eq!(states, [BidState::Own]);
     claimant.lock().unwrap();
@@ -109,8 +109,8 @@ fn there_is_no_line_where_other_hosts_write() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
     for (on, stands) in [(Filesystem::Coherent, false), (Filesystem::Trusted, false), (Filesystem::Local, true)] {
-        claimant.place.on = on;
-        assert_eq!(!matches!(claimant.stand_in_line(), Ok(Standing::Nowhere)), stands, "{on:?}");
+        claimant.place.location.on = on;
+        assert_eq!(!matches!(claimant.place.stand(), Ok(Standing::Nowhere)), stands, "{on:?}");
     }
 }
 
@@ -126,11 +126,11 @@ fn a_new_claim_keeps_its_place_in_line() {
         names.sort();
         names
     };
-    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined(_))));
-    assert!(matches!(behind.stand_in_line(), Ok(Standing::Joined(_))));
+    assert!(matches!(claimant.place.stand(), Ok(Standing::Joined(_))));
+    assert!(matches!(behind.place.stand(), Ok(Standing::Joined(_))));
     let before = tickets();
-    claimant.claim.iter_mut().for_each(Claim::distrust);
-    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined(_))));
+    claimant.place.claim.iter_mut().for_each(Claim::distrust);
+    assert!(matches!(claimant.place.stand(), Ok(Standing::Joined(_))));
     let after = tickets();
     assert_eq!((before.len(), &before[1], &before[0][..16]), (2, &after[1], &after[0][..16]));
     assert_ne!(before[0], after[0]);
@@ -140,7 +140,7 @@ fn a_new_claim_keeps_its_place_in_line() {
 fn a_reap_takes_the_tickets_of_the_dead_and_no_other() {
     let scene = Scratch::new();
     let (mut claimant, mut another) = (scene.claimant(), scene.claimant());
-    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined(_))));
+    assert!(matches!(claimant.place.stand(), Ok(Standing::Joined(_))));
     let queue = scene.join(".lockfolder/queue");
     let live = std::fs::read_dir(&queue).unwrap().next().unwrap().unwrap().file_name();
     // Of one whose claim says so, and of one that has no claim any more.
@@ -148,9 +148,9 @@ fn a_reap_takes_the_tickets_of_the_dead_and_no_other() {
     for id in ["ab", "cd"] {
         std::fs::write(queue.join(format!("{id:0>32}")), "").unwrap();
     }
-    let hidden = another.dir().open_dir(claim::HIDDEN).unwrap();
-    let own = claimant.claim.as_ref().unwrap().id();
-    let gone = [ClaimId(0xab), ClaimId(0xcd), own].map(|claim| another.is_gone(&hidden, claim));
+    let hidden = another.place.dir().open_dir(claim::HIDDEN).unwrap();
+    let own = claimant.place.claim.as_ref().unwrap().id();
+    let gone = [ClaimId(0xab), ClaimId(0xcd), own].map(|claim| another.place.is_gone(&hidden, claim));
     assert_eq!(gone, [true, true, false]);
     another.reap_stale().unwrap();
     let left: Vec<_> = std::fs::read_dir(&queue).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -171,7 +171,7 @@ fn the_claim_behind_a_reaped_bid_goes_after_the_lock() {
         std::fs::write(&claim, r#"{"PID": 2147483647}"#).unwrap();
         std::fs::hard_link(&claim, &bid).unwrap();
         if is_held {
-            rival.publish().unwrap();
+            rival.place.publish().unwrap();
             assert!(claimant.lock().is_err());
         } else {
             claimant.lock().unwrap();
@@ -187,18 +187,18 @@ fn the_claim_behind_a_reaped_bid_goes_after_the_lock() {
 fn a_claim_is_made_again_if_it_is_missing_and_for_no_other_reason() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
-    let bid = claimant.publish().unwrap();
-    let id = |claimant: &Claimant| claimant.claim.as_ref().unwrap().id();
+    let bid = claimant.place.publish().unwrap();
+    let id = |claimant: &Session<Claimant>| claimant.place.claim.as_ref().unwrap().id();
     let first = id(&claimant);
     std::fs::remove_file(join(&scene.join(".lockfolder"), &first.file())).unwrap();
-    let another = claimant.publish().unwrap();
+    let another = claimant.place.publish().unwrap();
     let second = id(&claimant);
     assert!(first != second && has(&scene, &another));
     assert!(!has(&scene, &bid), "the claim that was missing had it");
-    assert!(matches!(claimant.withdraw(&another).unwrap(), Withdrawn::Deleted));
-    claimant.place.dir = Dir::open(Path::new("/dev")).unwrap(); // no link leads to another filesystem
+    assert!(matches!(claimant.place.delete_own(&another).unwrap(), Withdrawn::Deleted));
+    claimant.place.location.dir = Dir::open(Path::new("/dev")).unwrap(); // no link leads to another filesystem
     let exdev = 18;
-    assert_eq!(claimant.publish().map_err(|e| e.raw_os_error()), Err(Some(exdev)));
+    assert_eq!(claimant.place.publish().map_err(|e| e.raw_os_error()), Err(Some(exdev)));
     assert_eq!(id(&claimant), second);
 }
 
@@ -209,9 +209,9 @@ fn a_lock_is_lost_if_its_folder_is_gone_and_only_then() {
     let scene = Scratch::new();
     let (parent, aside) = (scene.join("parent"), scene.join("aside"));
     std::fs::create_dir(&parent).unwrap();
-    let mut claimant = Claimant::open(&parent.join("lock"), OpenOptions::default()).unwrap();
+    let mut claimant = Session::new(Claimant::open(&parent.join("lock"), OpenOptions::default()).unwrap());
     claimant.lock().unwrap();
-    let holds = |claimant: &Claimant| claimant.holds().map_err(|e| e.kind());
+    let holds = |claimant: &Session<Claimant>| claimant.holds().map_err(|e| e.kind());
     assert_eq!(holds(&claimant), Ok(()));
     std::fs::rename(&parent, &aside).unwrap();
     assert_eq!(holds(&claimant), Err(ErrorKind::Lost));
@@ -229,7 +229,7 @@ fn random_numbers_differ_and_chances_are_from_0_to_1() {
     assert_eq!(numbers.len(), 100);
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
-    let chances: Vec<_> = (0..100).map(|_| claimant.chance()).collect();
+    let chances: Vec<_> = (0..100).map(|_| claimant.place.chance()).collect();
     assert!(chances.iter().all(|chance| (0.0..=1.0).contains(chance)), "{chances:?}");
     // All on one side: once in 2^99.
     assert!(chances.iter().any(|chance| *chance < 0.5) && chances.iter().any(|chance| *chance > 0.5), "{chances:?}");
@@ -240,11 +240,11 @@ fn random_numbers_differ_and_chances_are_from_0_to_1() {
 fn a_bid_whose_attempt_ended_in_its_midst_is_deleted_by_the_next_call() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
-    let left = claimant.publish().unwrap();
+    let left = claimant.place.publish().unwrap();
     claimant.lock().unwrap();
     assert!(!has(&scene, &left));
     claimant.unlock().unwrap();
-    let left = claimant.publish().unwrap();
+    let left = claimant.place.publish().unwrap();
     drop(claimant);
     assert!(!has(&scene, &left));
 }
@@ -256,11 +256,11 @@ fn who_can_not_take_its_bid_back_is_told() {
     for kind in [ErrorKind::Busy, ErrorKind::Timeout, ErrorKind::Cancelled] {
         let scene = Scratch::new();
         let mut claimant = scene.claimant();
-        let bid = claimant.publish().unwrap();
+        let bid = claimant.place.publish().unwrap();
         let path = join(&scene, bid.as_c_str());
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        let error = claimant.withdraw_after(bid, Error::fixed(kind, "somebody holds it"));
+        let error = claimant.place.withdraw_after(bid, Error::fixed(kind, "somebody holds it"));
         assert_eq!(error.kind(), ErrorKind::Io);
         let text = error.to_string();
         assert!(text.contains(path.to_str().unwrap()) && text.contains("tries again to delete it"), "{text}");
@@ -281,9 +281,9 @@ fn a_bid_that_was_renamed_goes_when_it_is_missed() {
     rename(claimant.held().unwrap());
     assert_eq!(claimant.unlock().map_err(|e| e.kind()), Err(ErrorKind::Lost));
     assert!(!renamed.exists());
-    let bid = claimant.publish().unwrap();
+    let bid = claimant.place.publish().unwrap();
     rename(bid);
-    claimant.withdraw_after(bid, Error::fixed(ErrorKind::Busy, ""));
+    claimant.place.withdraw_after(bid, Error::fixed(ErrorKind::Busy, ""));
     assert!(!renamed.exists());
     claimant.lock().unwrap();
     rename(claimant.held().unwrap());

@@ -4,10 +4,18 @@
 
 mod acquire;
 mod backoff;
+mod courtesy;
+mod line;
 #[cfg(test)]
 mod model;
 mod place;
+mod session;
+mod wait;
 
 pub(crate) use acquire::acquire;
 pub(crate) use backoff::Backoff;
+use courtesy::Courtesy;
+pub(crate) use line::{Leaving, Line, Standing, View};
 pub(crate) use place::{Check, Place};
+pub(crate) use session::Session;
+pub(crate) use wait::{Step, Wait, WaitsFor};

@@ -3,19 +3,54 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{first, Line, Predecessor, Standing, View};
+use super::{first, Line, Predecessor};
 use crate::claim::{Claim, HIDDEN};
 use crate::claimant::Claimant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::liveness::Verdict;
+use crate::location::TRIES;
 use crate::names::Ticket;
-use crate::place::TRIES;
+use crate::protocol::{self, Leaving, Place, Standing, View};
 use crate::rival::Rival;
-use crate::sys::{BeaconWatch, Dir, Light, News};
+use crate::sys::{BeaconWatch, Dir, FileId, FolderWatch, Light, News};
 
-impl Claimant {
-    /// Makes sure that we have a ticket.
-    pub(crate) fn stand_in_line(&mut self) -> Result<Standing> {
+impl protocol::Line for Claimant {
+    type Ticket = Ticket;
+    type Predecessor = Predecessor;
+    /// The folder that is watched, and its news.
+    type Watch = (FileId, FolderWatch);
+
+    fn approach(&mut self) -> Result<()> {
+        match self.is_private_only() {
+            true => self.enter(),
+            false => self.clear(),
+        }
+    }
+
+    fn refresh(&mut self) -> Result<bool> {
+        let before = self.folder_id();
+        self.find_folder()?;
+        Ok(self.folder_id() != before)
+    }
+
+    /// Where nobody waits it is one look on a warm handle, and never through a link.
+    fn first_in_line(&self) -> Option<Ticket> {
+        match &self.claim {
+            Some(claim) => first(claim.hidden()),
+            None => first(&self.dir().open_dir(HIDDEN).ok()?),
+        }
+    }
+
+    fn bury(&mut self, first: Ticket) -> bool {
+        let Ok(hidden) = self.dir().open_dir(HIDDEN) else { return true };
+        let is_gone = self.is_gone(&hidden, first.claim);
+        if is_gone {
+            super::sweep(&hidden, |claim| self.is_gone(&hidden, claim));
+        }
+        is_gone
+    }
+
+    fn stand(&mut self) -> Result<Standing<Ticket>> {
         if !self.is_on_local_filesystem() {
             return Ok(Standing::Nowhere);
         }
@@ -46,69 +81,16 @@ impl Claimant {
         Ok(Standing::Nowhere)
     }
 
-    fn claim_is_ours(&self) -> bool {
-        let file = self.claim.as_ref().and_then(|claim| claim.hidden().stat_at(&claim.id().file()).ok()?);
-        file.is_some_and(|file| file.is_ours())
-    }
-
-    fn join_line(&mut self) -> io::Result<Option<Ticket>> {
-        let claim = self.claim.as_ref().expect("renewed by the caller");
-        // Or somebody moved the sub-folder aside: then others stand elsewhere.
-        let is_there = self.dir().file_id(HIDDEN)? == Some(claim.hidden().stat()?.id);
-        if !is_there || !claim.hidden().has(&claim.id().file()) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let mut arrival = None;
-        if self.line.as_ref().is_none_or(|line| line.claim != claim.id()) {
-            // A new claim, as after a step of the clock, is no reason to go to the end of the line.
-            arrival = self.line.take().and_then(|line| line.spot.as_ref().map(|spot| spot.ticket.arrival));
-            self.line = Some(Line::open(claim)?);
-        }
-        self.line.as_mut().expect("opened").join(arrival)
-    }
-
-    /// Whether others wait.
-    pub(crate) fn sees_line(&self) -> bool {
-        self.first_in_line().is_some()
-    }
-
-    /// Who is the first of those who wait. Where nobody does it is one look on a warm handle, and never through a link.
-    pub(crate) fn first_in_line(&self) -> Option<Ticket> {
-        match &self.claim {
-            Some(claim) => first(claim.hidden()),
-            None => first(&self.dir().open_dir(HIDDEN).ok()?),
-        }
-    }
-
-    /// Takes the tickets of the dead out of the line, for nobody gives way to them. True: the first of them is gone, or is passed
-    /// over (another user's, in a sticky folder).
-    pub(crate) fn bury_first(&mut self, first: Ticket) -> bool {
-        let Ok(hidden) = self.dir().open_dir(HIDDEN) else { return true };
-        let is_gone = self.is_gone(&hidden, first.claim);
-        if is_gone {
-            super::sweep(&hidden, |claim| self.is_gone(&hidden, claim));
-        }
-        is_gone
-    }
-
-    /// Whether we have a ticket, as far as we know.
-    pub(crate) fn has_ticket(&self) -> bool {
+    fn has_ticket(&self) -> bool {
         self.line.as_ref().is_some_and(|line| line.spot.is_some())
     }
 
-    /// What we see from our place in line.
-    pub(crate) fn view(&mut self) -> Result<View> {
+    fn view(&mut self) -> Result<View<Ticket>> {
         let view = self.line.as_mut().map_or_else(|| Ok(View::default()), Line::view);
         view.map_err(|e| Error::io("read the line of the waiting in", self.hidden_path(), e))
     }
 
-    /// Watches the ticket before ours. `known` is what we watched so far. `None`: it is gone, or its owner is, and the ticket
-    /// with it.
-    pub(crate) fn watch_predecessor(
-        &mut self,
-        ticket: Ticket,
-        known: Option<Predecessor>,
-    ) -> Result<Option<Predecessor>> {
+    fn watch_predecessor(&mut self, ticket: Ticket, known: Option<Predecessor>) -> Result<Option<Predecessor>> {
         let Some(line) = &mut self.line else { return Ok(None) };
         if let Some(known) = known.filter(|known| known.ticket == ticket && known.is_there()) {
             return Ok(Some(known));
@@ -140,18 +122,43 @@ impl Claimant {
         Ok(Some(Predecessor { ticket, owner, beacon }))
     }
 
-    /// Takes the ticket of one who doesn't come forward out of the line.
-    pub(crate) fn discard_ticket(&mut self, ticket: Ticket) {
-        self.line.iter_mut().for_each(|line| line.discard(ticket));
+    fn has_handed_over(predecessor: &Predecessor) -> bool {
+        predecessor.has_handed_over()
     }
 
-    pub(crate) fn leave_line(&mut self, news: News) {
-        self.line.iter_mut().for_each(|line| line.leave(news));
+    fn tells(predecessor: &Predecessor) -> bool {
+        predecessor.is_told()
     }
 
-    /// For the first in line: a holder that came later was told too soon, and whoever is behind it would be, too. Without its
-    /// ticket they look at the line, and find us before them.
-    pub(crate) fn restore_order(&mut self, holder: &Rival) -> Result<()> {
+    fn watch(&mut self, known: Option<Self::Watch>) -> Option<Self::Watch> {
+        match known.filter(|(id, _)| *id == self.folder_id()) {
+            Some((id, news)) => {
+                news.reset();
+                Some((id, news))
+            }
+            None => FolderWatch::new(self.dir()).ok().map(|news| (self.folder_id(), news)),
+        }
+    }
+
+    fn put_by(&mut self, (_, news): Self::Watch) {
+        if let Some(line) = &mut self.line {
+            line.folder_watch = Some(news);
+        }
+    }
+
+    fn rival(&mut self) -> Result<Option<Arc<Rival>>> {
+        Ok(self.scan(None)?.rival)
+    }
+
+    fn last_rival(&self) -> Option<Arc<Rival>> {
+        Claimant::last_rival(self)
+    }
+
+    fn tells_death(rival: &Arc<Rival>) -> bool {
+        rival.pulse.source().is_some()
+    }
+
+    fn restore_order(&mut self, holder: &Arc<Rival>) -> Result<()> {
         let next = self.view()?.successor;
         if let (Some(line), Some(next)) = (&mut self.line, next) {
             let claim = line.hidden.file_id(&next.claim.file()).ok().flatten();
@@ -162,8 +169,19 @@ impl Claimant {
         Ok(())
     }
 
-    /// What keeps us from having the lock, for a person.
-    pub(crate) fn why_not_yet(&mut self) -> Error {
+    fn discard(&mut self, ticket: Ticket) {
+        self.line.iter_mut().for_each(|line| line.discard(ticket));
+    }
+
+    fn leave(&mut self, why: Leaving) {
+        let news = match why {
+            Leaving::HandsOver => News::HandedOver,
+            Leaving::GivesUp => News::Left,
+        };
+        self.line.iter_mut().for_each(|line| line.leave(news));
+    }
+
+    fn why_not_yet(&mut self) -> Error {
         let rival = match self.scan(None) {
             Ok(check) => check.rival,
             Err(e) => return e,
@@ -177,5 +195,32 @@ impl Claimant {
                 Error::new(ErrorKind::Busy, text)
             }
         }
+    }
+
+    fn chance(&mut self) -> f64 {
+        self.random_share()
+    }
+}
+
+impl Claimant {
+    fn claim_is_ours(&self) -> bool {
+        let file = self.claim.as_ref().and_then(|claim| claim.hidden().stat_at(&claim.id().file()).ok()?);
+        file.is_some_and(|file| file.is_ours())
+    }
+
+    fn join_line(&mut self) -> io::Result<Option<Ticket>> {
+        let claim = self.claim.as_ref().expect("renewed by the caller");
+        // Or somebody moved the sub-folder aside: then others stand elsewhere.
+        let is_there = self.dir().file_id(HIDDEN)? == Some(claim.hidden().stat()?.id);
+        if !is_there || !claim.hidden().has(&claim.id().file()) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let mut arrival = None;
+        if self.line.as_ref().is_none_or(|line| line.claim != claim.id()) {
+            // A new claim, as after a step of the clock, is no reason to go to the end of the line.
+            arrival = self.line.take().and_then(|line| line.spot.as_ref().map(|spot| spot.ticket.arrival));
+            self.line = Some(Line::open(claim)?);
+        }
+        self.line.as_mut().expect("opened").join(arrival)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 use crate::claimant::Claimant;
+use crate::protocol::{Leaving, Line as _, Session, Standing};
 use crate::scratch::Scratch;
 
 /// Not for ever: half as often in a row as we would try.
@@ -33,7 +34,7 @@ fn a_queue_that_is_removed_meanwhile_is_made_again() {
 
 /// A lock folder that somebody else holds, and claimants in line there.
 struct Scene {
-    _holder: Claimant,
+    _holder: Session<Claimant>,
     path: Scratch,
 }
 
@@ -45,9 +46,9 @@ impl Scene {
         Scene { path, _holder: holder }
     }
 
-    fn claimant(&self) -> Claimant {
+    fn claimant(&self) -> Session<Claimant> {
         let mut claimant = self.path.claimant();
-        assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined(_))));
+        assert!(matches!(claimant.place.stand(), Ok(Standing::Joined(_))));
         claimant
     }
 
@@ -69,16 +70,16 @@ fn forged(arrival: u64) -> Ticket {
     Ticket { arrival, claim: ClaimId(7) }
 }
 
-fn ticket(claimant: &Claimant) -> Ticket {
-    claimant.line.as_ref().unwrap().spot.as_ref().unwrap().ticket
+fn ticket(claimant: &Session<Claimant>) -> Ticket {
+    claimant.place.line.as_ref().unwrap().spot.as_ref().unwrap().ticket
 }
 
 #[test]
 fn a_view_tells_who_is_before_and_behind_us_and_how_many_there_are() {
     let scene = Scene::new();
     let mut claimant = scene.claimant();
-    let seen = |claimant: &mut Claimant| {
-        let view = claimant.view().unwrap();
+    let seen = |claimant: &mut Session<Claimant>| {
+        let view = claimant.place.view().unwrap();
         (view.first, view.predecessor, view.successor, view.ahead, view.length)
     };
     assert_eq!(seen(&mut claimant), (None, None, None, 0, 1));
@@ -93,7 +94,7 @@ fn a_view_tells_who_is_before_and_behind_us_and_how_many_there_are() {
     let behind = Some(after(19));
     assert_eq!(seen(&mut claimant), (Some(before(0)), Some(before(19)), behind, 20, 41));
     // Those that can't be deleted are passed over.
-    claimant.line.as_mut().unwrap().ghosts.extend([before(19), before(0)]);
+    claimant.place.line.as_mut().unwrap().ghosts.extend([before(19), before(0)]);
     assert_eq!(seen(&mut claimant), (Some(before(1)), Some(before(18)), behind, 18, 41));
 }
 
@@ -112,10 +113,10 @@ fn what_the_tail_says_is_believed_if_it_is_a_ticket_before_ours() {
     for (hint, believed) in hints {
         let scene = Scene::new();
         let first = scene.claimant();
-        let tail = first.claim.as_ref().unwrap().hidden().make_tail(TAIL).unwrap(); // as long as it is open it keeps what is in it
+        let tail = first.place.claim.as_ref().unwrap().hidden().make_tail(TAIL).unwrap(); // as long as it is open it keeps what is in it
         tail.leave(&hint);
         let mut second = scene.path.claimant();
-        let Ok(Standing::Joined(told)) = second.stand_in_line() else { panic!() };
+        let Ok(Standing::Joined(told)) = second.place.stand() else { panic!() };
         assert_eq!(told, believed);
         assert_eq!(tail.take(Ticket::LENGTH, Ticket::parse), Some(ticket(&second)), "the last is the last");
     }
@@ -127,12 +128,12 @@ fn what_the_tail_says_is_believed_if_it_is_a_ticket_before_ours() {
 fn who_joins_before_the_last_leaves_the_last_ones_name() {
     let scene = Scene::new();
     let first = scene.claimant();
-    let tail = first.claim.as_ref().unwrap().hidden().make_tail(TAIL).unwrap();
+    let tail = first.place.claim.as_ref().unwrap().hidden().make_tail(TAIL).unwrap();
     let later = forged(u64::MAX);
     std::fs::write(scene.file(later), "").unwrap();
     [later, ticket(&first)].into_iter().for_each(|ticket| tail.leave(&ticket.file()));
     let mut second = scene.path.claimant();
-    assert!(matches!(second.stand_in_line(), Ok(Standing::Joined(None))));
+    assert!(matches!(second.place.stand(), Ok(Standing::Joined(None))));
     assert_eq!(tail.take(Ticket::LENGTH, Ticket::parse), Some(later));
 }
 
@@ -142,17 +143,17 @@ fn who_joins_before_the_last_leaves_the_last_ones_name() {
 fn a_holder_that_came_later_loses_its_ticket_and_no_other_does() {
     let mut scene = Scene::new();
     let (mut a, mut b, c) = (scene.claimant(), scene.claimant(), scene.claimant());
-    let rival = |claimant: &mut Claimant| {
+    let rival = |claimant: &mut Session<Claimant>| {
         assert!(claimant.lock().is_err());
-        claimant.last_rival().unwrap()
+        claimant.place.last_rival().unwrap()
     };
     let holder = rival(&mut a);
-    a.restore_order(&holder).unwrap();
+    a.place.restore_order(&holder).unwrap();
     assert!([&a, &b, &c].into_iter().all(|waiter| scene.has(ticket(waiter))));
     scene._holder.unlock().unwrap();
     b.lock().unwrap();
     let holder = rival(&mut a);
-    a.restore_order(&holder).unwrap();
+    a.place.restore_order(&holder).unwrap();
     assert_eq!([&a, &b, &c].map(|waiter| scene.has(ticket(waiter))), [true, false, true]);
     b.holds().unwrap();
 }
@@ -166,12 +167,12 @@ fn the_last_in_a_long_line_and_nobody_else_begins_a_tail() {
     for arrival in 0..LONG as u64 - 3 {
         std::fs::write(scene.file(forged(arrival)), "").unwrap();
     }
-    assert_eq!(last.view().unwrap().length, LONG - 1);
+    assert_eq!(last.place.view().unwrap().length, LONG - 1);
     assert!(!tail.exists());
     std::fs::write(scene.file(forged(LONG as u64)), "").unwrap();
-    assert_eq!(first.view().unwrap().length, LONG);
+    assert_eq!(first.place.view().unwrap().length, LONG);
     assert!(!tail.exists());
-    assert_eq!(last.view().unwrap().length, LONG);
+    assert_eq!(last.place.view().unwrap().length, LONG);
     assert!(tail.exists());
 }
 
@@ -179,20 +180,20 @@ fn the_last_in_a_long_line_and_nobody_else_begins_a_tail() {
 fn a_place_in_line_is_kept_until_it_is_left_or_taken() {
     let scene = Scene::new();
     let mut claimant = scene.claimant();
-    assert!(claimant.has_ticket() && claimant.sees_line());
+    assert!(claimant.place.has_ticket() && claimant.place.first_in_line().is_some());
     let first = ticket(&claimant);
-    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Stood)));
+    assert!(matches!(claimant.place.stand(), Ok(Standing::Stood)));
     assert_eq!(ticket(&claimant), first);
     std::fs::remove_file(scene.file(first)).unwrap();
-    assert!(claimant.has_ticket(), "as far as we know");
-    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Lost)));
-    assert!(!claimant.has_ticket());
+    assert!(claimant.place.has_ticket(), "as far as we know");
+    assert!(matches!(claimant.place.stand(), Ok(Standing::Lost)));
+    assert!(!claimant.place.has_ticket());
     std::fs::remove_dir(scene.queue()).unwrap(); // as the last who leaves would
-    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Joined(_))));
+    assert!(matches!(claimant.place.stand(), Ok(Standing::Joined(_))));
     assert!(ticket(&claimant) > first, "at the end of the line");
-    claimant.leave_line(News::Left);
-    assert!(!claimant.has_ticket() && !claimant.sees_line());
-    claimant.leave_line(News::Left); // once is enough
+    claimant.place.leave(Leaving::GivesUp);
+    assert!(!claimant.place.has_ticket() && claimant.place.first_in_line().is_none());
+    claimant.place.leave(Leaving::GivesUp); // once is enough
 }
 
 /// Somebody else may have put it there, and what it leads to is none of our business.
@@ -201,11 +202,11 @@ fn a_place_in_line_is_kept_until_it_is_left_or_taken() {
 fn no_line_is_seen_through_a_link() {
     let (elsewhere, path) = (Scratch::new(), Scratch::new());
     let claimant = path.claimant();
-    assert!(!claimant.sees_line());
+    assert!(claimant.place.first_in_line().is_none());
     std::fs::create_dir_all(elsewhere.join("queue")).unwrap();
     std::os::unix::fs::symlink(&*elsewhere, path.join(".lockfolder")).unwrap();
     assert!(path.join(".lockfolder/queue").exists());
-    assert!(!claimant.sees_line());
+    assert!(claimant.place.first_in_line().is_none());
 }
 
 /// Without FIFOs or links, say. (Here: what should be a beacon is a folder.) And nobody must think that there was a line.
@@ -214,12 +215,12 @@ fn no_line_is_seen_through_a_link() {
 fn where_there_is_no_line_to_be_had_none_is_left_behind() {
     let scene = Scene::new();
     let mut claimant = scene.path.claimant();
-    claimant.renew_claim().unwrap();
-    for beacon in claimant.claim.as_ref().unwrap().id().beacons() {
+    claimant.place.renew_claim().unwrap();
+    for beacon in claimant.place.claim.as_ref().unwrap().id().beacons() {
         std::fs::create_dir(scene.path.join(".lockfolder").join(beacon.to_str().unwrap())).unwrap();
     }
-    assert!(matches!(claimant.stand_in_line(), Ok(Standing::Nowhere)));
-    assert!(!claimant.has_ticket() && !claimant.sees_line());
+    assert!(matches!(claimant.place.stand(), Ok(Standing::Nowhere)));
+    assert!(!claimant.place.has_ticket() && claimant.place.first_in_line().is_none());
 }
 
 #[cfg(target_os = "linux")] // others watch no beacon
@@ -228,26 +229,26 @@ fn a_predecessor_is_watched_while_it_is_there_and_lives() {
     let scene = Scene::new();
     let (mut a, mut b) = (scene.claimant(), scene.claimant());
     let first = ticket(&a);
-    assert_eq!(b.view().unwrap().predecessor, Some(first));
-    let watched = b.watch_predecessor(first, None).unwrap().expect("it is there");
+    assert_eq!(b.place.view().unwrap().predecessor, Some(first));
+    let watched = b.place.watch_predecessor(first, None).unwrap().expect("it is there");
     assert!(watched.is_told() && watched.is_there());
     // Whom we watch already is not looked at again: its owner stays the same one.
     let owner = Arc::clone(&watched.owner);
-    let watched = b.watch_predecessor(first, Some(watched)).unwrap().expect("it is there");
+    let watched = b.place.watch_predecessor(first, Some(watched)).unwrap().expect("it is there");
     assert!(Arc::ptr_eq(&watched.owner, &owner));
     // Nor is an owner that we know from before.
-    let again = b.watch_predecessor(first, None).unwrap().expect("it is there");
+    let again = b.place.watch_predecessor(first, None).unwrap().expect("it is there");
     assert!(Arc::ptr_eq(&again.owner, &owner));
     // It leaves.
-    a.leave_line(News::Left);
+    a.place.leave(Leaving::GivesUp);
     assert!(!watched.is_there());
-    assert!(b.watch_predecessor(first, Some(watched)).unwrap().is_none());
+    assert!(b.place.watch_predecessor(first, Some(watched)).unwrap().is_none());
     // Another claimant, with another claim.
     let (c, d) = (scene.claimant(), scene.claimant());
-    let watched = b.watch_predecessor(ticket(&c), Some(again)).unwrap().expect("it is there");
+    let watched = b.place.watch_predecessor(ticket(&c), Some(again)).unwrap().expect("it is there");
     assert_eq!(watched.ticket, ticket(&c));
     assert!(!Arc::ptr_eq(&watched.owner, &owner));
-    let watched = b.watch_predecessor(ticket(&d), Some(watched)).unwrap().expect("it is there");
+    let watched = b.place.watch_predecessor(ticket(&d), Some(watched)).unwrap().expect("it is there");
     assert_eq!(watched.ticket, ticket(&d), "although the one from before is still there");
 }
 
@@ -258,9 +259,9 @@ fn a_ticket_whose_light_is_out_is_taken_out_of_the_line() {
     let scene = Scene::new();
     let (a, mut b) = (scene.claimant(), scene.claimant());
     let first = ticket(&a);
-    a.line.as_ref().unwrap().spot.as_ref().unwrap().beacon.put_out(News::Left);
+    a.place.line.as_ref().unwrap().spot.as_ref().unwrap().beacon.put_out(News::Left);
     assert!(scene.has(first));
-    assert!(b.watch_predecessor(first, None).unwrap().is_none());
+    assert!(b.place.watch_predecessor(first, None).unwrap().is_none());
     assert!(!scene.has(first));
 }
 
@@ -269,16 +270,16 @@ fn a_ticket_whose_light_is_out_is_taken_out_of_the_line() {
 fn a_ticket_that_cannot_be_watched_is_judged_by_its_claim() {
     let scene = Scene::new();
     let (a, mut b) = (scene.claimant(), scene.claimant());
-    let live = Ticket { arrival: 1, claim: a.claim.as_ref().unwrap().id() };
+    let live = Ticket { arrival: 1, claim: a.place.claim.as_ref().unwrap().id() };
     let dead = forged(2); // nobody has this claim
     for ticket in [live, dead] {
         std::fs::write(scene.file(ticket), "").unwrap();
     }
-    let watched = b.watch_predecessor(live, None).unwrap().expect("its owner lives");
+    let watched = b.place.watch_predecessor(live, None).unwrap().expect("its owner lives");
     assert!(!watched.is_told() && !watched.is_there());
-    assert!(b.watch_predecessor(dead, None).unwrap().is_none());
+    assert!(b.place.watch_predecessor(dead, None).unwrap().is_none());
     assert_eq!((scene.has(live), scene.has(dead)), (true, false));
-    assert!(b.watch_predecessor(dead, None).unwrap().is_none(), "it is not there");
+    assert!(b.place.watch_predecessor(dead, None).unwrap().is_none(), "it is not there");
 }
 
 #[test]
@@ -299,7 +300,7 @@ fn a_forked_child_forgets_the_line_and_leaves_it_as_it_is() {
     let scene = Scene::new();
     let mut claimant = scene.claimant();
     let ticket = ticket(&claimant);
-    claimant.line.take().unwrap().abandon();
+    claimant.place.line.take().unwrap().abandon();
     assert!(scene.has(ticket));
 }
 
@@ -308,12 +309,12 @@ fn a_forked_child_forgets_the_line_and_leaves_it_as_it_is() {
 fn a_sweep_takes_the_tail_that_a_line_left_behind_and_no_other() {
     let scene = Scene::new();
     let mut claimant = scene.claimant();
-    let hidden = Arc::clone(claimant.claim.as_ref().unwrap().hidden());
+    let hidden = Arc::clone(claimant.place.claim.as_ref().unwrap().hidden());
     let tail = scene.path.join(".lockfolder/tail");
     std::fs::write(&tail, "").unwrap();
     sweep(&hidden, |_| false);
     assert!(tail.exists(), "there is a line");
-    claimant.leave_line(News::Left);
+    claimant.place.leave(Leaving::GivesUp);
     std::fs::write(&tail, "").unwrap();
     sweep(&hidden, |_| false);
     assert!(!tail.exists());
@@ -323,15 +324,15 @@ fn a_sweep_takes_the_tail_that_a_line_left_behind_and_no_other() {
 fn a_sweep_takes_the_tickets_of_those_who_are_gone() {
     let scene = Scene::new();
     let claimant = scene.claimant();
-    let hidden = Arc::clone(claimant.claim.as_ref().unwrap().hidden());
+    let hidden = Arc::clone(claimant.place.claim.as_ref().unwrap().hidden());
     let (dead, ours) = (forged(1), ticket(&claimant));
     for path in [scene.file(dead), scene.queue().join("no-ticket")] {
         std::fs::write(path, "").unwrap();
     }
     sweep(&hidden, |claim| claim == ClaimId(7));
     assert_eq!((scene.has(dead), scene.has(ours), scene.queue().join("no-ticket").exists()), (false, true, true));
-    assert!(claimant.sees_line());
+    assert!(claimant.place.first_in_line().is_some());
     std::fs::remove_file(scene.queue().join("no-ticket")).unwrap();
     sweep(&hidden, |_| true);
-    assert!(!claimant.sees_line());
+    assert!(claimant.place.first_in_line().is_none());
 }

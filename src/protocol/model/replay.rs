@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{acquire, Backoff, Check, Place};
@@ -144,6 +144,10 @@ impl Place for Script {
         Ok(())
     }
 
+    fn clear(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     fn glance(&mut self) -> Result<Option<u8>> {
         match self.ask(Call::Glance) {
             Answer::Rival(rival) => Ok(Some(rival)),
@@ -178,6 +182,8 @@ impl Place for Script {
         Ok(refusal())
     }
 
+    fn keep(&mut self, _: &u8) {}
+
     fn take_back(&mut self, _: u8, error: Error) -> Error {
         self.ask(Call::TakeBack);
         error
@@ -191,8 +197,20 @@ impl Place for Script {
         Ok(())
     }
 
-    fn tie_break(&mut self) -> Backoff {
-        Backoff::new(Instant::now(), Duration::ZERO)
+    fn withdraw(&mut self, _: &u8) -> Result<Option<Error>> {
+        unreachable!("acquire does not unlock")
+    }
+
+    fn tidy(&mut self) {}
+
+    fn abandon(&mut self) {}
+
+    fn misuse(&self, kind: ErrorKind, what: &'static str) -> Error {
+        Error::fixed(kind, what)
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
     }
 
     fn pause(&mut self, _: &mut Backoff) -> bool {

@@ -10,14 +10,14 @@ use crate::options::OpenOptions;
 use crate::sys::{self, Dir, FileId, Filesystem, FolderStat};
 
 /// The folder that was at the path when we last looked.
-pub(crate) struct Place {
+pub(crate) struct Location {
     pub dir: Dir,
     pub id: FileId,
     pub on: Filesystem,
 }
 
-impl Place {
-    pub fn open(path: &Path, options: OpenOptions) -> Result<Place> {
+impl Location {
+    pub fn open(path: &Path, options: OpenOptions) -> Result<Location> {
         let dir = Dir::open(path).map_err(|e| Error::io("open the lock folder", path, e))?;
         let stat = dir.stat().map_err(|e| Error::io("look at the lock folder", path, e))?;
         if options.private && !stat.is_private() {
@@ -37,7 +37,7 @@ impl Place {
                 return Err(Error::new(ErrorKind::Unsupported, text));
             }
         };
-        Ok(Place { dir, id: stat.id, on })
+        Ok(Location { dir, id: stat.id, on })
     }
 
     /// Makes sure that the folder is still private, and with it the sub-folder and all below it. What others own or can write in

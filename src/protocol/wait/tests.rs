@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::claimant::Claimant;
+use crate::error::ErrorKind;
+use crate::protocol::Leaving;
 use crate::scratch::Scratch;
-use crate::sys::News;
+use crate::sys::Source;
+use crate::wait::sources;
 
 /// A lock folder, and who waits there.
 struct Scene {
@@ -16,7 +20,7 @@ impl Scene {
         Scene { path: Scratch::new() }
     }
 
-    fn holder(&self) -> Claimant {
+    fn holder(&self) -> Session<Claimant> {
         let mut holder = self.path.claimant();
         holder.lock().unwrap();
         holder
@@ -26,13 +30,14 @@ impl Scene {
     fn waiters<const N: usize>(&self) -> [Waiting; N] {
         std::array::from_fn(|_| {
             let mut waiter = self.newcomer();
-            assert!(waiter.advance() == Round::Sleep);
+            assert!(waiter.sleeps());
             waiter
         })
     }
 
     fn newcomer(&self) -> Waiting {
-        Waiting { claimant: self.path.claimant(), watch: Watch::new(0.5) }
+        let mut claimant = self.path.claimant();
+        Waiting { wait: Wait::new(&mut claimant.place), claimant }
     }
 
     /// Others come, of whom nobody is told.
@@ -50,30 +55,37 @@ impl Scene {
 }
 
 struct Waiting {
-    claimant: Claimant,
-    watch: Watch,
+    claimant: Session<Claimant>,
+    wait: Wait<Claimant>,
 }
 
 impl Waiting {
     /// One round, after a sleep that ended by what is ready. No look is due, however slow this machine is.
-    fn advance(&mut self) -> Round {
+    fn advance(&mut self) -> Step {
         self.advance_at(Instant::now() + Duration::from_secs(3600))
     }
 
-    fn advance_at(&mut self, next_look: Instant) -> Round {
-        self.watch.next_look = next_look;
-        let first = [self.watch.sources()[0], None];
-        self.watch.has_news = is_ready(first);
-        self.claimant.advance(&mut self.watch).unwrap()
+    fn advance_at(&mut self, next_look: Instant) -> Step {
+        self.wait.next_look = next_look;
+        let woken = is_ready([sources(&self.wait)[0], None]);
+        self.wait.step(&mut self.claimant, Instant::now(), woken).unwrap()
     }
 
-    /// One round in which a look at what no event tells is due.
-    fn look(&mut self) -> Round {
+    /// One step in which a look at what no event tells is due.
+    fn look(&mut self) -> Step {
         self.advance_at(Instant::now())
     }
 
+    fn sleeps(&mut self) -> bool {
+        matches!(self.advance(), Step::SleepUntil(_))
+    }
+
+    fn looks_and_sleeps(&mut self) -> bool {
+        matches!(self.look(), Step::SleepUntil(_))
+    }
+
     fn is_woken(&self) -> bool {
-        is_ready(self.watch.sources())
+        is_ready(sources(&self.wait))
     }
 }
 
@@ -88,20 +100,20 @@ fn each_hand_over_wakes_the_next_and_nobody_else() {
     let scene = Scene::new();
     let mut holder = scene.holder();
     let [mut a, mut b, mut c] = scene.waiters();
-    assert!([&a, &b, &c].iter().all(|waiter| waiter.watch.is_told() && !waiter.is_woken()));
+    assert!([&a, &b, &c].iter().all(|waiter| waiter.wait.is_told() && !waiter.is_woken()));
     holder.unlock().unwrap();
     assert_eq!([&a, &b, &c].map(Waiting::is_woken), [true, false, false]);
-    assert!(b.advance() == Round::Sleep && c.advance() == Round::Sleep, "the lock is free, but it is not their turn");
-    assert!(a.advance() == Round::Locked);
+    assert!(b.sleeps() && c.sleeps(), "the lock is free, but it is not their turn");
+    assert!(a.advance() == Step::Acquired);
     a.claimant.unlock().unwrap();
     assert_eq!([&b, &c].map(Waiting::is_woken), [true, false]);
     // The common hand-over, without a look at the line.
-    let length = b.watch.view.length;
+    let length = b.wait.view.length;
     scene.lengthen_the_line(5);
-    assert!(b.advance() == Round::Locked);
-    assert_eq!(b.watch.view.length, length);
+    assert!(b.advance() == Step::Acquired);
+    assert_eq!(b.wait.view.length, length);
     b.claimant.unlock().unwrap();
-    assert!(c.is_woken() && c.advance() == Round::Locked);
+    assert!(c.is_woken() && c.advance() == Step::Acquired);
 }
 
 /// So it costs what a lock costs.
@@ -138,20 +150,19 @@ fn it_is_our_turn_when_the_one_before_us_has_had_the_lock() {
     let mut holder = scene.holder();
     let [mut a, mut b, mut c, mut d] = scene.waiters();
     let is_our_turn = |waiter: &mut Waiting| {
-        waiter.watch.has_news = waiter.is_woken();
-        waiter.watch.is_our_turn()
+        let woken = waiter.is_woken();
+        waiter.wait.is_our_turn(woken)
     };
-    assert!(a.watch.is_first() && ![&b, &c, &d].iter().any(|waiter| waiter.watch.is_first()));
+    assert!(a.wait.is_first() && ![&b, &c, &d].iter().any(|waiter| waiter.wait.is_first()));
     assert!(![&mut a, &mut b, &mut c, &mut d].into_iter().any(is_our_turn));
-    c.claimant.leave_line(News::Left);
+    c.claimant.place.leave(Leaving::GivesUp);
     assert!(!is_our_turn(&mut d));
     holder.unlock().unwrap();
-    assert!(!is_our_turn(&mut a) && a.advance() == Round::Locked, "there was nobody to tell it");
+    assert!(!is_our_turn(&mut a) && a.advance() == Step::Acquired, "there was nobody to tell it");
     a.claimant.unlock().unwrap();
     assert!(is_our_turn(&mut b));
-    b.watch.has_news = false;
-    assert!(!b.watch.is_our_turn(), "something else woke it");
-    assert!(!Watch::new(0.5).is_first(), "not in line");
+    assert!(!b.wait.is_our_turn(false), "something else woke it");
+    assert!(!scene.newcomer().wait.is_first(), "not in line");
 }
 
 /// Whoever joins a long line does not read it: what comes before the last is none of its business, and may be anything.
@@ -160,16 +171,16 @@ fn the_tail_of_a_long_line_tells_who_is_before() {
     let scene = Scene::new();
     let mut holder = scene.holder();
     let mut waiters: [Waiting; 10] = scene.waiters();
-    let views = waiters.each_ref().map(|waiter| waiter.watch.view.length);
+    let views = waiters.each_ref().map(|waiter| waiter.wait.view.length);
     assert_eq!(views, [1, 2, 3, 4, 5, 6, 7, 8, 2, 2], "the last two have read nothing");
-    assert!(!waiters[1..].iter().any(|waiter| waiter.watch.is_first()), "but they know of one before them");
+    assert!(!waiters[1..].iter().any(|waiter| waiter.wait.is_first()), "but they know of one before them");
     let mut another = scene.newcomer();
-    assert!(another.look() == Round::Sleep);
-    assert_eq!(another.watch.view.length, 11, "a look that is due is at the whole line");
+    assert!(another.looks_and_sleeps());
+    assert_eq!(another.wait.view.length, 11, "a look that is due is at the whole line");
     drop(another);
     holder.unlock().unwrap();
     for waiter in &mut waiters {
-        assert!(waiter.is_woken() && waiter.advance() == Round::Locked);
+        assert!(waiter.is_woken() && waiter.advance() == Step::Acquired);
         waiter.claimant.unlock().unwrap();
     }
     assert!(!scene.path.join(".lockfolder/tail").exists());
@@ -182,12 +193,12 @@ fn who_was_told_too_soon_takes_its_place_again() {
     let mut holder = scene.holder();
     let [mut a, mut b] = scene.waiters();
     holder.unlock().unwrap();
-    assert!(a.advance() == Round::Locked);
+    assert!(a.advance() == Step::Acquired);
     a.claimant.unlock().unwrap();
     holder.lock().unwrap();
-    assert!(b.advance() == Round::Sleep && b.watch.is_first() && b.watch.is_told());
+    assert!(b.sleeps() && b.wait.is_first() && b.wait.is_told());
     holder.unlock().unwrap();
-    assert!(b.is_woken() && b.advance() == Round::Locked);
+    assert!(b.is_woken() && b.advance() == Step::Acquired);
 }
 
 /// Nobody can come before it, so it need not read the line; but once in a while it does.
@@ -197,8 +208,8 @@ fn whoever_is_first_reads_the_line_only_when_a_look_is_due() {
     let _holder = scene.holder();
     let [mut waiter] = scene.waiters();
     scene.lengthen_the_line(5);
-    assert!(waiter.advance() == Round::Sleep && waiter.watch.view.length == 1);
-    assert!(waiter.look() == Round::Sleep && waiter.watch.view.length == 6);
+    assert!(waiter.sleeps() && waiter.wait.view.length == 1);
+    assert!(waiter.looks_and_sleeps() && waiter.wait.view.length == 6);
 }
 
 /// The others look at the line once, if the tail told them of one before them, and from then on only if the lock is free.
@@ -208,22 +219,22 @@ fn a_look_that_finds_the_lock_taken_reads_the_line_only_to_know_it() {
     let mut holder = scene.holder();
     let mut waiters: [Waiting; 9] = scene.waiters();
     let [.., read, told] = &mut waiters;
-    let lengths = |read: &Waiting, told: &Waiting| [read, told].map(|waiter| waiter.watch.view.length);
+    let lengths = |read: &Waiting, told: &Waiting| [read, told].map(|waiter| waiter.wait.view.length);
     assert_eq!(lengths(read, told), [8, 2]);
     scene.lengthen_the_line(5);
     for _ in 0..2 {
         let before = Instant::now();
-        assert!(read.look() == Round::Sleep && told.look() == Round::Sleep);
+        assert!(read.looks_and_sleeps() && told.looks_and_sleeps());
         assert_eq!(lengths(read, told), [8, 14]);
-        assert!(told.watch.next_look >= before + out_of_step(LOOK, 0.0), "the next one is later");
+        assert!(told.wait.next_look >= before + out_of_step(LOOK, 0.0), "the next one is later");
     }
     holder.unlock().unwrap();
-    assert!(read.look() == Round::Sleep && lengths(read, told) == [14, 14] && read.watch.no_show.is_some());
+    assert!(read.looks_and_sleeps() && lengths(read, told) == [14, 14] && read.wait.no_show.is_some());
     // And if its place was taken, it stands in the line anew, whoever holds.
     holder.lock().unwrap();
     std::fs::remove_dir_all(scene.queue()).unwrap();
-    assert!(read.look() == Round::Sleep && !read.watch.knows_line());
-    assert!(read.look() == Round::Sleep && scene.tickets() == 1);
+    assert!(read.looks_and_sleeps() && !read.wait.knows_line());
+    assert!(read.looks_and_sleeps() && scene.tickets() == 1);
 }
 
 /// To give it up takes longer than the lock.
@@ -233,9 +244,9 @@ fn what_watches_the_folder_is_kept_until_we_leave_the_line() {
     let mut holder = scene.holder();
     let [mut waiter] = scene.waiters();
     holder.unlock().unwrap();
-    assert!(waiter.advance() == Round::Locked);
-    waiter.claimant.put_by(waiter.watch);
-    let is_kept = |claimant: &Claimant| claimant.line.as_ref().is_some_and(|line| line.folder_watch.is_some());
+    assert!(waiter.advance() == Step::Acquired);
+    let is_kept =
+        |claimant: &Session<Claimant>| claimant.place.line.as_ref().is_some_and(|line| line.folder_watch.is_some());
     assert!(is_kept(&waiter.claimant));
     waiter.claimant.unlock().unwrap();
     assert!(!is_kept(&waiter.claimant));
@@ -249,9 +260,9 @@ fn a_dead_predecessor_is_passed_over_without_a_sleep() {
     std::fs::create_dir(scene.queue()).unwrap();
     std::fs::write(scene.queue().join("0".repeat(32)), "").unwrap();
     let mut waiter = scene.newcomer();
-    assert!(waiter.advance() == Round::Again);
+    assert!(waiter.advance() == Step::Again);
     assert_eq!(scene.tickets(), 1);
-    assert!(waiter.advance() == Round::Sleep && waiter.watch.is_first());
+    assert!(waiter.sleeps() && waiter.wait.is_first());
 }
 
 #[test]
@@ -259,24 +270,27 @@ fn a_first_in_line_that_is_seen_twice_not_to_come_forward_loses_its_place() {
     let scene = Scene::new();
     let mut holder = scene.holder();
     let [mut a, mut b, mut c] = scene.waiters();
-    assert!(c.look() == Round::Sleep && c.watch.no_show.is_none(), "somebody holds");
+    assert!(c.looks_and_sleeps() && c.wait.no_show.is_none(), "somebody holds");
     holder.unlock().unwrap();
-    assert!(c.advance() == Round::Sleep && c.watch.no_show.is_none(), "no look is due");
+    assert!(c.sleeps() && c.wait.no_show.is_none(), "no look is due");
     let now = Instant::now();
-    assert!(c.look() == Round::Sleep && c.watch.no_show.is_some());
-    assert!(c.watch.next_look >= now + SECOND_LOOK && c.watch.next_look <= Instant::now() + SECOND_LOOK);
+    assert!(c.looks_and_sleeps() && c.wait.no_show.is_some());
+    assert!(c.wait.next_look >= now + SECOND_LOOK && c.wait.next_look <= Instant::now() + SECOND_LOOK);
     // Somebody holds in between: it starts anew.
     holder.lock().unwrap();
-    assert!(c.look() == Round::Sleep && c.watch.no_show.is_none());
+    assert!(c.looks_and_sleeps() && c.wait.no_show.is_none());
     holder.unlock().unwrap();
-    assert!(c.look() == Round::Sleep);
+    assert!(c.looks_and_sleeps());
     // Another is the first now: it starts anew, too.
-    a.claimant.leave_line(News::Left);
-    assert!(c.look() == Round::Sleep && scene.tickets() == 2);
-    assert!(c.look() == Round::Again && scene.tickets() == 1);
-    assert!(c.advance() == Round::Locked);
-    assert!(b.look() == Round::Sleep && b.watch.pause(0.0) < SECOND_LOOK, "it lost its place, and joins anew");
-    assert!(b.look() == Round::Sleep && scene.tickets() == 2);
+    a.claimant.place.leave(Leaving::GivesUp);
+    assert!(c.looks_and_sleeps() && scene.tickets() == 2);
+    assert!(c.look() == Step::Again && scene.tickets() == 1);
+    assert!(c.advance() == Step::Acquired);
+    assert!(
+        b.looks_and_sleeps() && b.wait.wakes_at(Instant::now(), 0.0) < Instant::now() + SECOND_LOOK,
+        "it lost its place, and joins anew"
+    );
+    assert!(b.looks_and_sleeps() && scene.tickets() == 2);
 }
 
 #[test]
@@ -288,21 +302,22 @@ fn a_waiter_goes_on_in_the_folder_that_is_at_the_path_now() {
     std::fs::rename(&*scene.path, aside.join("moved")).unwrap();
     std::fs::create_dir(&*scene.path).unwrap();
     let mut another = scene.holder();
-    assert!(waiter.advance() == Round::Sleep);
-    assert!(waiter.advance() == Round::Sleep);
-    assert!(waiter.watch.folder.as_ref().is_some_and(|(id, _)| *id == another.folder_id()));
+    assert!(waiter.sleeps());
+    assert!(waiter.sleeps());
+    assert!(waiter.wait.watch.as_ref().is_some_and(|(id, _)| *id == another.place.folder_id()));
     another.unlock().unwrap();
-    assert!(waiter.is_woken() && waiter.advance() == Round::Locked);
+    assert!(waiter.is_woken() && waiter.advance() == Step::Acquired);
 }
 
 #[test]
-fn whoever_polls_sleeps_ever_longer_also_when_a_look_is_overdue() {
-    let mut watch = Watch::new(0.0);
-    watch.next_look = Instant::now();
+fn a_waiter_that_polls_sleeps_ever_longer_also_when_a_look_is_overdue() {
+    let scene = Scene::new();
+    let (mut wait, now) = (scene.newcomer().wait, Instant::now());
+    wait.next_look = now;
     let full = [1000, 2000, 4000, 8000, 16000, 32000, 50000, 50000].map(Duration::from_micros);
-    assert_eq!(full.map(|_| watch.pause(0.0)), full.map(|pause| pause / 2));
-    watch.polled = SHORTEST_PAUSE;
-    assert_eq!(full.map(|_| watch.pause(1.0)), full);
+    assert_eq!(full.map(|_| wait.wakes_at(now, 0.0)), full.map(|pause| now + pause / 2));
+    wait.polled = SHORTEST_PAUSE;
+    assert_eq!(full.map(|_| wait.wakes_at(now, 1.0)), full.map(|pause| now + pause));
 }
 
 #[test]
@@ -310,16 +325,16 @@ fn whoever_is_told_sleeps_until_the_next_look() {
     let scene = Scene::new();
     let _holder = scene.holder();
     let [mut waiter] = scene.waiters();
-    waiter.watch.polled = LONGEST_PAUSE;
-    waiter.watch.next_look = Instant::now() + Duration::from_secs(3600);
-    assert!(waiter.watch.pause(0.0) > Duration::from_secs(1800));
-    assert_eq!(waiter.watch.polled, SHORTEST_PAUSE);
-    waiter.watch.holder = None;
-    assert!(!waiter.watch.is_told(), "its death would go unnoticed");
-    waiter.watch.holder = waiter.claimant.last_rival();
-    assert!(waiter.watch.is_told());
-    waiter.watch.folder = None;
-    assert!(!waiter.watch.is_told(), "an unlock would go unnoticed");
+    waiter.wait.polled = LONGEST_PAUSE;
+    waiter.wait.next_look = Instant::now() + Duration::from_secs(3600);
+    assert_eq!(waiter.wait.wakes_at(Instant::now(), 0.0), waiter.wait.next_look);
+    assert_eq!(waiter.wait.polled, SHORTEST_PAUSE);
+    waiter.wait.holder = None;
+    assert!(!waiter.wait.is_told(), "its death would go unnoticed");
+    waiter.wait.holder = waiter.claimant.place.last_rival();
+    assert!(waiter.wait.is_told());
+    waiter.wait.watch = None;
+    assert!(!waiter.wait.is_told(), "an unlock would go unnoticed");
 }
 
 /// So that all looks together, of which each reads the line, cost the same however many wait.
@@ -327,14 +342,9 @@ fn whoever_is_told_sleeps_until_the_next_look() {
 fn looks_are_further_apart_in_a_longer_line_and_out_of_step() {
     assert_eq!([0.0, 0.5, 1.0].map(|chance| out_of_step(LOOK * 4, chance)), [6, 8, 10].map(Duration::from_secs));
     for (length, millis) in [(0, 2000), (1000, 12_000)] {
-        let mut watch = Watch::new(0.5);
-        watch.view.length = length;
-        let before = Instant::now();
-        watch.next_look = before + Duration::from_secs(3600);
-        assert!(!watch.look_is_due(0.5));
-        watch.next_look = before;
-        assert!(watch.look_is_due(0.5));
-        let pause = Duration::from_millis(millis);
-        assert!(watch.next_look >= before + pause && watch.next_look <= Instant::now() + pause);
+        let (mut wait, now) = (Scene::new().newcomer().wait, Instant::now());
+        wait.view.length = length;
+        wait.look_later(now, 0.5);
+        assert_eq!(wait.next_look, now + Duration::from_millis(millis));
     }
 }
