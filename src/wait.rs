@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::claimant::Claimant;
 use crate::error::{ErrorKind, Result};
 use crate::handle::Handle;
-use crate::protocol::{Line, Step, Wait, WaitsFor};
-use crate::sys::{Bell, Source};
+use crate::protocol::{Line, Step, Wait};
+use crate::sys::Bell;
 
 /// Waits until the lock is had, the time is over, or somebody cancels.
 pub(crate) fn wait_in_line(handle: &Handle, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
@@ -32,18 +32,8 @@ pub(crate) fn wait_in_line(handle: &Handle, bell: &Bell, timeout: Option<Duratio
         }
         woken = false;
         if let Step::SleepUntil(until) = step {
-            woken = bell.sleep(sources(&wait), until.saturating_duration_since(now).min(left));
+            woken = bell.sleep(Claimant::sources(&wait), until.saturating_duration_since(now).min(left));
             handle.check_owner()?; // a signal handler may have forked
-        }
-    }
-}
-
-/// What ends the sleep. The first is news of the lock.
-pub(crate) fn sources(wait: &Wait<Claimant>) -> [Option<Source<'_>>; 2] {
-    match wait.waits_for() {
-        WaitsFor::Predecessor(predecessor) => predecessor.sources(),
-        WaitsFor::Holder(watch, holder) => {
-            [watch.map(|(_, news)| news.source()), holder.and_then(|holder| holder.pulse.source())]
         }
     }
 }

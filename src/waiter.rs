@@ -67,7 +67,7 @@ pub(crate) fn wait(handle: &Handle, timeout: Option<Duration>) -> Result<()> {
         });
     }
     let bell = handle.waiter.begin();
-    let bell = bell.map_err(|e| Error::io("prepare to wait for", &**handle.claimant().path(), e))?;
+    let bell = bell.map_err(|e| Error::io("prepare to wait for", &*handle.path, e))?;
     let waited = wait_in_line(handle, bell, timeout);
     handle.check_owner()?; // else all that follows is the parent's
     let cancelled = handle.waiter.end();

@@ -1,7 +1,6 @@
 //! What a user asks of a claimant, but for the lock itself.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::{Claimant, Found};
@@ -17,10 +16,6 @@ use crate::{fence, queue, strays, sweep};
 
 /// Each call knows the bid by which we hold the lock, or that we don't.
 impl Session<Claimant> {
-    pub fn path(&self) -> &Arc<Path> {
-        self.place.path()
-    }
-
     /// The lock is held, and everybody who goes by the path sees that.
     pub fn holds(&self) -> Result<()> {
         self.place.holds(&self.held_bid()?)

@@ -6,7 +6,7 @@ mod acquire;
 mod backoff;
 mod courtesy;
 mod line;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod model;
 mod place;
 mod session;

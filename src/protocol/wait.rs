@@ -261,6 +261,5 @@ fn out_of_step(pause: Duration, chance: f64) -> Duration {
     pause.mul_f64(0.75 + 0.5 * chance)
 }
 
-#[cfg(test)]
-#[cfg(target_os = "linux")]
+#[cfg(all(test, target_os = "linux", not(loom)))]
 mod tests;

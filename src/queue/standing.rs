@@ -10,9 +10,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::liveness::Verdict;
 use crate::location::TRIES;
 use crate::names::Ticket;
-use crate::protocol::{self, Leaving, Place, Standing, View};
+use crate::protocol::{self, Leaving, Place, Standing, View, Wait, WaitsFor};
 use crate::rival::Rival;
-use crate::sys::{BeaconWatch, Dir, FileId, FolderWatch, Light, News};
+use crate::sys::{BeaconWatch, Dir, FileId, FolderWatch, Light, News, Source};
 
 impl protocol::Line for Claimant {
     type Ticket = Ticket;
@@ -203,6 +203,16 @@ impl protocol::Line for Claimant {
 }
 
 impl Claimant {
+    /// What ends a sleep. The first is news of the lock.
+    pub(crate) fn sources(wait: &Wait<Claimant>) -> [Option<Source<'_>>; 2] {
+        match wait.waits_for() {
+            WaitsFor::Predecessor(predecessor) => predecessor.sources(),
+            WaitsFor::Holder(watch, holder) => {
+                [watch.map(|(_, news)| news.source()), holder.and_then(|holder| holder.pulse.source())]
+            }
+        }
+    }
+
     fn claim_is_ours(&self) -> bool {
         let file = self.claim.as_ref().and_then(|claim| claim.hidden().stat_at(&claim.id().file()).ok()?);
         file.is_some_and(|file| file.is_ours())

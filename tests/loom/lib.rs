@@ -1,9 +1,10 @@
 //! Threads that share a handle, in every order that their steps can have: loom runs each test once for each of them, and
 //! fails if one ends in a deadlock, as a wake-up that is lost would.
 //!
-//! The handle itself (`src/folder.rs`, `src/guard.rs`, `src/handle.rs`), its waits and how they are cancelled (`src/waiter.rs`) are the library's own source, on loom's
-//! mutexes and atomics. What they call, down to the system, is a stand-in of a few lines.
-#![allow(dead_code)] // no test uses all of the source
+//! The handle itself (`src/folder.rs`, `src/guard.rs`, `src/handle.rs`), its waits (`src/wait.rs`), how they are cancelled
+//! (`src/waiter.rs`), and the protocol are the library's own source, on loom's mutexes and atomics. The place is a stand-in: a lock folder
+//! without a line, in memory. So are the sleeps.
+#![allow(dead_code, unused_imports)] // no test uses all of the source
 
 #[path = "../../src/error.rs"]
 mod error;
@@ -17,6 +18,10 @@ mod handle;
 mod opener;
 #[path = "../../src/options.rs"]
 mod options;
+#[path = "../../src/protocol/mod.rs"]
+mod protocol;
+#[path = "../../src/wait.rs"]
+mod sleeping_wait;
 #[path = "../../src/waiter.rs"]
 mod waiter;
 

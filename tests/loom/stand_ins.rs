@@ -39,6 +39,8 @@ pub fn sleep_until(mut so: impl FnMut(&mut State) -> bool) {
 }
 
 pub mod sys {
+    use std::time::Duration;
+
     use super::{change, sleep_until, state};
 
     /// No thread forks here.
@@ -51,10 +53,6 @@ pub mod sys {
 
     pub struct Bell(usize);
 
-    pub enum News {
-        Left,
-    }
-
     impl Bell {
         pub fn new() -> std::io::Result<Bell> {
             let mut state = state();
@@ -66,9 +64,12 @@ pub mod sys {
             change(|state| state.bells[self.0] = true);
         }
 
-        /// Until it rings or the lock is free. Silences it.
-        pub fn sleep(&self) {
+        /// Until it rings or the lock is free. Silences it. Its time is never over: a test's time-out is so short that no sleep
+        /// begins.
+        pub fn sleep(&self, _: (), time: Duration) -> bool {
+            assert!(time > Duration::ZERO);
             sleep_until(|state| std::mem::take(&mut state.bells[self.0]) || !state.locked);
+            true
         }
     }
 }
@@ -76,75 +77,200 @@ pub mod sys {
 pub mod claimant {
     use std::path::Path;
     use std::sync::Arc;
+    use std::time::Instant;
 
     use super::{change, state};
     use crate::bid::Guid;
     use crate::bids::BidInfo;
     use crate::error::{Error, ErrorKind, Result};
     use crate::options::OpenOptions;
-    use crate::sys::News;
+    use crate::protocol::{Backoff, Check, Leaving, Line, Place, Session, Standing, View, Wait};
 
+    /// A folder in which a bid is the lock, if there is none.
     pub struct Claimant {
         path: Arc<Path>,
-        held: Option<Guid>,
         pub malformed_grace_ms: u32,
     }
 
     impl Claimant {
         pub fn open(path: &Path, _: OpenOptions) -> Result<Claimant> {
-            Ok(Claimant { path: path.into(), held: None, malformed_grace_ms: 0 })
+            Ok(Claimant { path: path.into(), malformed_grace_ms: 0 })
         }
 
         pub fn path(&self) -> &Arc<Path> {
             &self.path
         }
 
-        pub fn held(&self) -> Option<Guid> {
-            self.held
-        }
-
-        pub fn lock_unless_owed(&mut self) -> Result<()> {
-            self.lock()
-        }
-
-        pub fn lock(&mut self) -> Result<()> {
-            assert!(self.held.is_none(), "the handle's turn lets nobody lock what is held");
-            let mut state = state();
-            if state.locked {
-                return Err(Error::fixed(ErrorKind::Busy, "held"));
-            }
-            state.bids += 1;
-            (state.locked, self.held) = (true, Some(Guid(state.bids)));
-            Ok(())
-        }
-
-    pub fn let_go(&mut self) {
-        let _ = self.unlock();
+        pub fn sources(_: &Wait<Claimant>) {}
     }
 
-        pub fn unlock(&mut self) -> Result<()> {
-            self.holds()?;
-            self.held = None;
-            change(|state| state.locked = false);
+    fn busy() -> Error {
+        Error::fixed(ErrorKind::Busy, "held")
+    }
+
+    impl Place for Claimant {
+        type Bid = Guid;
+        type Rival = ();
+
+        fn enter(&mut self) -> Result<()> {
             Ok(())
         }
 
-        pub fn holds(&self) -> Result<()> {
-            match self.held {
-                Some(_) => Ok(()),
-                None => Err(Error::fixed(ErrorKind::NotHeld, "not held")),
-            }
+        fn clear(&mut self) -> Result<()> {
+            Ok(())
         }
 
-        pub fn give_back(&mut self, error: Error) -> Error {
-            let _ = self.unlock();
+        fn glance(&mut self) -> Result<Option<()>> {
+            Ok(None)
+        }
+
+        fn post(&mut self) -> Result<Guid> {
+            let mut state = state();
+            if state.locked {
+                return Err(busy());
+            }
+            state.bids += 1;
+            state.locked = true;
+            Ok(Guid(state.bids))
+        }
+
+        fn check(&mut self, _: &Guid) -> Result<Check<()>> {
+            Ok(Check::Alone)
+        }
+
+        fn precedes(&self, _: &(), _: &Guid) -> bool {
+            true
+        }
+
+        fn unseen(&mut self, _: &Guid) -> Result<Error> {
+            Ok(busy())
+        }
+
+        fn keep(&mut self, _: &Guid) {}
+
+        fn take_back(&mut self, _: Guid, error: Error) -> Error {
+            change(|state| state.locked = false);
             error
         }
 
-        pub fn leave_line(&mut self, _news: News) {}
+        fn withdraw(&mut self, _: &Guid) -> Result<Option<Error>> {
+            change(|state| state.locked = false);
+            Ok(None)
+        }
+
+        fn tidy(&mut self) {}
+
+        fn abandon(&mut self) {}
+
+        fn busy(&self, _: &()) -> Error {
+            busy()
+        }
+
+        fn check_process(&self) -> Result<()> {
+            Ok(())
+        }
+
+        fn misuse(&self, kind: ErrorKind, what: &'static str) -> Error {
+            Error::fixed(kind, what)
+        }
+
+        fn now(&self) -> Instant {
+            Instant::now()
+        }
+
+        fn pause(&mut self, _: &mut Backoff) -> bool {
+            false
+        }
+    }
+
+    /// No line is to be had here.
+    impl Line for Claimant {
+        type Ticket = u8;
+        type Predecessor = ();
+        type Watch = ();
+
+        fn approach(&mut self) -> Result<()> {
+            Ok(())
+        }
+
+        fn refresh(&mut self) -> Result<bool> {
+            Ok(false)
+        }
+
+        fn first_in_line(&self) -> Option<u8> {
+            None
+        }
+
+        fn bury(&mut self, _: u8) -> bool {
+            true
+        }
+
+        fn stand(&mut self) -> Result<Standing<u8>> {
+            Ok(Standing::Nowhere)
+        }
+
+        fn has_ticket(&self) -> bool {
+            false
+        }
+
+        fn view(&mut self) -> Result<View<u8>> {
+            Ok(View::default())
+        }
+
+        fn watch_predecessor(&mut self, _: u8, _: Option<()>) -> Result<Option<()>> {
+            Ok(None)
+        }
+
+        fn has_handed_over(_: &()) -> bool {
+            false
+        }
+
+        fn tells(_: &()) -> bool {
+            false
+        }
+
+        fn watch(&mut self, _: Option<()>) -> Option<()> {
+            None
+        }
+
+        fn put_by(&mut self, _: ()) {}
+
+        fn rival(&mut self) -> Result<Option<()>> {
+            Ok(state().locked.then_some(()))
+        }
+
+        fn last_rival(&self) -> Option<()> {
+            None
+        }
+
+        fn tells_death(_: &()) -> bool {
+            false
+        }
+
+        fn restore_order(&mut self, _: &()) -> Result<()> {
+            Ok(())
+        }
+
+        fn discard(&mut self, _: u8) {}
+
+        fn leave(&mut self, _: Leaving) {}
+
+        fn why_not_yet(&mut self) -> Error {
+            busy()
+        }
+
+        fn chance(&mut self) -> f64 {
+            0.5
+        }
+    }
+
+    impl Session<Claimant> {
+        pub fn holds(&self) -> Result<()> {
+            self.held_bid().map(drop)
+        }
 
         pub fn in_use(&mut self) -> Result<bool> {
-            Ok(state().locked && self.held.is_none())
+            Ok(state().locked && self.held().is_none())
         }
 
         pub fn bids(&mut self) -> Result<Vec<BidInfo>> {
@@ -156,10 +282,8 @@ pub mod claimant {
         }
 
         pub fn fence(&mut self) -> Result<u64> {
-            self.holds().map(|()| 1)
+            self.held_bid().map(|_| 1)
         }
-
-        pub fn abandon(&mut self) {}
     }
 }
 
@@ -167,25 +291,15 @@ pub mod wait {
     use std::time::Duration;
 
     use super::change;
-    use crate::error::{Error, ErrorKind, Result};
+    use crate::error::Result;
     use crate::handle::Handle;
+    use crate::sleeping_wait;
     use crate::sys::Bell;
 
-    /// In the order of `src/wait.rs`: first to try, then to ask whether it is cancelled, then to sleep.
+    /// The real one, counted.
     pub fn wait_in_line(handle: &Handle, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
         change(|state| state.waits += 1);
-        let waited = loop {
-            if handle.claimant().lock().is_ok() {
-                break Ok(());
-            }
-            if handle.waiter.is_cancelled() {
-                break Err(Error::fixed(ErrorKind::Cancelled, "cancelled"));
-            }
-            if timeout.is_some() {
-                break Err(Error::fixed(ErrorKind::Timeout, "out of time"));
-            }
-            bell.sleep();
-        };
+        let waited = sleeping_wait::wait_in_line(handle, bell, timeout);
         change(|state| state.waits -= 1);
         waited
     }

@@ -159,7 +159,7 @@ fn a_wait_whose_time_is_over_when_it_is_cancelled_says_one_of_both() {
     in_every_order(|| {
         let (holder, handle) = (open(), open());
         holder.acquire().unwrap();
-        let waiter = beside(&handle, |handle| kind(handle.acquire_within(Some(Duration::from_secs(1)))));
+        let waiter = beside(&handle, |handle| kind(handle.acquire_within(Some(Duration::from_nanos(1)))));
         handle.cancel().unwrap();
         let waited = waiter.join().unwrap();
         assert!([Some(ErrorKind::Timeout), Some(ErrorKind::Cancelled)].contains(&waited), "{waited:?}");

@@ -8,7 +8,6 @@ use crate::error::ErrorKind;
 use crate::protocol::Leaving;
 use crate::scratch::Scratch;
 use crate::sys::Source;
-use crate::wait::sources;
 
 /// A lock folder, and who waits there.
 struct Scene {
@@ -67,7 +66,7 @@ impl Waiting {
 
     fn advance_at(&mut self, next_look: Instant) -> Step {
         self.wait.next_look = next_look;
-        let woken = is_ready([sources(&self.wait)[0], None]);
+        let woken = is_ready([Claimant::sources(&self.wait)[0], None]);
         self.wait.step(&mut self.claimant, Instant::now(), woken).unwrap()
     }
 
@@ -85,7 +84,7 @@ impl Waiting {
     }
 
     fn is_woken(&self) -> bool {
-        is_ready(sources(&self.wait))
+        is_ready(Claimant::sources(&self.wait))
     }
 }
 
