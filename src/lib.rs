@@ -22,59 +22,37 @@
 //!
 //! # How to read the source
 //!
-//! - [`LockFolder`] (`folder`) is what everybody uses; [`OpenOptions`] (`options`) say how to open it, and a [`Guard`] (`guard`) is
-//!   the lock, held. `handle` is what these share: threads and fork. `opener` is the one process that may use it.
-//! - `lock` is the protocol, whole, on one page. `claimant` has its steps, `survey` its check (of each `rival`), `claim` its bid, `place` the
-//!   folder, `random` its names.
-//! - `strays` are bids that could not be deleted while their handle was there.
-//! - `liveness` gives the verdicts: who is alive. `sweep` deletes what the dead left. `bid` is the file, `bids` the snapshot for
-//!   users, `fence` the fencing tokens, `names` what all other files are named by, `error` every message.
-//! - `waiter` is a wait and how it is cancelled, `wait` the waiting itself, and `queue` the line of those who do. `courtesy` is how a
-//!   lock that does not wait gives way to them.
+//! `ARCHITECTURE.md` says what each room is for, and what it may import. In short:
+//!
+//! - `protocol` is what a claimant does, and in what order: `acquire` is check-bid-check, whole, on one page. It knows no file and no
+//!   process. `Place` and `Line` say what it needs of where bids are posted.
+//! - `folder` is the lock folder: the place of that protocol. It posts, lists and reaps bids, and keeps the line of those who wait.
+//! - `owner` is a bid's content, and the verdict whether its owner is alive.
+//! - `api` is what users call: [`LockFolder`], [`OpenOptions`], [`Guard`].
 //! - `sys` makes every system call, and is all that differs by platform.
 //! - `ffi` is the C interface, with the feature `capi`. It converts and nothing else.
+//! - `error` is every error and its message.
 
 #![deny(unsafe_code, missing_docs, missing_debug_implementations, clippy::print_stdout, clippy::print_stderr)]
 
-mod bid;
-mod bids;
-mod claim;
-mod claimant;
+mod api;
 mod error;
-mod fence;
 #[cfg(feature = "capi")]
 #[doc(hidden)]
 pub mod ffi;
 mod folder;
-mod guard;
-mod handle;
-mod liveness;
-mod location;
-mod names;
-mod opener;
-mod options;
+mod owner;
 mod protocol;
-mod queue;
-mod random;
-mod rival;
 #[cfg(test)]
 mod scratch;
-mod strays;
-mod survey;
-mod sweep;
 #[allow(unsafe_code)]
 mod sys;
-mod wait;
-mod waiter;
 
 /// From here the handle takes what its threads share, so that tests/loom can put its own in the place.
 use std::sync;
 
-pub use bids::BidInfo;
+pub use api::{BidInfo, Guard, LockFolder, OpenOptions, UnlockError};
 pub use error::{BidState, Error, ErrorKind, Holder, Result};
-pub use folder::LockFolder;
-pub use guard::{Guard, UnlockError};
-pub use options::OpenOptions;
 
 /// All of it may be sent to other threads, and be used by several at once.
 const _: () = {

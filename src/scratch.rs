@@ -4,8 +4,8 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::claimant::Claimant;
-use crate::options::OpenOptions;
+use crate::api::OpenOptions;
+use crate::folder::Folder;
 use crate::protocol::Session;
 
 /// A folder of its own, empty.
@@ -22,13 +22,13 @@ impl Scratch {
     }
 
     /// One more claimant on it, as a lock folder.
-    pub fn claimant(&self) -> Session<Claimant> {
+    pub fn claimant(&self) -> Session<Folder> {
         Session::new(self.folder())
     }
 
     /// The same without what it holds: the place alone.
-    pub fn folder(&self) -> Claimant {
-        Claimant::open(self, OpenOptions::default()).unwrap()
+    pub fn folder(&self) -> Folder {
+        Folder::open(self, OpenOptions::default().of_folder).unwrap()
     }
 }
 

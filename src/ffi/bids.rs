@@ -3,7 +3,8 @@ use std::ptr;
 
 use super::convert::{call, guarded, lf_folder, out};
 use super::status::lf_status;
-use crate::{BidInfo, BidState};
+use crate::BidInfo;
+use crate::BidState;
 
 /// What is known of the owner of a bid.
 pub type lf_bid_state = i32;

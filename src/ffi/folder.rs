@@ -4,7 +4,8 @@ use std::ptr;
 use super::convert::{self, guarded, remember_open_failure};
 use super::status::{lf_status, LF_OK};
 use crate::error::{Error, ErrorKind, Result};
-use crate::{sys, LockFolder};
+use crate::sys;
+use crate::LockFolder;
 
 pub use super::convert::lf_folder;
 

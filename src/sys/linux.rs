@@ -228,7 +228,9 @@ mod tests {
             let me = Identity { standpoint, ..Identity::clone(&me) };
             let hidden = Dir::open(&path).unwrap();
             let claim =
-                crate::claim::Claim::prepare(hidden, &path, std::sync::Arc::new(me), Filesystem::Local, || Ok(1));
+                crate::folder::claim::Claim::prepare(hidden, &path, std::sync::Arc::new(me), Filesystem::Local, || {
+                    Ok(1)
+                });
             !claim.unwrap().is_current()
         });
         assert_eq!(stepped, [false, true, true]);

@@ -80,35 +80,35 @@ pub mod claimant {
     use std::time::Instant;
 
     use super::{change, state};
-    use crate::bid::Guid;
-    use crate::bids::BidInfo;
+    use crate::owner::bid::Guid;
+    use crate::api::snapshot::BidInfo;
     use crate::error::{Error, ErrorKind, Result};
-    use crate::options::OpenOptions;
+    use crate::api::options::OpenOptions;
     use crate::protocol::{Backoff, Check, Leaving, Line, Place, Session, Standing, View, Wait};
 
     /// A folder in which a bid is the lock, if there is none.
-    pub struct Claimant {
+    pub struct Folder {
         path: Arc<Path>,
         pub malformed_grace_ms: u32,
     }
 
-    impl Claimant {
-        pub fn open(path: &Path, _: OpenOptions) -> Result<Claimant> {
-            Ok(Claimant { path: path.into(), malformed_grace_ms: 0 })
+    impl Folder {
+        pub fn open(path: &Path, _: OpenOptions) -> Result<Folder> {
+            Ok(Folder { path: path.into(), malformed_grace_ms: 0 })
         }
 
         pub fn path(&self) -> &Arc<Path> {
             &self.path
         }
 
-        pub fn sources(_: &Wait<Claimant>) {}
+        pub fn sources(_: &Wait<Folder>) {}
     }
 
     fn busy() -> Error {
         Error::fixed(ErrorKind::Busy, "held")
     }
 
-    impl Place for Claimant {
+    impl Place for Folder {
         type Bid = Guid;
         type Rival = ();
 
@@ -184,7 +184,7 @@ pub mod claimant {
     }
 
     /// No line is to be had here.
-    impl Line for Claimant {
+    impl Line for Folder {
         type Ticket = u8;
         type Predecessor = ();
         type Watch = ();
@@ -264,7 +264,7 @@ pub mod claimant {
         }
     }
 
-    impl Session<Claimant> {
+    impl Session<Folder> {
         pub fn holds(&self) -> Result<()> {
             self.held_bid().map(drop)
         }
@@ -292,7 +292,7 @@ pub mod wait {
 
     use super::change;
     use crate::error::Result;
-    use crate::handle::Handle;
+    use crate::api::handle::Handle;
     use crate::sleeping_wait;
     use crate::sys::Bell;
 

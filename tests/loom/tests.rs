@@ -6,9 +6,9 @@ use loom::sync::Arc;
 use loom::thread;
 
 use crate::error::ErrorKind;
-use crate::folder::LockFolder;
-use crate::handle::Handle;
-use crate::options::OpenOptions;
+use crate::api::lock_folder::LockFolder;
+use crate::api::handle::Handle;
+use crate::api::options::OpenOptions;
 use crate::stand_ins::{sleep_until, state};
 
 /// A handle as C has it: the lock is the handle's, and there is no guard.

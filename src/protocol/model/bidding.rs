@@ -53,7 +53,7 @@ enum At {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-struct Claimant {
+struct Folder {
     at: At,
     /// Ours: what `acquire` was told so far.
     answers: Answers,
@@ -73,7 +73,7 @@ struct Claimant {
 /// Sets of names are bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct State {
-    claimants: [Claimant; MOST],
+    claimants: [Folder; MOST],
     there: u8,
     /// Not yet written.
     half: u8,
@@ -126,7 +126,7 @@ impl Model for Bidding {
                 let mut to = *from;
                 to.crashes += 1;
                 to.dead |= to.there & bit(who);
-                to.claimants[who] = Claimant { at: At::Crashed, ..Claimant::default() };
+                to.claimants[who] = Folder { at: At::Crashed, ..Folder::default() };
                 go(fault(who, "crashes"), to);
             }
         }
@@ -211,7 +211,7 @@ impl Bidding {
                 self.over(to, at, step(who, label), go);
             }
             At::Crashed if !self.rules.fresh_names && from.claimants[who].tries == 0 => {
-                to.claimants[who] = Claimant { tries: 1, ..Claimant::default() };
+                to.claimants[who] = Folder { tries: 1, ..Folder::default() };
                 self.come(to, step(who, "is started again, and begins to list"), go);
             }
             At::Crashed | At::Won | At::Refused => {}
@@ -272,7 +272,7 @@ impl Bidding {
     fn over(&self, mut to: State, at: At, label: Step, go: Go) {
         let tries = to.claimants[label.who].tries - 1;
         let at = if tries > 0 { At::Away } else { at };
-        to.claimants[label.who] = Claimant { at, tries, ..Claimant::default() };
+        to.claimants[label.who] = Folder { at, tries, ..Folder::default() };
         go(label, to);
     }
 

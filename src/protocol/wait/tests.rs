@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::claimant::Claimant;
 use crate::error::ErrorKind;
+use crate::folder::Folder;
 use crate::protocol::Leaving;
 use crate::scratch::Scratch;
 use crate::sys::Source;
@@ -19,7 +19,7 @@ impl Scene {
         Scene { path: Scratch::new() }
     }
 
-    fn holder(&self) -> Session<Claimant> {
+    fn holder(&self) -> Session<Folder> {
         let mut holder = self.path.claimant();
         holder.lock().unwrap();
         holder
@@ -54,8 +54,8 @@ impl Scene {
 }
 
 struct Waiting {
-    claimant: Session<Claimant>,
-    wait: Wait<Claimant>,
+    claimant: Session<Folder>,
+    wait: Wait<Folder>,
 }
 
 impl Waiting {
@@ -66,7 +66,7 @@ impl Waiting {
 
     fn advance_at(&mut self, next_look: Instant) -> Step {
         self.wait.next_look = next_look;
-        let woken = is_ready([Claimant::sources(&self.wait)[0], None]);
+        let woken = is_ready([Folder::sources(&self.wait)[0], None]);
         self.wait.step(&mut self.claimant, Instant::now(), woken).unwrap()
     }
 
@@ -84,7 +84,7 @@ impl Waiting {
     }
 
     fn is_woken(&self) -> bool {
-        is_ready(Claimant::sources(&self.wait))
+        is_ready(Folder::sources(&self.wait))
     }
 }
 
@@ -245,7 +245,7 @@ fn what_watches_the_folder_is_kept_until_we_leave_the_line() {
     holder.unlock().unwrap();
     assert!(waiter.advance() == Step::Acquired);
     let is_kept =
-        |claimant: &Session<Claimant>| claimant.place.line.as_ref().is_some_and(|line| line.folder_watch.is_some());
+        |claimant: &Session<Folder>| claimant.place.queue.as_ref().is_some_and(|queue| queue.folder_watch.is_some());
     assert!(is_kept(&waiter.claimant));
     waiter.claimant.unlock().unwrap();
     assert!(!is_kept(&waiter.claimant));

@@ -3,18 +3,18 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{first, Line, Predecessor};
-use crate::claim::{Claim, HIDDEN};
-use crate::claimant::Claimant;
+use super::queue::{self, first, Predecessor, Queue};
 use crate::error::{Error, ErrorKind, Result};
-use crate::liveness::Verdict;
-use crate::location::TRIES;
-use crate::names::Ticket;
+use crate::folder::claim::Claim;
+use crate::folder::location::TRIES;
+use crate::folder::names::{Ticket, HIDDEN};
+use crate::folder::Folder;
+use crate::owner::liveness::Verdict;
+use crate::owner::rival::Rival;
 use crate::protocol::{self, Leaving, Place, Standing, View, Wait, WaitsFor};
-use crate::rival::Rival;
 use crate::sys::{BeaconWatch, Dir, FileId, FolderWatch, Light, News, Source};
 
-impl protocol::Line for Claimant {
+impl protocol::Line for Folder {
     type Ticket = Ticket;
     type Predecessor = Predecessor;
     /// The folder that is watched, and its news.
@@ -45,7 +45,7 @@ impl protocol::Line for Claimant {
         let Ok(hidden) = self.dir().open_dir(HIDDEN) else { return true };
         let is_gone = self.is_gone(&hidden, first.claim);
         if is_gone {
-            super::sweep(&hidden, |claim| self.is_gone(&hidden, claim));
+            queue::sweep(&hidden, |claim| self.is_gone(&hidden, claim));
         }
         is_gone
     }
@@ -56,11 +56,12 @@ impl protocol::Line for Claimant {
         }
         self.check_private()?;
         self.renew_claim()?;
-        if let Some(line) = self.line.as_mut().filter(|line| Some(line.claim) == self.claim.as_ref().map(Claim::id)) {
-            if line.is_in_line() {
+        if let Some(queue) = self.queue.as_mut().filter(|queue| Some(queue.claim) == self.claim.as_ref().map(Claim::id))
+        {
+            if queue.is_in_line() {
                 return Ok(Standing::Stood);
             }
-            if line.spot.take().is_some() {
+            if queue.spot.take().is_some() {
                 return Ok(Standing::Lost);
             }
         }
@@ -72,7 +73,7 @@ impl protocol::Line for Claimant {
                     if e.kind() == io::ErrorKind::NotFound
                         || Dir::is_not_ours(&e) && tried == 0 && !self.claim_is_ours() =>
                 {
-                    (self.line, self.claim) = (None, None);
+                    (self.queue, self.claim) = (None, None);
                     self.renew_claim()?;
                 }
                 joined => return Ok(joined.map_or(Standing::Nowhere, Standing::Joined)),
@@ -82,43 +83,43 @@ impl protocol::Line for Claimant {
     }
 
     fn has_ticket(&self) -> bool {
-        self.line.as_ref().is_some_and(|line| line.spot.is_some())
+        self.queue.as_ref().is_some_and(|queue| queue.spot.is_some())
     }
 
     fn view(&mut self) -> Result<View<Ticket>> {
-        let view = self.line.as_mut().map_or_else(|| Ok(View::default()), Line::view);
+        let view = self.queue.as_mut().map_or_else(|| Ok(View::default()), Queue::view);
         view.map_err(|e| Error::io("read the line of the waiting in", self.hidden_path(), e))
     }
 
     fn watch_predecessor(&mut self, ticket: Ticket, known: Option<Predecessor>) -> Result<Option<Predecessor>> {
-        let Some(line) = &mut self.line else { return Ok(None) };
+        let Some(queue) = &mut self.queue else { return Ok(None) };
         if let Some(known) = known.filter(|known| known.ticket == ticket && known.is_there()) {
             return Ok(Some(known));
         }
-        let beacon = line.beacon_of(ticket).and_then(|beacon| line.queue.watch_beacon(&ticket.file(), beacon).ok());
+        let beacon = queue.beacon_of(ticket).and_then(|beacon| queue.dir.watch_beacon(&ticket.file(), beacon).ok());
         let light = beacon.as_ref().map(BeaconWatch::light);
         if matches!(light, Some(Light::Out(_))) {
-            line.discard(ticket); // its owner left the line, and is about to do so itself
+            queue.discard(ticket); // its owner left the line, and is about to do so itself
             return Ok(None);
         }
         let beacon = beacon.filter(|_| light == Some(Light::Lit));
         // While the ticket is there, the light that we saw is this ticket's, and still to go out. Without this look, it could
         // have gone out, and be lit for another ticket, while we were opening it.
-        if !line.has(ticket) {
+        if !queue.has(ticket) {
             return Ok(None);
         }
         // First the watch, then the verdict: so what happens to the owner from now on, we are told.
-        let known = line.known.take().filter(|(claim, owner)| ticket.claim == *claim && owner.is_alive());
+        let known = queue.known.take().filter(|(claim, owner)| ticket.claim == *claim && owner.is_alive());
         let owner = match known {
             Some((_, owner)) => Some(owner),
             None => self.judge_claim(ticket.claim)?.map(Arc::new),
         };
-        let line = self.line.as_mut().expect("there above");
+        let queue = self.queue.as_mut().expect("there above");
         let Some(owner) = owner.filter(|owner| owner.verdict != Verdict::Stale) else {
-            line.discard(ticket);
+            queue.discard(ticket);
             return Ok(None);
         };
-        line.known = Some((ticket.claim, Arc::clone(&owner)));
+        queue.known = Some((ticket.claim, Arc::clone(&owner)));
         Ok(Some(Predecessor { ticket, owner, beacon }))
     }
 
@@ -141,8 +142,8 @@ impl protocol::Line for Claimant {
     }
 
     fn put_by(&mut self, (_, news): Self::Watch) {
-        if let Some(line) = &mut self.line {
-            line.folder_watch = Some(news);
+        if let Some(queue) = &mut self.queue {
+            queue.folder_watch = Some(news);
         }
     }
 
@@ -151,7 +152,7 @@ impl protocol::Line for Claimant {
     }
 
     fn last_rival(&self) -> Option<Arc<Rival>> {
-        Claimant::last_rival(self)
+        Folder::last_rival(self)
     }
 
     fn tells_death(rival: &Arc<Rival>) -> bool {
@@ -160,17 +161,17 @@ impl protocol::Line for Claimant {
 
     fn restore_order(&mut self, holder: &Arc<Rival>) -> Result<()> {
         let next = self.view()?.successor;
-        if let (Some(line), Some(next)) = (&mut self.line, next) {
-            let claim = line.hidden.file_id(&next.claim.file()).ok().flatten();
+        if let (Some(queue), Some(next)) = (&mut self.queue, next) {
+            let claim = queue.hidden.file_id(&next.claim.file()).ok().flatten();
             if claim.is_some_and(|claim| holder.is_link_of(&claim)) {
-                line.discard(next);
+                queue.discard(next);
             }
         }
         Ok(())
     }
 
     fn discard(&mut self, ticket: Ticket) {
-        self.line.iter_mut().for_each(|line| line.discard(ticket));
+        self.queue.iter_mut().for_each(|queue| queue.discard(ticket));
     }
 
     fn leave(&mut self, why: Leaving) {
@@ -178,7 +179,7 @@ impl protocol::Line for Claimant {
             Leaving::HandsOver => News::HandedOver,
             Leaving::GivesUp => News::Left,
         };
-        self.line.iter_mut().for_each(|line| line.leave(news));
+        self.queue.iter_mut().for_each(|queue| queue.leave(news));
     }
 
     fn why_not_yet(&mut self) -> Error {
@@ -202,9 +203,9 @@ impl protocol::Line for Claimant {
     }
 }
 
-impl Claimant {
+impl Folder {
     /// What ends a sleep. The first is news of the lock.
-    pub(crate) fn sources(wait: &Wait<Claimant>) -> [Option<Source<'_>>; 2] {
+    pub(crate) fn sources(wait: &Wait<Folder>) -> [Option<Source<'_>>; 2] {
         match wait.waits_for() {
             WaitsFor::Predecessor(predecessor) => predecessor.sources(),
             WaitsFor::Holder(watch, holder) => {
@@ -226,11 +227,11 @@ impl Claimant {
             return Err(io::ErrorKind::NotFound.into());
         }
         let mut arrival = None;
-        if self.line.as_ref().is_none_or(|line| line.claim != claim.id()) {
+        if self.queue.as_ref().is_none_or(|queue| queue.claim != claim.id()) {
             // A new claim, as after a step of the clock, is no reason to go to the end of the line.
-            arrival = self.line.take().and_then(|line| line.spot.as_ref().map(|spot| spot.ticket.arrival));
-            self.line = Some(Line::open(claim)?);
+            arrival = self.queue.take().and_then(|queue| queue.spot.as_ref().map(|spot| spot.ticket.arrival));
+            self.queue = Some(Queue::open(claim)?);
         }
-        self.line.as_mut().expect("opened").join(arrival)
+        self.queue.as_mut().expect("opened").join(arrival)
     }
 }

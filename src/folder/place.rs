@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use super::bidding::Withdrawn;
-use super::{Claimant, Found};
-use crate::bid::Guid;
-use crate::claim::{self, Claim};
+use super::bidding::{Found, Withdrawn};
+use super::Folder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::location::join;
+use crate::folder::claim::{self, Claim};
+use crate::folder::location::join;
+use crate::folder::queue::Queue;
+use crate::owner::bid::Guid;
+use crate::owner::rival::Rival;
 use crate::protocol::{Backoff, Check, Place};
-use crate::queue::Line;
-use crate::rival::Rival;
 
-impl Place for Claimant {
+impl Place for Folder {
     type Bid = Guid;
     type Rival = Arc<Rival>;
 
@@ -109,7 +109,7 @@ impl Place for Claimant {
 
     fn abandon(&mut self) {
         self.stray = None;
-        self.line.take().into_iter().for_each(Line::abandon);
+        self.queue.take().into_iter().for_each(Queue::abandon);
         self.claim.take().into_iter().for_each(Claim::abandon);
     }
 
@@ -148,7 +148,7 @@ mod tests {
         let bid = first.post().unwrap();
         assert!(matches!(first.check(&bid), Ok(Check::Alone)));
         let later = second.post().unwrap();
-        let rival_of = |claimant: &mut Claimant, own: &Guid| match claimant.check(own).unwrap() {
+        let rival_of = |claimant: &mut Folder, own: &Guid| match claimant.check(own).unwrap() {
             Check::Rival(rival) => (rival.name.clone(), claimant.precedes(&rival, own)),
             _ => panic!("no rival"),
         };

@@ -1,10 +1,10 @@
 //! Leftovers in the hidden sub-folder: the claims of processes that died. They are in nobody's way, so this is only
 //! housekeeping: it never fails, and never delays the lock for more than a moment.
 
-use crate::bid::Flaw;
-use crate::liveness::Verdict;
-use crate::names::ClaimId;
-use crate::survey::Eyes;
+use crate::folder::names::ClaimId;
+use crate::folder::scan::Eyes;
+use crate::owner::bid::Flaw;
+use crate::owner::liveness::Verdict;
 use crate::sys::Dir;
 
 /// How many claims of others a new claim looks at. Two for each one that comes: so however many are left behind, there
@@ -86,8 +86,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::bid::Bid;
-    use crate::location::join;
+    use crate::folder::location::join;
+    use crate::owner::bid::Bid;
     use crate::scratch::{proven, Scratch};
     use crate::sys::{Filesystem, Identity, View};
 

@@ -3,12 +3,12 @@
 use std::ffi::{CStr, CString};
 use std::io;
 
-use super::Claimant;
-use crate::bid::{is_bid_name, Guid, MAX_BYTES};
-use crate::claim::{self, Claim};
+use super::Folder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::location::{join, TRIES};
-use crate::strays::{self, Stray};
+use crate::folder::claim::{self, Claim};
+use crate::folder::location::{join, TRIES};
+use crate::folder::strays::{self, Stray};
+use crate::owner::bid::{is_bid_name, Guid, MAX_BYTES};
 use crate::sys::{Dir, Filesystem, Opened};
 
 /// What has the name of a bid of ours.
@@ -46,7 +46,7 @@ impl Withdrawn {
     }
 }
 
-impl Claimant {
+impl Folder {
     /// Posts a bid under a fresh name.
     pub fn publish(&mut self) -> Result<Guid> {
         for left in (0..TRIES).rev() {

@@ -6,7 +6,13 @@
 
 use std::ffi::{CStr, CString};
 
-use crate::bid::SUFFIX;
+use crate::owner::bid::SUFFIX;
+
+/// The one sub-folder, which holds all that is not a bid.
+pub(crate) const HIDDEN: &CStr = c".lockfolder";
+
+/// The folder in it, while claimants wait.
+pub(crate) const QUEUE: &CStr = c"queue";
 
 /// Exactly 16 lowercase hexadecimal digits. (`u64::from_str_radix` also takes a sign and capitals, by which one number
 /// would have many names.)

@@ -4,9 +4,9 @@ use std::ffi::CString;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use crate::bid::{Bid, Flaw};
 use crate::error::{BidState, Holder, Unread};
-use crate::liveness::{Pulse, Verdict};
+use crate::owner::bid::{Bid, Flaw};
+use crate::owner::liveness::{Pulse, Verdict};
 use crate::sys::{self, FileId};
 
 /// A bid that is not ours, read and judged.

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bids::BidInfo;
+use crate::api::guard::Guard;
+use crate::api::handle::Handle;
+use crate::api::options::OpenOptions;
+use crate::api::snapshot::BidInfo;
 use crate::error::Result;
 #[cfg(doc)]
 use crate::error::{Error, ErrorKind};
-use crate::guard::Guard;
-use crate::handle::Handle;
-use crate::options::OpenOptions;
 
 /// One claimant on one lock folder.
 ///

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::bid::Guid;
+use crate::owner::bid::Guid;
 use crate::sys;
 
 /// Random bits, fetched for many names at once. Safe across fork, for a child never uses its parent's handles.

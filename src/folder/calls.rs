@@ -3,47 +3,22 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Claimant, Found};
-use crate::bid::Guid;
-use crate::bids::BidInfo;
-use crate::claim::{self, Claim};
-use crate::error::{BidState, Error, ErrorKind, Result};
-use crate::location::{join, sweep_staged};
-use crate::protocol::Session;
-use crate::rival::Rival;
+use super::bidding::Found;
+use super::Folder;
+use crate::error::{Error, ErrorKind, Result};
+use crate::folder::claim::Claim;
+use crate::folder::fence;
+use crate::folder::location::{join, sweep_staged};
+use crate::folder::names;
+use crate::folder::queue;
+use crate::folder::strays;
+use crate::folder::sweep;
+use crate::owner::bid::Guid;
+use crate::owner::rival::Rival;
 use crate::sys::Dir;
-use crate::{fence, queue, strays, sweep};
 
-/// Each call knows the bid by which we hold the lock, or that we don't.
-impl Session<Claimant> {
-    /// The lock is held, and everybody who goes by the path sees that.
-    pub fn holds(&self) -> Result<()> {
-        self.place.holds(&self.held_bid()?)
-    }
-
-    /// A live bid is there, and it is not ours.
-    pub fn in_use(&mut self) -> Result<bool> {
-        let bids = self.bids()?;
-        Ok(bids.iter().any(|bid| !matches!(bid.state, BidState::Own | BidState::Stale)))
-    }
-
-    pub fn bids(&mut self) -> Result<Vec<BidInfo>> {
-        let held = self.held();
-        self.place.bids(held.as_ref())
-    }
-
-    pub fn reap_stale(&mut self) -> Result<usize> {
-        let held = self.held();
-        self.place.reap_stale(held.as_ref())
-    }
-
-    pub fn fence(&mut self) -> Result<u64> {
-        self.place.fence(&self.held_bid()?)
-    }
-}
-
-impl Claimant {
-    fn holds(&self, bid: &Guid) -> Result<()> {
+impl Folder {
+    pub fn holds(&self, bid: &Guid) -> Result<()> {
         match Dir::id_at(&self.path) {
             Ok(now) if now == self.location.id => {}
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -65,7 +40,8 @@ impl Claimant {
         }
     }
 
-    fn bids(&mut self, held: Option<&Guid>) -> Result<Vec<BidInfo>> {
+    /// All bids, judged, and whether each is ours.
+    pub fn bids(&mut self, held: Option<&Guid>) -> Result<Vec<(Rival, bool)>> {
         self.find_folder_unless(held.is_some())?;
         let rivals = self.eyes_on(&self.location.dir).rivals();
         let rivals = rivals.map_err(|e| Error::io("read the bids in", &*self.path, e))?;
@@ -73,26 +49,26 @@ impl Claimant {
         let own = [held, stray.as_ref()].map(|bid| bid.map(Guid::as_c_str));
         let info = |rival: Rival| {
             let is_own = own.contains(&Some(rival.name.as_c_str()));
-            BidInfo::new(rival, is_own)
+            (rival, is_own)
         };
         Ok(rivals.into_iter().map(info).collect())
     }
 
-    fn reap_stale(&mut self, held: Option<&Guid>) -> Result<usize> {
+    pub fn reap_stale(&mut self, held: Option<&Guid>) -> Result<usize> {
         strays::delete();
         self.find_folder_unless(held.is_some())?;
         let reaped = self.eyes_on(&self.location.dir).reap_all(held.map(Guid::as_c_str));
         let reaped = reaped.map_err(|e| Error::io("reap the bids in", &*self.path, e))?;
-        sweep_staged(&self.location.dir, claim::HIDDEN);
-        if let Ok(hidden) = self.location.dir.open_dir(claim::HIDDEN) {
-            sweep_staged(&hidden, queue::QUEUE);
+        sweep_staged(&self.location.dir, names::HIDDEN);
+        if let Ok(hidden) = self.location.dir.open_dir(names::HIDDEN) {
+            sweep_staged(&hidden, names::QUEUE);
             sweep::sweep_all(&self.eyes_on(&hidden), self.claim.as_ref().map(Claim::id));
             queue::sweep(&hidden, |claim| self.is_gone(&hidden, claim));
         }
         Ok(reaped)
     }
 
-    fn fence(&mut self, bid: &Guid) -> Result<u64> {
+    pub fn fence(&mut self, bid: &Guid) -> Result<u64> {
         self.holds(bid)?;
         let failed = |doing| {
             let path = self.hidden_path();
@@ -101,9 +77,9 @@ impl Claimant {
         // Somebody may have moved aside the sub-folder that the claim is in. Then others count in the one at its place.
         let claim = self.claim.as_ref().expect("a holder has a claim");
         let hidden =
-            self.location.dir.file_id(claim::HIDDEN).and_then(|now| match now == Some(claim.hidden().stat()?.id) {
+            self.location.dir.file_id(names::HIDDEN).and_then(|now| match now == Some(claim.hidden().stat()?.id) {
                 true => Ok(Arc::clone(claim.hidden())),
-                false => self.location.dir.open_dir(claim::HIDDEN).map(Arc::new),
+                false => self.location.dir.open_dir(names::HIDDEN).map(Arc::new),
             });
         let hidden = hidden.map_err(failed("find the last fencing token in"))?;
         self.check_counter(&hidden)?;

@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::bid::posted_at;
 use crate::error::BidState;
-use crate::rival::Rival;
+use crate::owner::bid::posted_at;
+use crate::owner::rival::Rival;
 use crate::sys;
 
 /// One bid of a snapshot.

@@ -19,7 +19,7 @@
 use std::io;
 
 use crate::error::Result;
-use crate::names::Token;
+use crate::folder::names::Token;
 use crate::sys::Dir;
 
 /// Makes the next token, on the disk before it is returned. `holds` tells whether the lock is still held; if it is not, its

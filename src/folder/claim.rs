@@ -1,19 +1,16 @@
 //! The claim: our bid's file, prepared once per handle in the hidden sub-folder, so that publishing it is one cheap and
 //! atomic step, and withdrawing it another. It is kept open and locked while the handle lives: the proof of life.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::bid::{Bid, Guid, MAX_BYTES};
 use crate::error::{Error, ErrorKind, Result};
-use crate::location::join;
-use crate::names::ClaimId;
+use crate::folder::location::join;
+use crate::folder::names::ClaimId;
+use crate::owner::bid::{Bid, Guid, MAX_BYTES};
 use crate::sys::{self, Claimed, Dir, FileId, Filesystem, FolderStat, Identity};
-
-/// The one sub-folder that holds whatever is not a bid.
-pub(crate) const HIDDEN: &CStr = c".lockfolder";
 
 /// How a bid is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,6 +199,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::folder::names::HIDDEN;
     use crate::scratch::Scratch;
 
     /// A lock folder with a claim, and a name for a bid.

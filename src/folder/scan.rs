@@ -4,9 +4,9 @@ use std::ffi::CStr;
 use std::io;
 use std::sync::Arc;
 
-use crate::bid::{self, is_bid_name, Bid, Flaw};
-use crate::liveness::{self, Pulse, Verdict};
-use crate::rival::{Entry, Rival};
+use crate::owner::bid::{self, is_bid_name, Bid, Flaw};
+use crate::owner::liveness::{self, Pulse, Verdict};
+use crate::owner::rival::{Entry, Rival};
 use crate::sys::{Dir, Filesystem, Identity, Opened, View};
 
 /// How a folder is looked at: whose eyes, what filesystem, how patient with bids that can't be read.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::bid::Guid;
+use crate::owner::bid::Guid;
 use crate::sys::{process_mark, Dir, FileId, Pile, ProcessMark};
 
 /// A bid of a handle that is in the folder, or may be, while the handle does not hold the lock.
@@ -75,7 +75,7 @@ mod tests {
         let count = 2 * TRIED_AT_ONCE + 10;
         for n in 0..count {
             let bid = Guid::new(n as u64, [7; 8]);
-            std::fs::write(crate::location::join(&path, bid.as_c_str()), "").unwrap();
+            std::fs::write(crate::folder::location::join(&path, bid.as_c_str()), "").unwrap();
             remember(&path, folder, bid);
         }
         let left = || std::fs::read_dir(&path).unwrap().count();

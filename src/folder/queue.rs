@@ -12,14 +12,12 @@ use std::ffi::CStr;
 use std::io;
 use std::sync::Arc;
 
-use crate::claim::Claim;
-use crate::location::{open_shared, TRIES};
-use crate::names::{ClaimId, Ticket};
+use crate::folder::claim::Claim;
+use crate::folder::location::{open_shared, TRIES};
+use crate::folder::names::{ClaimId, Ticket, QUEUE};
+use crate::owner::rival::Rival;
 use crate::protocol::View;
-use crate::rival::Rival;
 use crate::sys::{self, Beacon, BeaconWatch, Dir, FileId, FolderWatch, Light, News, OwnBeacon, Source, Tail};
-
-pub(crate) const QUEUE: &CStr = c"queue";
 
 /// In `.lockfolder/` while there is a long line: where who joins learns who joined before it without reading the line.
 const TAIL: &CStr = c"tail";
@@ -44,56 +42,56 @@ pub(crate) fn first(hidden: &Dir) -> Option<Ticket> {
 }
 
 /// What a claimant needs to stand in line, made once for each claim.
-pub(crate) struct Line {
-    hidden: Arc<Dir>,
-    claim: ClaimId,
-    queue: Dir,
-    spot: Option<Spot>,
+pub(crate) struct Queue {
+    pub hidden: Arc<Dir>,
+    pub claim: ClaimId,
+    pub dir: Dir,
+    pub spot: Option<Spot>,
     /// What the first in line is woken by while there is no ticket before its own. It is given up when we leave, for that takes
     /// longer than we would keep others, or the lock, waiting.
     pub folder_watch: Option<FolderWatch>,
     /// Who was before us the last time: in a busy line it often is again.
-    known: Option<(ClaimId, Arc<Rival>)>,
-    beacons: [OwnBeacon; 2],
+    pub known: Option<(ClaimId, Arc<Rival>)>,
+    pub beacons: [OwnBeacon; 2],
     /// Nobody but us can put a file into the sub-folder. Only there is a tail believed: it is everybody's, so nothing tells one
     /// of ours from a FIFO that somebody moved in from elsewhere.
-    has_tail: bool,
+    pub has_tail: bool,
     /// Tickets of the dead that we may not delete (another user's, in a sticky folder). They are passed over.
-    ghosts: HashSet<Ticket>,
+    pub ghosts: HashSet<Ticket>,
     /// False in a forked child: the files are the parent's.
-    ours: bool,
+    pub ours: bool,
 }
 
 /// Our place in line.
-struct Spot {
-    ticket: Ticket,
-    beacon: Beacon,
+pub(crate) struct Spot {
+    pub ticket: Ticket,
+    pub beacon: Beacon,
     /// Kept open, for what is in it is gone otherwise.
-    tail: Option<Tail>,
+    pub tail: Option<Tail>,
 }
 
 /// The one before us in line, and how we are told what becomes of it.
 pub(crate) struct Predecessor {
-    ticket: Ticket,
-    owner: Arc<Rival>,
+    pub ticket: Ticket,
+    pub owner: Arc<Rival>,
     /// `None`: it can't be watched, or it tells nothing more.
-    beacon: Option<BeaconWatch>,
+    pub beacon: Option<BeaconWatch>,
 }
 
-impl Line {
-    fn open(claim: &Claim) -> io::Result<Line> {
+impl Queue {
+    pub fn open(claim: &Claim) -> io::Result<Queue> {
         let hidden = Arc::clone(claim.hidden());
-        let queue = open_shared(&hidden, QUEUE)?;
+        let dir = open_shared(&hidden, QUEUE)?;
         let beacons = claim.id().beacons().map(OwnBeacon::new);
         let has_tail = hidden.stat()?.is_private_within();
         let (spot, folder_watch, known, ghosts) = (None, None, None, HashSet::new());
         let claim = claim.id();
-        Ok(Line { hidden, claim, queue, spot, folder_watch, known, beacons, has_tail, ghosts, ours: true })
+        Ok(Queue { hidden, claim, dir, spot, folder_watch, known, beacons, has_tail, ghosts, ours: true })
     }
 
     /// Joins the line, behind all who came before: before now, or before we first did. Tells whose ticket is right before ours, if
     /// that is known.
-    fn join(&mut self, arrival: Option<u64>) -> io::Result<Option<Ticket>> {
+    pub fn join(&mut self, arrival: Option<u64>) -> io::Result<Option<Ticket>> {
         let joined = self.try_join(arrival.unwrap_or_else(sys::unix_nanos));
         if joined.is_err() {
             dissolve(&self.hidden); // or it would look as if there was a line
@@ -107,14 +105,14 @@ impl Line {
         let ticket = Ticket { arrival, claim: self.claim };
         // The last in line, who leaves, removes the folder. Not many times in a row while we come.
         for _ in 0..TRIES {
-            match self.hidden.link(file, &self.queue, &ticket.file()) {
+            match self.hidden.link(file, &self.dir, &ticket.file()) {
                 Ok(()) => {
                     let tail = self.has_tail.then(|| self.hidden.open_tail(TAIL).ok()).flatten();
                     let before = tail.as_ref().and_then(|tail| self.take_over(tail, ticket));
                     self.spot = Some(Spot { ticket, beacon, tail });
                     return Ok(before);
                 }
-                Err(e) if e.kind() == io::ErrorKind::NotFound => self.queue = open_shared(&self.hidden, QUEUE)?,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => self.dir = open_shared(&self.hidden, QUEUE)?,
                 Err(e) => return Err(e),
             }
         }
@@ -129,8 +127,8 @@ impl Line {
         last.filter(|last| *last < ours)
     }
 
-    fn has(&self, ticket: Ticket) -> bool {
-        self.queue.has(&ticket.file())
+    pub fn has(&self, ticket: Ticket) -> bool {
+        self.dir.has(&ticket.file())
     }
 
     /// Leaves the line, and so wakes the next.
@@ -139,7 +137,7 @@ impl Line {
             // First, for it is what the next one waits for, and in a long line somebody always reads the folder, which keeps
             // us from changing it.
             spot.beacon.put_out(news);
-            let _ = self.queue.unlink(&spot.ticket.file());
+            let _ = self.dir.unlink(&spot.ticket.file());
             drop(spot); // and only then is it closed, and may be lit again
             dissolve(&self.hidden);
         }
@@ -147,26 +145,26 @@ impl Line {
     }
 
     /// Takes somebody else's ticket out of the line.
-    fn discard(&mut self, ticket: Ticket) {
-        self.queue.discard_beacon(&ticket.file(), self.beacon_of(ticket));
+    pub fn discard(&mut self, ticket: Ticket) {
+        self.dir.discard_beacon(&ticket.file(), self.beacon_of(ticket));
         if self.has(ticket) {
             self.ghosts.insert(ticket);
         }
     }
 
-    fn beacon_of(&self, ticket: Ticket) -> Option<FileId> {
-        self.queue.beacon_of(&ticket.file(), &self.hidden, &ticket.claim.beacons())
+    pub fn beacon_of(&self, ticket: Ticket) -> Option<FileId> {
+        self.dir.beacon_of(&ticket.file(), &self.hidden, &ticket.claim.beacons())
     }
 
-    fn is_in_line(&self) -> bool {
+    pub fn is_in_line(&self) -> bool {
         self.spot.as_ref().is_some_and(|spot| self.has(spot.ticket))
     }
 
-    fn view(&mut self) -> io::Result<View<Ticket>> {
+    pub fn view(&mut self) -> io::Result<View<Ticket>> {
         let mut view = View::default();
         let Some(Spot { ticket: here, tail, .. }) = &mut self.spot else { return Ok(view) };
         let here = *here;
-        let listed = self.queue.list(false, |name, _| {
+        let listed = self.dir.list(false, |name, _| {
             let Some(ticket) = Ticket::parse(name.to_bytes()) else { return };
             view.length += 1;
             if ticket > here {
@@ -201,7 +199,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for Queue {
     fn drop(&mut self) {
         if self.ours {
             self.leave(News::Left);
@@ -251,13 +249,11 @@ impl Predecessor {
         self.beacon.is_some()
     }
 
-    fn is_there(&self) -> bool {
+    pub fn is_there(&self) -> bool {
         self.beacon.as_ref().is_some_and(BeaconWatch::is_lit)
             && (self.owner.pulse.source().is_none() || self.owner.is_alive())
     }
 }
-
-mod standing;
 
 #[cfg(test)]
 mod tests;

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::bid::Guid;
+use crate::api::lock_folder::LockFolder;
 use crate::error::{Error, Result};
-use crate::folder::LockFolder;
+use crate::owner::bid::Guid;
 
 /// The lock, held. Dropping it unlocks; [`Guard::unlock`] does so too, and says whether it went well.
 ///

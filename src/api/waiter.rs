@@ -5,12 +5,12 @@ use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::api::handle::Handle;
+use crate::api::wait::wait_in_line;
 use crate::error::{Error, ErrorKind, Result};
-use crate::handle::Handle;
 use crate::protocol::{Leaving, Line};
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sys::Bell;
-use crate::wait::wait_in_line;
 
 /// Whether a thread waits on this handle, and how to wake it.
 #[derive(Default)]

@@ -1,33 +1,47 @@
-//! One claimant on one lock folder, as seen by one thread: what is open, what is remembered, and the steps that the
-//! protocol is made of.
+//! A lock folder, as one claimant sees it: what is open, and what is remembered. It is the [`Place`](crate::protocol::Place) of the
+//! protocol (`place.rs`), and has a line (`line.rs`).
+
+mod bidding;
+mod calls;
+pub(crate) mod claim;
+mod fence;
+mod line;
+pub(crate) mod location;
+mod names;
+mod place;
+mod queue;
+mod random;
+mod scan;
+mod strays;
+mod sweep;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::bid::Guid;
-use crate::claim::{self, Claim};
 use crate::error::{Error, ErrorKind, Result};
-use crate::liveness::Verdict;
-use crate::location::{join, open_shared, Location, TRIES};
-use crate::names::ClaimId;
-use crate::opener::Opener;
-use crate::options::OpenOptions;
-use crate::queue::Line;
-use crate::random::Randomness;
-use crate::rival::Rival;
-use crate::strays::Stray;
-use crate::survey::{self, Eyes, Memory};
+use crate::folder::claim::Claim;
+use crate::folder::location::{join, open_shared, Location, Options, TRIES};
+use crate::folder::names::ClaimId;
+use crate::folder::queue::Queue;
+use crate::folder::random::Randomness;
+use crate::folder::scan::{Eyes, Memory};
+use crate::folder::strays::Stray;
+use crate::owner::bid::Guid;
+use crate::owner::liveness::Verdict;
+use crate::owner::opener::Opener;
+use crate::owner::rival::Rival;
 use crate::sys::{self, Dir, FileId, Identity, View};
-use crate::{location, strays, sweep};
 
-pub(crate) struct Claimant {
+pub(crate) struct Folder {
     path: Arc<Path>,
-    options: OpenOptions,
+    options: Options,
     location: Location,
     me: Arc<Identity>,
     /// For waiting: our place in line, until we give back what we waited for. (Goes before the claim that it names.)
-    pub line: Option<Line>,
+    pub queue: Option<Queue>,
     pub claim: Option<Claim>,
     /// A bid of ours that is in the folder, or may be, while we do not hold the lock: one that has not won yet, or that could not
     /// be deleted. So whatever ends an attempt in its midst, the next call deletes the bid. It stays ours when the claim is renewed.
@@ -40,8 +54,8 @@ pub(crate) struct Claimant {
     pub malformed_grace_ms: u32,
 }
 
-impl Claimant {
-    pub fn open(path: &Path, options: OpenOptions) -> Result<Claimant> {
+impl Folder {
+    pub fn open(path: &Path, options: Options) -> Result<Folder> {
         if path.as_os_str().is_empty() {
             return Err(Error::fixed(ErrorKind::Invalid, "the path of the lock folder is empty"));
         }
@@ -52,12 +66,12 @@ impl Claimant {
             made.map_err(|e| e.advising(location::advice(&path)))?;
         }
         let location = Location::open(&path, options);
-        Ok(Claimant {
+        Ok(Folder {
             me: identity()?,
             location: location.map_err(|e| e.advising(location::advice(&path)))?,
             path: path.into(),
             options,
-            line: None,
+            queue: None,
             claim: None,
             stray: None,
             opener: Opener::this_process(),
@@ -94,7 +108,7 @@ impl Claimant {
         let now = Dir::id_at(&self.path);
         if now.map_err(|e| Error::io("find the lock folder", &*self.path, e))? != self.location.id {
             self.location = Location::open(&self.path, self.options)?;
-            self.line = None;
+            self.queue = None;
             self.claim = None;
             self.memory = Memory::default();
         }
@@ -110,7 +124,7 @@ impl Claimant {
     }
 
     /// Lists the bids, deletes the stale, and finds the first live rival.
-    pub fn scan(&mut self, own: Option<&Guid>) -> Result<survey::Check> {
+    pub fn scan(&mut self, own: Option<&Guid>) -> Result<scan::Check> {
         self.look(|eyes, memory| eyes.check(memory, own.map(Guid::as_c_str)))
     }
 
@@ -129,7 +143,7 @@ impl Claimant {
     pub fn sweep_reaped(&mut self) {
         if !self.memory.reaped.is_empty() {
             let mut reaped = std::mem::take(&mut self.memory.reaped);
-            if let Ok(hidden) = self.location.dir.open_dir(claim::HIDDEN) {
+            if let Ok(hidden) = self.location.dir.open_dir(names::HIDDEN) {
                 sweep::sweep_twins(&self.eyes_on(&hidden), self.claim.as_ref().map(Claim::id), &mut reaped);
             }
         }
@@ -158,7 +172,7 @@ impl Claimant {
     }
 
     pub fn hidden_path(&self) -> PathBuf {
-        join(&self.path, claim::HIDDEN)
+        join(&self.path, names::HIDDEN)
     }
 
     fn eyes_on<'a>(&'a self, dir: &'a Dir) -> Eyes<'a> {
@@ -175,7 +189,7 @@ impl Claimant {
         let path = self.hidden_path();
         self.me = identity()?;
         for left in (0..TRIES).rev() {
-            let hidden = open_shared(&self.location.dir, claim::HIDDEN);
+            let hidden = open_shared(&self.location.dir, names::HIDDEN);
             let hidden = hidden.map_err(|e| {
                 let advice = claim::advice_on_sub_folder(&e);
                 Error::io("open or make the sub-folder", &path, e).advising(advice)
@@ -201,7 +215,7 @@ impl Claimant {
     }
 }
 
-impl Drop for Claimant {
+impl Drop for Folder {
     fn drop(&mut self) {
         if let Some(stray) = self.stray.filter(|stray| self.delete(&stray.bid).is_err()) {
             strays::remember(&self.path, self.location.id, stray.bid);
@@ -229,10 +243,3 @@ fn identity() -> Result<Arc<Identity>> {
         Error::new(ErrorKind::Unsupported, text)
     })
 }
-
-mod bidding;
-pub(crate) use bidding::Found;
-mod calls;
-mod steps;
-#[cfg(test)]
-mod tests;

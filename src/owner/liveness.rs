@@ -15,7 +15,7 @@
 //! The lock overrules what we see of a process, never that there is none: a forked child keeps the lock of its dead parent. And a
 //! process that lost its descriptors has no lock, but lives.
 
-use crate::bid::Bid;
+use crate::owner::bid::Bid;
 use crate::sys::{self, Exit, Filesystem, Identity, Presence, ProcessState, Small, Source, View};
 
 /// What is known of a bid's owner.

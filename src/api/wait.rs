@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::claimant::Claimant;
+use crate::api::handle::Handle;
 use crate::error::{ErrorKind, Result};
-use crate::handle::Handle;
+use crate::folder::Folder;
 use crate::protocol::{Line, Step, Wait};
 use crate::sys::Bell;
 
@@ -32,7 +32,7 @@ pub(crate) fn wait_in_line(handle: &Handle, bell: &Bell, timeout: Option<Duratio
         }
         woken = false;
         if let Step::SleepUntil(until) = step {
-            woken = bell.sleep(Claimant::sources(&wait), until.saturating_duration_since(now).min(left));
+            woken = bell.sleep(Folder::sources(&wait), until.saturating_duration_since(now).min(left));
             handle.check_owner()?; // a signal handler may have forked
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
-use crate::claimant::Claimant;
+use crate::folder::Folder;
 use crate::protocol::{Leaving, Line as _, Session, Standing};
 use crate::scratch::Scratch;
 
@@ -34,7 +34,7 @@ fn a_queue_that_is_removed_meanwhile_is_made_again() {
 
 /// A lock folder that somebody else holds, and claimants in line there.
 struct Scene {
-    _holder: Session<Claimant>,
+    _holder: Session<Folder>,
     path: Scratch,
 }
 
@@ -46,7 +46,7 @@ impl Scene {
         Scene { path, _holder: holder }
     }
 
-    fn claimant(&self) -> Session<Claimant> {
+    fn claimant(&self) -> Session<Folder> {
         let mut claimant = self.path.claimant();
         assert!(matches!(claimant.place.stand(), Ok(Standing::Joined(_))));
         claimant
@@ -70,15 +70,15 @@ fn forged(arrival: u64) -> Ticket {
     Ticket { arrival, claim: ClaimId(7) }
 }
 
-fn ticket(claimant: &Session<Claimant>) -> Ticket {
-    claimant.place.line.as_ref().unwrap().spot.as_ref().unwrap().ticket
+fn ticket(claimant: &Session<Folder>) -> Ticket {
+    claimant.place.queue.as_ref().unwrap().spot.as_ref().unwrap().ticket
 }
 
 #[test]
 fn a_view_tells_who_is_before_and_behind_us_and_how_many_there_are() {
     let scene = Scene::new();
     let mut claimant = scene.claimant();
-    let seen = |claimant: &mut Session<Claimant>| {
+    let seen = |claimant: &mut Session<Folder>| {
         let view = claimant.place.view().unwrap();
         (view.first, view.predecessor, view.successor, view.ahead, view.length)
     };
@@ -94,7 +94,7 @@ fn a_view_tells_who_is_before_and_behind_us_and_how_many_there_are() {
     let behind = Some(after(19));
     assert_eq!(seen(&mut claimant), (Some(before(0)), Some(before(19)), behind, 20, 41));
     // Those that can't be deleted are passed over.
-    claimant.place.line.as_mut().unwrap().ghosts.extend([before(19), before(0)]);
+    claimant.place.queue.as_mut().unwrap().ghosts.extend([before(19), before(0)]);
     assert_eq!(seen(&mut claimant), (Some(before(1)), Some(before(18)), behind, 18, 41));
 }
 
@@ -143,7 +143,7 @@ fn who_joins_before_the_last_leaves_the_last_ones_name() {
 fn a_holder_that_came_later_loses_its_ticket_and_no_other_does() {
     let mut scene = Scene::new();
     let (mut a, mut b, c) = (scene.claimant(), scene.claimant(), scene.claimant());
-    let rival = |claimant: &mut Session<Claimant>| {
+    let rival = |claimant: &mut Session<Folder>| {
         assert!(claimant.lock().is_err());
         claimant.place.last_rival().unwrap()
     };
@@ -259,7 +259,7 @@ fn a_ticket_whose_light_is_out_is_taken_out_of_the_line() {
     let scene = Scene::new();
     let (a, mut b) = (scene.claimant(), scene.claimant());
     let first = ticket(&a);
-    a.place.line.as_ref().unwrap().spot.as_ref().unwrap().beacon.put_out(News::Left);
+    a.place.queue.as_ref().unwrap().spot.as_ref().unwrap().beacon.put_out(News::Left);
     assert!(scene.has(first));
     assert!(b.place.watch_predecessor(first, None).unwrap().is_none());
     assert!(!scene.has(first));
@@ -300,7 +300,7 @@ fn a_forked_child_forgets_the_line_and_leaves_it_as_it_is() {
     let scene = Scene::new();
     let mut claimant = scene.claimant();
     let ticket = ticket(&claimant);
-    claimant.place.line.take().unwrap().abandon();
+    claimant.place.queue.take().unwrap().abandon();
     assert!(scene.has(ticket));
 }
 

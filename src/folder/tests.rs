@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::bidding::Withdrawn;
+use super::bidding::{Found, Withdrawn};
 use super::*;
+use crate::api::OpenOptions;
 use crate::error::BidState;
 use crate::protocol::{Line as _, Session, Standing};
 use crate::scratch::Scratch;
@@ -38,7 +39,7 @@ fn whether_our_bid_is_there_its_number_tells_or_its_content() {
         std::fs::write(scene.join("another"), content).unwrap();
         std::fs::rename(scene.join("another"), &path).unwrap();
     };
-    let find = |claimant: &mut Session<Claimant>| {
+    let find = |claimant: &mut Session<Folder>| {
         [Filesystem::Local, Filesystem::Coherent, Filesystem::Trusted].map(|on| {
             claimant.place.location.on = on;
             claimant.place.find_bid(&bid).unwrap()
@@ -148,7 +149,7 @@ fn a_reap_takes_the_tickets_of_the_dead_and_no_other() {
     for id in ["ab", "cd"] {
         std::fs::write(queue.join(format!("{id:0>32}")), "").unwrap();
     }
-    let hidden = another.place.dir().open_dir(claim::HIDDEN).unwrap();
+    let hidden = another.place.dir().open_dir(names::HIDDEN).unwrap();
     let own = claimant.place.claim.as_ref().unwrap().id();
     let gone = [ClaimId(0xab), ClaimId(0xcd), own].map(|claim| another.place.is_gone(&hidden, claim));
     assert_eq!(gone, [true, true, false]);
@@ -188,7 +189,7 @@ fn a_claim_is_made_again_if_it_is_missing_and_for_no_other_reason() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
     let bid = claimant.place.publish().unwrap();
-    let id = |claimant: &Session<Claimant>| claimant.place.claim.as_ref().unwrap().id();
+    let id = |claimant: &Session<Folder>| claimant.place.claim.as_ref().unwrap().id();
     let first = id(&claimant);
     std::fs::remove_file(join(&scene.join(".lockfolder"), &first.file())).unwrap();
     let another = claimant.place.publish().unwrap();
@@ -209,9 +210,9 @@ fn a_lock_is_lost_if_its_folder_is_gone_and_only_then() {
     let scene = Scratch::new();
     let (parent, aside) = (scene.join("parent"), scene.join("aside"));
     std::fs::create_dir(&parent).unwrap();
-    let mut claimant = Session::new(Claimant::open(&parent.join("lock"), OpenOptions::default()).unwrap());
+    let mut claimant = Session::new(Folder::open(&parent.join("lock"), OpenOptions::new().of_folder).unwrap());
     claimant.lock().unwrap();
-    let holds = |claimant: &Session<Claimant>| claimant.holds().map_err(|e| e.kind());
+    let holds = |claimant: &Session<Folder>| claimant.holds().map_err(|e| e.kind());
     assert_eq!(holds(&claimant), Ok(()));
     std::fs::rename(&parent, &aside).unwrap();
     assert_eq!(holds(&claimant), Err(ErrorKind::Lost));

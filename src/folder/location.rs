@@ -4,10 +4,17 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::claim;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::OpenOptions;
+use crate::folder::names;
 use crate::sys::{self, Dir, FileId, Filesystem, FolderStat};
+
+/// How a lock folder is opened. What each means is said where users set it ([`OpenOptions`](crate::OpenOptions)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub create: bool,
+    pub private: bool,
+    pub trust_filesystem: bool,
+}
 
 /// The folder that was at the path when we last looked.
 pub(crate) struct Location {
@@ -17,7 +24,7 @@ pub(crate) struct Location {
 }
 
 impl Location {
-    pub fn open(path: &Path, options: OpenOptions) -> Result<Location> {
+    pub fn open(path: &Path, options: Options) -> Result<Location> {
         let dir = Dir::open(path).map_err(|e| Error::io("open the lock folder", path, e))?;
         let stat = dir.stat().map_err(|e| Error::io("look at the lock folder", path, e))?;
         if options.private && !stat.is_private() {
@@ -47,8 +54,8 @@ impl Location {
         let unsafe_at: Option<(PathBuf, FolderStat)> = match folder.is_private() {
             false => Some((path.to_path_buf(), folder)),
             true => {
-                let found = find_unsafe(&self.dir, claim::HIDDEN, LEVELS);
-                let found = found.map_err(|e| Error::io("look at all in", join(path, claim::HIDDEN), e))?;
+                let found = find_unsafe(&self.dir, names::HIDDEN, LEVELS);
+                let found = found.map_err(|e| Error::io("look at all in", join(path, names::HIDDEN), e))?;
                 // Others may have chosen these names, and the message may end up on a terminal.
                 found.map(|(below, stat)| (path.join(below.to_string_lossy().escape_debug().to_string()), stat))
             }

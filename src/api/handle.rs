@@ -5,20 +5,20 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
-use crate::bid::Guid;
-use crate::claimant::Claimant;
+use crate::api::options::OpenOptions;
+use crate::api::waiter::{self, Waiter};
 use crate::error::{Error, ErrorKind, Result};
-use crate::opener::Opener;
-use crate::options::OpenOptions;
+use crate::folder::Folder;
+use crate::owner::bid::Guid;
+use crate::owner::opener::Opener;
 use crate::protocol::Session;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
-use crate::waiter::{self, Waiter};
 
 pub(crate) struct Handle {
     pub path: Arc<Path>,
     opener: Opener,
-    claimant: Arc<Mutex<Session<Claimant>>>,
+    claimant: Arc<Mutex<Session<Folder>>>,
     /// A lock call is under way.
     locking: AtomicBool,
     pub waiter: Waiter,
@@ -26,7 +26,7 @@ pub(crate) struct Handle {
 
 impl Handle {
     pub fn open(path: &Path, options: OpenOptions) -> Result<Handle> {
-        let claimant = Claimant::open(path, options)?;
+        let claimant = Folder::open(path, options.of_folder)?;
         Ok(Handle {
             path: Arc::clone(claimant.path()),
             opener: Opener::this_process(),
@@ -56,13 +56,13 @@ impl Handle {
     }
 
     /// The claimant, for a call that does not wait.
-    pub fn enter(&self) -> Result<MutexGuard<'_, Session<Claimant>>> {
+    pub fn enter(&self) -> Result<MutexGuard<'_, Session<Folder>>> {
         self.check_owner()?;
         Ok(self.claimant())
     }
 
     /// The same, if the claimant holds the lock by this bid.
-    pub fn holding(&self, bid: &Guid) -> Result<MutexGuard<'_, Session<Claimant>>> {
+    pub fn holding(&self, bid: &Guid) -> Result<MutexGuard<'_, Session<Folder>>> {
         let claimant = self.enter()?;
         match claimant.held() == Some(*bid) {
             true => Ok(claimant),
@@ -76,7 +76,7 @@ impl Handle {
     }
 
     /// Never held for long: a wait lets go of it while it sleeps.
-    pub fn claimant(&self) -> MutexGuard<'_, Session<Claimant>> {
+    pub fn claimant(&self) -> MutexGuard<'_, Session<Folder>> {
         self.claimant.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use crate::api::lock_folder::LockFolder;
 use crate::error::Result;
-use crate::folder::LockFolder;
+use crate::folder::location::Options;
 
 /// How to open a lock folder; made by [`LockFolder::options`], used like [`std::fs::OpenOptions`].
 ///
@@ -18,9 +19,7 @@ use crate::folder::LockFolder;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenOptions {
-    pub(crate) create: bool,
-    pub(crate) private: bool,
-    pub(crate) trust_filesystem: bool,
+    pub(crate) of_folder: Options,
 }
 
 impl Default for OpenOptions {
@@ -38,7 +37,7 @@ impl OpenOptions {
     /// ```
     #[must_use]
     pub const fn new() -> Self {
-        OpenOptions { create: true, private: false, trust_filesystem: false }
+        OpenOptions { of_folder: Options { create: true, private: false, trust_filesystem: false } }
     }
 
     /// Whether to make the folder (one level) if it is missing. The default is yes.
@@ -49,7 +48,7 @@ impl OpenOptions {
     /// assert_eq!(error.kind(), ErrorKind::Io);
     /// ```
     pub fn create(&mut self, create: bool) -> &mut Self {
-        self.create = create;
+        self.of_folder.create = create;
         self
     }
 
@@ -65,7 +64,7 @@ impl OpenOptions {
     /// # }
     /// ```
     pub fn private(&mut self, private: bool) -> &mut Self {
-        self.private = private;
+        self.of_folder.private = private;
         self
     }
 
@@ -80,7 +79,7 @@ impl OpenOptions {
     /// # Ok::<(), lockfolder::Error>(())
     /// ```
     pub fn trust_filesystem(&mut self, trust: bool) -> &mut Self {
-        self.trust_filesystem = trust;
+        self.of_folder.trust_filesystem = trust;
         self
     }
 

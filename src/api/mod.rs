@@ -1,0 +1,15 @@
+//! What users call: [`LockFolder`] and its [`Guard`], and the rules of threads and of fork. The only room that names a concrete place.
+
+mod calls;
+pub(crate) mod guard;
+pub(crate) mod handle;
+pub(crate) mod lock_folder;
+pub(crate) mod options;
+pub(crate) mod snapshot;
+pub(crate) mod wait;
+pub(crate) mod waiter;
+
+pub use guard::{Guard, UnlockError};
+pub use lock_folder::LockFolder;
+pub use options::OpenOptions;
+pub use snapshot::BidInfo;
