@@ -1,10 +1,97 @@
 //! The lock, held: [`Guard`]. It is bound to the bid that won.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::api::lock_folder::LockFolder;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::owner::bid::Guid;
+
+impl LockFolder {
+    /// Waits for the lock, for ever: first come, first served, and asleep meanwhile. Signals don't end it;
+    /// [`LockFolder::cancel`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`LockFolder::try_lock`] ([`ErrorKind::Busy`] only while another thread locks this handle), and
+    /// [`ErrorKind::Cancelled`].
+    ///
+    /// ```
+    /// use lockfolder::LockFolder;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-lock-{}", std::process::id()));
+    /// let folder = LockFolder::open(&path)?;
+    /// let guard = folder.lock()?;
+    /// // ... work that nobody else may do meanwhile ...
+    /// guard.unlock()?; // or drop it
+    /// # drop(folder);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn lock(&self) -> Result<Guard> {
+        self.handle().acquire_within(None).map(|()| self.guard())
+    }
+
+    /// Waits for the lock, for so long at most, by the monotonic clock. Zero is [`LockFolder::try_lock`], but with
+    /// [`ErrorKind::Timeout`] where that says [`ErrorKind::Busy`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`LockFolder::lock`], and [`ErrorKind::Timeout`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use lockfolder::{ErrorKind, LockFolder};
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-timeout-{}", std::process::id()));
+    /// let (ours, theirs) = (LockFolder::open(&path)?, LockFolder::open(&path)?);
+    /// let guard = theirs.lock()?;
+    /// let error = ours.lock_timeout(Duration::from_millis(10)).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Timeout);
+    /// println!("{error}"); // who had it
+    /// # drop((ours, theirs, guard));
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<Guard> {
+        self.handle().acquire_within(Some(timeout)).map(|()| self.guard())
+    }
+
+    /// Takes the lock if it is free: one round of check-bid-check, which never waits for another's critical section. It may
+    /// overtake those who wait, but not for more than about 100 ms: then it leaves the lock, for a few milliseconds at most, to
+    /// the first of them.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Busy`]: it is not free; [`Error::holder`] says who has it. [`ErrorKind::AlreadyHeld`],
+    /// [`ErrorKind::Forked`], [`ErrorKind::Io`]; [`ErrorKind::Unsafe`] or [`ErrorKind::Unsupported`] if another folder is at the
+    /// path than before, or a listing misses our own bid. After an error no bid of ours is left in the folder, or else the error
+    /// says which one.
+    ///
+    /// ```
+    /// use lockfolder::{ErrorKind, LockFolder};
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-try-{}", std::process::id()));
+    /// let folder = LockFolder::open(&path)?;
+    /// match folder.try_lock() {
+    ///     Ok(guard) => { /* ... work that nobody else may do meanwhile ... */ }
+    ///     Err(error) if error.kind() == ErrorKind::Busy => println!("another time: {error}"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # drop(folder);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn try_lock(&self) -> Result<Guard> {
+        self.handle().acquire().map(|()| self.guard())
+    }
+
+    /// The guard of the lock that this thread took just now.
+    fn guard(&self) -> Guard {
+        let bid = self.handle().claimant().held().expect("only a guard gives it back, and there is none yet");
+        Guard::new(self.shared(), bid)
+    }
+}
 
 /// The lock, held. Dropping it unlocks; [`Guard::unlock`] does so too, and says whether it went well.
 ///

@@ -3,10 +3,9 @@
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, TryLockError};
-use std::time::Duration;
 
 use crate::api::options::OpenOptions;
-use crate::api::waiter::{self, Waiter};
+use crate::api::waiter::Waiter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::Folder;
 use crate::owner::bid::Guid;
@@ -34,18 +33,6 @@ impl Handle {
             locking: AtomicBool::new(false),
             waiter: Waiter::default(),
         })
-    }
-
-    /// Takes the lock if it is free.
-    pub fn acquire(&self) -> Result<()> {
-        let _turn = self.turn()?;
-        self.claimant().lock_unless_owed()
-    }
-
-    /// Waits for the lock, for ever or for some time.
-    pub fn acquire_within(&self, timeout: Option<Duration>) -> Result<()> {
-        let _turn = self.turn()?;
-        waiter::wait(self, timeout)
     }
 
     /// Async-signal-safe.
@@ -81,7 +68,7 @@ impl Handle {
     }
 
     /// The right to lock this handle, which one thread at a time has.
-    fn turn(&self) -> Result<Turn<'_>> {
+    pub(super) fn turn(&self) -> Result<Turn<'_>> {
         self.check_owner()?;
         if self.locking.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             let what = "is being locked by another thread; threads that should exclude each other open a handle each";
@@ -99,7 +86,7 @@ impl Handle {
     }
 }
 
-struct Turn<'a>(&'a AtomicBool);
+pub(super) struct Turn<'a>(&'a AtomicBool);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::guard::Guard;
 use crate::api::handle::Handle;
 use crate::api::options::OpenOptions;
 use crate::api::snapshot::BidInfo;
@@ -20,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 /// the same handle, it is [`ErrorKind::Busy`]. In a forked child every method fails with [`ErrorKind::Forked`], and dropping
 /// the handle or its guard leaves the folder alone.
 ///
-/// The lock belongs to the [`Guard`]: a handle that is dropped before its guard lets it keep the lock.
+/// The lock belongs to the [`Guard`](crate::Guard): a handle that is dropped before its guard lets it keep the lock.
 ///
 /// ```
 /// use lockfolder::LockFolder;
@@ -75,10 +74,6 @@ impl LockFolder {
         OpenOptions::new()
     }
 
-    pub(crate) fn open_with(path: &Path, options: OpenOptions) -> Result<LockFolder> {
-        Ok(LockFolder { handle: Arc::new(Handle::open(path, options)?) })
-    }
-
     /// The folder's path, absolute.
     ///
     /// ```
@@ -92,82 +87,6 @@ impl LockFolder {
     /// ```
     pub fn path(&self) -> &Path {
         &self.handle.path
-    }
-
-    /// Waits for the lock, for ever: first come, first served, and asleep meanwhile. Signals don't end it;
-    /// [`LockFolder::cancel`] does.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`LockFolder::try_lock`] ([`ErrorKind::Busy`] only while another thread locks this handle), and
-    /// [`ErrorKind::Cancelled`].
-    ///
-    /// ```
-    /// use lockfolder::LockFolder;
-    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-lock-{}", std::process::id()));
-    /// let folder = LockFolder::open(&path)?;
-    /// let guard = folder.lock()?;
-    /// // ... work that nobody else may do meanwhile ...
-    /// guard.unlock()?; // or drop it
-    /// # drop(folder);
-    /// # std::fs::remove_dir_all(&path).unwrap();
-    /// # Ok::<(), lockfolder::Error>(())
-    /// ```
-    pub fn lock(&self) -> Result<Guard> {
-        self.handle.acquire_within(None).map(|()| self.guard())
-    }
-
-    /// Waits for the lock, for so long at most, by the monotonic clock. Zero is [`LockFolder::try_lock`], but with
-    /// [`ErrorKind::Timeout`] where that says [`ErrorKind::Busy`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`LockFolder::lock`], and [`ErrorKind::Timeout`].
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// use lockfolder::{ErrorKind, LockFolder};
-    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-timeout-{}", std::process::id()));
-    /// let (ours, theirs) = (LockFolder::open(&path)?, LockFolder::open(&path)?);
-    /// let guard = theirs.lock()?;
-    /// let error = ours.lock_timeout(Duration::from_millis(10)).unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::Timeout);
-    /// println!("{error}"); // who had it
-    /// # drop((ours, theirs, guard));
-    /// # std::fs::remove_dir_all(&path).unwrap();
-    /// # Ok::<(), lockfolder::Error>(())
-    /// ```
-    pub fn lock_timeout(&self, timeout: Duration) -> Result<Guard> {
-        self.handle.acquire_within(Some(timeout)).map(|()| self.guard())
-    }
-
-    /// Takes the lock if it is free: one round of check-bid-check, which never waits for another's critical section. It may
-    /// overtake those who wait, but not for more than about 100 ms: then it leaves the lock, for a few milliseconds at most, to
-    /// the first of them.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Busy`]: it is not free; [`Error::holder`] says who has it. [`ErrorKind::AlreadyHeld`],
-    /// [`ErrorKind::Forked`], [`ErrorKind::Io`]; [`ErrorKind::Unsafe`] or [`ErrorKind::Unsupported`] if another folder is at the
-    /// path than before, or a listing misses our own bid. After an error no bid of ours is left in the folder, or else the error
-    /// says which one.
-    ///
-    /// ```
-    /// use lockfolder::{ErrorKind, LockFolder};
-    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-try-{}", std::process::id()));
-    /// let folder = LockFolder::open(&path)?;
-    /// match folder.try_lock() {
-    ///     Ok(guard) => { /* ... work that nobody else may do meanwhile ... */ }
-    ///     Err(error) if error.kind() == ErrorKind::Busy => println!("another time: {error}"),
-    ///     Err(error) => return Err(error),
-    /// }
-    /// # drop(folder);
-    /// # std::fs::remove_dir_all(&path).unwrap();
-    /// # Ok::<(), lockfolder::Error>(())
-    /// ```
-    pub fn try_lock(&self) -> Result<Guard> {
-        self.handle.acquire().map(|()| self.guard())
     }
 
     /// Makes a wait in progress on this handle fail with [`ErrorKind::Cancelled`]; without one it does nothing, and a later wait
@@ -197,11 +116,11 @@ impl LockFolder {
         self.handle.cancel()
     }
 
-    /// Succeeds if the handle holds the lock, by whichever [`Guard`], and the bid is still in the folder.
+    /// Succeeds if the handle holds the lock, by whichever [`Guard`](crate::Guard), and the bid is still in the folder.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotHeld`], or those of [`Guard::holds`].
+    /// [`ErrorKind::NotHeld`], or those of [`Guard::holds`](crate::Guard::holds).
     ///
     /// ```
     /// use lockfolder::{ErrorKind, LockFolder};
@@ -314,14 +233,37 @@ impl LockFolder {
     }
 
     /// What it shares with its guard.
+    /// The same handle once more.
+    pub(crate) fn shared(&self) -> LockFolder {
+        LockFolder { handle: Arc::clone(&self.handle) }
+    }
+
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }
+}
 
-    /// The guard of the lock that this thread took just now.
-    fn guard(&self) -> Guard {
-        let bid = self.handle.claimant().held().expect("only a guard gives it back, and there is none yet");
-        Guard::new(LockFolder { handle: Arc::clone(&self.handle) }, bid)
+impl OpenOptions {
+    /// Opens a lock folder in this way. Locks nothing. A relative path is resolved here and now.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::ErrorKind::Invalid) (an empty path), [`Io`](crate::ErrorKind::Io),
+    /// [`Unsafe`](crate::ErrorKind::Unsafe) (see [`private`](Self::private)), or
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) (a filesystem that is not known to carry the lock, or no `/proc`).
+    ///
+    /// ```
+    /// use lockfolder::OpenOptions;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-opened-{}", std::process::id()));
+    /// let mut options = OpenOptions::new();
+    /// options.private(true);
+    /// let folder = options.open(&path)?;
+    /// # drop(folder);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<LockFolder> {
+        Ok(LockFolder { handle: Arc::new(Handle::open(path.as_ref(), *self)?) })
     }
 }
 

@@ -1,10 +1,6 @@
 //! How to open a lock folder: [`OpenOptions`].
 
-use std::path::Path;
-
-use crate::api::lock_folder::LockFolder;
-use crate::error::Result;
-use crate::folder::location::Options;
+use crate::folder::options::Options;
 
 /// How to open a lock folder; made by [`LockFolder::options`], used like [`std::fs::OpenOptions`].
 ///
@@ -81,27 +77,5 @@ impl OpenOptions {
     pub fn trust_filesystem(&mut self, trust: bool) -> &mut Self {
         self.of_folder.trust_filesystem = trust;
         self
-    }
-
-    /// Opens a lock folder in this way. Locks nothing. A relative path is resolved here and now.
-    ///
-    /// # Errors
-    ///
-    /// [`Invalid`](crate::ErrorKind::Invalid) (an empty path), [`Io`](crate::ErrorKind::Io),
-    /// [`Unsafe`](crate::ErrorKind::Unsafe) (see [`private`](Self::private)), or
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) (a filesystem that is not known to carry the lock, or no `/proc`).
-    ///
-    /// ```
-    /// use lockfolder::OpenOptions;
-    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-opened-{}", std::process::id()));
-    /// let mut options = OpenOptions::new();
-    /// options.private(true);
-    /// let folder = options.open(&path)?;
-    /// # drop(folder);
-    /// # std::fs::remove_dir_all(&path).unwrap();
-    /// # Ok::<(), lockfolder::Error>(())
-    /// ```
-    pub fn open(&self, path: impl AsRef<Path>) -> Result<LockFolder> {
-        LockFolder::open_with(path.as_ref(), *self)
     }
 }

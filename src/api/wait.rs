@@ -1,16 +1,60 @@
-//! A wait that sleeps: it takes the steps of [`Wait`], and between them it sleeps until the system tells something. `waiter.rs` has what
-//! goes before and after.
+//! How a handle is locked. A wait takes the steps of [`Wait`], and between them it sleeps until the system tells something.
 
 use std::time::{Duration, Instant};
 
 use crate::api::handle::Handle;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::folder::Folder;
-use crate::protocol::{Line, Step, Wait};
+use crate::protocol::{Leaving, Line, Step, Wait};
 use crate::sys::Bell;
 
+impl Handle {
+    /// Takes the lock if it is free.
+    pub fn acquire(&self) -> Result<()> {
+        let _turn = self.turn()?;
+        self.claimant().lock_unless_owed()
+    }
+
+    /// Waits for the lock, for ever or for some time.
+    pub fn acquire_within(&self, timeout: Option<Duration>) -> Result<()> {
+        let _turn = self.turn()?;
+        wait(self, timeout)
+    }
+}
+
+/// Waits until the lock is had, the time is over, or somebody cancels. The caller has the turn.
+fn wait(handle: &Handle, timeout: Option<Duration>) -> Result<()> {
+    if timeout == Some(Duration::ZERO) {
+        return handle.claimant().lock_unless_owed().map_err(|e| match e.kind() {
+            ErrorKind::Busy => e.into_kind(ErrorKind::Timeout),
+            _ => e,
+        });
+    }
+    let bell = handle.waiter.begin();
+    let bell = bell.map_err(|e| Error::io("prepare to wait for", &*handle.path, e))?;
+    let waited = wait_in_line(handle, bell, timeout);
+    handle.check_owner()?; // else all that follows is the parent's
+    let cancelled = handle.waiter.end();
+    if waited.is_ok() && !cancelled {
+        return Ok(());
+    }
+    let mut claimant = handle.claimant();
+    match waited {
+        // Whoever cancelled was told that it is cancelled.
+        Ok(()) => {
+            let error = Error::fixed(ErrorKind::Cancelled, "just when it got the lock, which was given back");
+            Err(claimant.give_back(error))
+        }
+        Err(e) => {
+            claimant.place.leave(Leaving::GivesUp);
+            let out_of_time = e.kind() == ErrorKind::Timeout;
+            Err(if cancelled && out_of_time { e.into_kind(ErrorKind::Cancelled) } else { e })
+        }
+    }
+}
+
 /// Waits until the lock is had, the time is over, or somebody cancels.
-pub(crate) fn wait_in_line(handle: &Handle, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
+fn wait_in_line(handle: &Handle, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
     let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     if handle.claimant().lock_unless_line()? {
         return Ok(());

@@ -1,14 +1,8 @@
-//! A wait on a handle from its beginning to its end, and how another thread, or a signal handler, cancels it. What happens in
-//! between is `wait.rs`.
+//! Whether a thread waits on a handle, and how another thread, or a signal handler, ends that. The wait itself is `wait.rs`.
 
 use std::io;
 use std::sync::OnceLock;
-use std::time::Duration;
 
-use crate::api::handle::Handle;
-use crate::api::wait::wait_in_line;
-use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::{Leaving, Line};
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sys::Bell;
 
@@ -40,7 +34,7 @@ impl Waiter {
     }
 
     /// From here on `cancel` finds a wait. The bell is what it rings.
-    fn begin(&self) -> io::Result<&Bell> {
+    pub fn begin(&self) -> io::Result<&Bell> {
         let bell = match self.bell.get() {
             Some(bell) => bell,
             None => {
@@ -52,39 +46,14 @@ impl Waiter {
         Ok(bell)
     }
 
-    /// From here on `cancel` finds no wait, so a later one is safe from it. True: this one was cancelled.
-    fn end(&self) -> bool {
-        self.state.swap(IDLE, Ordering::SeqCst) == CANCELLED
+    /// Between its beginning and its end.
+    #[cfg(loom)]
+    pub fn is_in_progress(&self) -> bool {
+        self.state.load(Ordering::SeqCst) != IDLE
     }
-}
 
-/// Waits until the lock is had, the time is over, or somebody cancels. The caller has the turn.
-pub(crate) fn wait(handle: &Handle, timeout: Option<Duration>) -> Result<()> {
-    if timeout == Some(Duration::ZERO) {
-        return handle.claimant().lock_unless_owed().map_err(|e| match e.kind() {
-            ErrorKind::Busy => e.into_kind(ErrorKind::Timeout),
-            _ => e,
-        });
-    }
-    let bell = handle.waiter.begin();
-    let bell = bell.map_err(|e| Error::io("prepare to wait for", &*handle.path, e))?;
-    let waited = wait_in_line(handle, bell, timeout);
-    handle.check_owner()?; // else all that follows is the parent's
-    let cancelled = handle.waiter.end();
-    if waited.is_ok() && !cancelled {
-        return Ok(());
-    }
-    let mut claimant = handle.claimant();
-    match waited {
-        // Whoever cancelled was told that it is cancelled.
-        Ok(()) => {
-            let error = Error::fixed(ErrorKind::Cancelled, "just when it got the lock, which was given back");
-            Err(claimant.give_back(error))
-        }
-        Err(e) => {
-            claimant.place.leave(Leaving::GivesUp);
-            let out_of_time = e.kind() == ErrorKind::Timeout;
-            Err(if cancelled && out_of_time { e.into_kind(ErrorKind::Cancelled) } else { e })
-        }
+    /// From here on `cancel` finds no wait, so a later one is safe from it. True: this one was cancelled.
+    pub fn end(&self) -> bool {
+        self.state.swap(IDLE, Ordering::SeqCst) == CANCELLED
     }
 }

@@ -6,15 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::names;
+use crate::folder::options::Options;
 use crate::sys::{self, Dir, FileId, Filesystem, FolderStat};
-
-/// How a lock folder is opened. What each means is said where users set it ([`OpenOptions`](crate::OpenOptions)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Options {
-    pub create: bool,
-    pub private: bool,
-    pub trust_filesystem: bool,
-}
 
 /// The folder that was at the path when we last looked.
 pub(crate) struct Location {

@@ -8,6 +8,7 @@ mod fence;
 mod line;
 pub(crate) mod location;
 mod names;
+pub(crate) mod options;
 mod place;
 mod queue;
 mod random;
@@ -23,8 +24,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::claim::Claim;
-use crate::folder::location::{join, open_shared, Location, Options, TRIES};
+use crate::folder::location::{join, open_shared, Location, TRIES};
 use crate::folder::names::ClaimId;
+use crate::folder::options::Options;
 use crate::folder::queue::Queue;
 use crate::folder::random::Randomness;
 use crate::folder::scan::{Eyes, Memory};

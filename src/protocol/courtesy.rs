@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Backoff, Line, Session};
+use super::{Backoff, Line};
 use crate::error::Result;
 
 /// Between two looks for a line.
@@ -30,55 +30,41 @@ impl<T> Default for Courtesy<T> {
     }
 }
 
-impl<T> Courtesy<T> {
-    fn is_due(&self, now: Instant) -> bool {
+impl<T: Copy + PartialEq> Courtesy<T> {
+    pub fn is_due(&self, now: Instant) -> bool {
         self.owed.is_some() || self.next_look.is_none_or(|next| now >= next)
+    }
+
+    /// The bid that was in the place, or came while we gave way. `None`: nobody is owed a turn, or it did not come.
+    pub fn give_way<P: Line<Ticket = T>>(&mut self, place: &mut P) -> Result<Option<P::Rival>> {
+        place.approach()?;
+        let first = place.first_in_line();
+        let Some(first) = first.filter(|first| self.owed.is_none_or(|owed| owed == *first)) else {
+            self.settle(place.now() + LOOK); // there is no line, or it has had its turn
+            return Ok(None);
+        };
+        if place.refresh()? {
+            self.settle(place.now()); // that was another place's line
+            return Ok(None);
+        }
+        if self.owed.is_none() && place.bury(first) {
+            self.settle(place.now() + LOOK); // then another claimant is the first, or nobody is
+            return Ok(None);
+        }
+        self.owed = Some(first);
+        let mut backoff = Backoff::new(place.now(), TURN);
+        loop {
+            if let Some(rival) = place.glance()? {
+                return Ok(Some(rival));
+            }
+            if !place.pause(&mut backoff) {
+                self.settle(place.now() + AFTER_NO_SHOW);
+                return Ok(None);
+            }
+        }
     }
 
     fn settle(&mut self, next_look: Instant) {
         (self.owed, self.next_look) = (None, Some(next_look));
-    }
-}
-
-impl<P: Line> Session<P> {
-    /// One round of check-bid-check, unless it is another's turn. It never waits for another's critical section. (A claimant in line
-    /// calls [`Session::lock`]: it gives way to nobody.)
-    pub fn lock_unless_owed(&mut self) -> Result<()> {
-        if self.courtesy.is_due(self.place.now()) {
-            if let Some(rival) = self.give_way()? {
-                self.place.tidy();
-                return Err(self.place.busy(&rival));
-            }
-        }
-        self.lock()
-    }
-
-    /// The bid that was in the place, or came while we gave way. `None`: nobody is owed a turn, or it did not come.
-    fn give_way(&mut self) -> Result<Option<P::Rival>> {
-        self.place.approach()?;
-        let first = self.place.first_in_line();
-        let Some(first) = first.filter(|first| self.courtesy.owed.is_none_or(|owed| owed == *first)) else {
-            self.courtesy.settle(self.place.now() + LOOK); // there is no line, or it has had its turn
-            return Ok(None);
-        };
-        if self.place.refresh()? {
-            self.courtesy.settle(self.place.now()); // that was another place's line
-            return Ok(None);
-        }
-        if self.courtesy.owed.is_none() && self.place.bury(first) {
-            self.courtesy.settle(self.place.now() + LOOK); // then another claimant is the first, or nobody is
-            return Ok(None);
-        }
-        self.courtesy.owed = Some(first);
-        let mut backoff = Backoff::new(self.place.now(), TURN);
-        loop {
-            if let Some(rival) = self.place.glance()? {
-                return Ok(Some(rival));
-            }
-            if !self.place.pause(&mut backoff) {
-                self.courtesy.settle(self.place.now() + AFTER_NO_SHOW);
-                return Ok(None);
-            }
-        }
     }
 }

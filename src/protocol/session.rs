@@ -7,7 +7,7 @@ pub(crate) struct Session<P: Line> {
     pub place: P,
     /// Our bid, while we hold the lock.
     held: Option<P::Bid>,
-    pub(super) courtesy: Courtesy<P::Ticket>,
+    courtesy: Courtesy<P::Ticket>,
 }
 
 impl<P: Line> Session<P> {
@@ -34,7 +34,19 @@ impl<P: Line> Session<P> {
         locked
     }
 
-    /// The same. False: a rival holds the lock.
+    /// The same, unless it is another's turn. It never waits for another's critical section. (A claimant in line calls
+    /// [`Session::lock`]: it gives way to nobody.)
+    pub fn lock_unless_owed(&mut self) -> Result<()> {
+        if self.courtesy.is_due(self.place.now()) {
+            if let Some(rival) = self.courtesy.give_way(&mut self.place)? {
+                self.place.tidy();
+                return Err(self.place.busy(&rival));
+            }
+        }
+        self.lock()
+    }
+
+    /// [`Session::lock`]. False: a rival holds the lock.
     pub(super) fn lock_if_free(&mut self) -> Result<bool> {
         match self.lock() {
             Ok(()) => Ok(true),

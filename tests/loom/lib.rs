@@ -9,6 +9,8 @@
 mod api;
 #[path = "../../src/error.rs"]
 mod error;
+#[path = "../../src/folder/options.rs"]
+mod options;
 #[path = "../../src/protocol/mod.rs"]
 mod protocol;
 

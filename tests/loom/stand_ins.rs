@@ -8,8 +8,6 @@ pub struct State {
     pub locked: bool,
     /// How many were posted.
     bids: u32,
-    /// How many waits are between their beginning and their end.
-    pub waits: u32,
     bells: Vec<bool>,
 }
 
@@ -43,12 +41,12 @@ pub mod sys {
 
     use super::{change, sleep_until, state};
 
-    /// No thread forks here.
-    #[derive(PartialEq, Eq)]
-    pub struct ProcessMark;
+    pub fn unix_nanos() -> u64 {
+        0
+    }
 
-    pub fn process_mark() -> ProcessMark {
-        ProcessMark
+    pub fn file_name(name: &std::ffi::CStr) -> std::ffi::OsString {
+        name.to_str().unwrap().into()
     }
 
     pub struct Bell(usize);
@@ -74,17 +72,18 @@ pub mod sys {
     }
 }
 
-pub mod claimant {
+pub mod folder {
     use std::path::Path;
     use std::sync::Arc;
     use std::time::Instant;
 
     use super::{change, state};
-    use crate::owner::bid::Guid;
-    use crate::api::snapshot::BidInfo;
     use crate::error::{Error, ErrorKind, Result};
-    use crate::api::options::OpenOptions;
-    use crate::protocol::{Backoff, Check, Leaving, Line, Place, Session, Standing, View, Wait};
+    use crate::owner::bid::Guid;
+    use crate::owner::rival::Rival;
+    use crate::protocol::{Backoff, Check, Leaving, Line, Place, Standing, View, Wait};
+
+    pub(crate) use crate::options;
 
     /// A folder in which a bid is the lock, if there is none.
     pub struct Folder {
@@ -93,7 +92,7 @@ pub mod claimant {
     }
 
     impl Folder {
-        pub fn open(path: &Path, _: OpenOptions) -> Result<Folder> {
+        pub fn open(path: &Path, _: options::Options) -> Result<Folder> {
             Ok(Folder { path: path.into(), malformed_grace_ms: 0 })
         }
 
@@ -102,6 +101,22 @@ pub mod claimant {
         }
 
         pub fn sources(_: &Wait<Folder>) {}
+
+        pub fn holds(&self, _: &Guid) -> Result<()> {
+            Ok(())
+        }
+
+        pub fn bids(&mut self, _: Option<&Guid>) -> Result<Vec<(Rival, bool)>> {
+            Ok(Vec::new())
+        }
+
+        pub fn reap_stale(&mut self, _: Option<&Guid>) -> Result<usize> {
+            Ok(0)
+        }
+
+        pub fn fence(&mut self, _: &Guid) -> Result<u64> {
+            Ok(1)
+        }
     }
 
     fn busy() -> Error {
@@ -263,60 +278,68 @@ pub mod claimant {
             0.5
         }
     }
+}
 
-    impl Session<Folder> {
-        pub fn holds(&self) -> Result<()> {
-            self.held_bid().map(drop)
+pub mod owner {
+    pub mod bid {
+        /// Each lock has one of its own.
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub struct Guid(pub u32);
+
+        impl Guid {
+            pub fn as_c_str(&self) -> &'static std::ffi::CStr {
+                c"a bid"
+            }
         }
 
-        pub fn in_use(&mut self) -> Result<bool> {
-            Ok(state().locked && self.held().is_none())
-        }
-
-        pub fn bids(&mut self) -> Result<Vec<BidInfo>> {
-            Ok(Vec::new())
-        }
-
-        pub fn reap_stale(&mut self) -> Result<usize> {
-            Ok(0)
-        }
-
-        pub fn fence(&mut self) -> Result<u64> {
-            self.held_bid().map(|_| 1)
+        pub fn posted_at(_: &std::ffi::CStr) -> Option<i64> {
+            None
         }
     }
-}
 
-pub mod wait {
-    use std::time::Duration;
+    /// No thread forks here.
+    pub mod opener {
+        use std::path::Path;
+        use std::sync::Arc;
 
-    use super::change;
-    use crate::error::Result;
-    use crate::api::handle::Handle;
-    use crate::sleeping_wait;
-    use crate::sys::Bell;
+        use crate::error::Result;
 
-    /// The real one, counted.
-    pub fn wait_in_line(handle: &Handle, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
-        change(|state| state.waits += 1);
-        let waited = sleeping_wait::wait_in_line(handle, bell, timeout);
-        change(|state| state.waits -= 1);
-        waited
+        pub struct Opener;
+
+        impl Opener {
+            pub fn this_process() -> Opener {
+                Opener
+            }
+
+            pub fn check(&self, _: &Arc<Path>) -> Result<()> {
+                Ok(())
+            }
+        }
     }
-}
 
-pub mod bids {
-    pub struct BidInfo;
-}
+    pub mod rival {
+        use std::ffi::CString;
 
-pub mod bid {
-    /// Each lock has one of its own.
-    #[derive(Clone, Copy, PartialEq, Eq)]
-    pub struct Guid(pub u32);
+        use crate::error::BidState;
 
-    impl Guid {
-        pub fn as_c_str(&self) -> &'static std::ffi::CStr {
-            c"a bid"
+        /// No test asks what bids are there.
+        pub struct Rival {
+            pub name: CString,
+            pub modified: Option<i64>,
+            pub bid: Result<Bid, ()>,
+        }
+
+        pub struct Bid {
+            pub pid: u32,
+            pub created: Option<i64>,
+            pub host: Option<String>,
+            pub command: Option<String>,
+        }
+
+        impl Rival {
+            pub fn state(&self) -> BidState {
+                BidState::Live
+            }
         }
     }
 }

@@ -5,11 +5,10 @@ use std::time::Duration;
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::error::ErrorKind;
-use crate::api::lock_folder::LockFolder;
 use crate::api::handle::Handle;
-use crate::api::options::OpenOptions;
-use crate::stand_ins::{sleep_until, state};
+use crate::api::{LockFolder, OpenOptions};
+use crate::error::ErrorKind;
+use crate::stand_ins::state;
 
 /// A handle as C has it: the lock is the handle's, and there is no guard.
 fn open() -> Arc<Handle> {
@@ -97,7 +96,9 @@ fn cancel_wakes_a_wait_that_nothing_else_would_end() {
         let (holder, handle) = (open(), open());
         holder.acquire().unwrap();
         let waiter = beside(&handle, |handle| kind(handle.acquire_within(None)));
-        sleep_until(|state| state.waits > 0);
+        while !handle.waiter.is_in_progress() {
+            thread::yield_now();
+        }
         handle.cancel().unwrap();
         assert_eq!(waiter.join().unwrap(), Some(ErrorKind::Cancelled));
         assert_eq!(kind(handle.enter().unwrap().holds()), Some(ErrorKind::NotHeld));
@@ -113,9 +114,9 @@ fn a_wait_that_was_cancelled_just_when_it_got_the_lock_gives_it_back() {
         holder.acquire().unwrap();
         let waiter = beside(&handle, |handle| kind(handle.acquire_within(None)));
         let canceller = beside(&handle, |handle| {
-            let before = state().waits > 0;
+            let before = handle.waiter.is_in_progress();
             handle.cancel().unwrap();
-            before && state().waits > 0
+            before && handle.waiter.is_in_progress()
         });
         holder.enter().unwrap().unlock().unwrap();
         let (waited, in_progress) = (waiter.join().unwrap(), canceller.join().unwrap());
