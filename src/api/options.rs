@@ -2,7 +2,7 @@
 
 use crate::folder::options::Options;
 
-/// How to open a lock folder; made by [`LockFolder::options`], used like [`std::fs::OpenOptions`].
+/// How to open a lock folder; made by [`LockFolder::options`](crate::LockFolder::options), used like [`std::fs::OpenOptions`].
 ///
 /// ```
 /// use lockfolder::LockFolder;
