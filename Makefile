@@ -45,7 +45,7 @@ SECONDS := 600
 soak: ## all kinds of claimants under random kills and stops, for SECONDS=600
 	scripts/soak $(SECONDS)
 
-mutants: ## breaks the core in every small way, to see that the tests notice; for hours (FILES=src/lock.rs)
+mutants: ## breaks the core in every small way, to see that the tests notice; for hours (FILES=src/protocol/acquire.rs)
 	scripts/mutants $(FILES)
 
 fuzz: ## libFuzzer, for FUZZ_SECONDS=120 each of two targets; the first build takes minutes

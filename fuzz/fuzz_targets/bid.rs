@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use libfuzzer_sys::fuzz_target;
 
 #[allow(dead_code)]
-#[path = "../../src/bid.rs"]
+#[path = "../../src/owner/bid.rs"]
 mod bid;
 
 use bid::{Bid, Guid, MAX_BYTES};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::places::line;
 use crate::support::{listing, wait_until, Puppet};
 
-/// Who doesn't come forward for so long, while the lock is free, loses its place: `SECOND_LOOK` of `src/wait.rs`.
+/// Who doesn't come forward for so long, while the lock is free, loses its place: `SECOND_LOOK` of `src/protocol/wait.rs`.
 pub const NO_SHOW: Duration = Duration::from_secs(1);
 
 /// Somebody lost its place, and rightly: this machine kept it from coming forward.

@@ -1,4 +1,4 @@
-//! The model of the line (`src/queue.rs`, `src/sys/events.rs`): tickets, beacons, and the folder that they are in.
+//! The model of the line (`src/folder/queue.rs`, `src/sys/events.rs`): tickets, beacons, and the folder that they are in.
 
 use super::explore::step;
 use super::waiting::{owner, At, Bytes, Go, State, Waiting, Why, EACH, FIFOS, MOST, NONE, TICKETS};

@@ -1,4 +1,4 @@
-//! The model of waiting (`src/wait.rs`, docs/waiting.md). Some wait their turn, some call `lf_lock` alone. What they do with the
+//! The model of waiting (`src/protocol/wait.rs`, docs/waiting.md). Some wait their turn, some call `lf_lock` alone. What they do with the
 //! line is in `line.rs`; here are the lock, the sleep, and what wakes a sleeper.
 //!
 //! Check, bid, check is as in `bidding.rs`, but with listings that are atomic, to keep the states few.
