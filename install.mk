@@ -29,8 +29,8 @@ $(STAGE)/complete: $(shell find src packaging -type f) include/lockfolder.h Carg
                    $(wildcard examples-c/*)
 	$(CARGO) build --release --locked
 	@rm -rf $(STAGE) && mkdir -p $(STAGE)/man
-	cp $(BUILT)/liblockfolder.so $(STAGE)/
 	CC='$(CC)' AR='$(AR)' NM='$(NM)' OBJCOPY='$(OBJCOPY)' packaging/static-library $(BUILT) $(STAGE)/liblockfolder.a
+	CC='$(CC)' RUSTC='$(RUSTC)' packaging/shared-library $(STAGE)/liblockfolder.a $(SONAME) $(STAGE)/liblockfolder.so
 	RUSTC='$(RUSTC)' packaging/native-static-libs >$(STAGE)/native-static-libs
 	packaging/man/make include/lockfolder.h $(VERSION) $(STAGE)/man
 	@$(MAKE) --no-print-directory $(TOOLS)
