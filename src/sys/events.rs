@@ -14,7 +14,8 @@ use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::linux_fs::own_proc;
-use super::unix::{descriptor, leaf, FileId};
+use super::stat::FileId;
+use super::unix::{descriptor, leaf};
 use super::{born, doze, process_mark, Access, Dir, Light, Moment, News, ProcessMark};
 
 /// Something that can wake a sleeper.

@@ -3,8 +3,8 @@
 //!
 //! | | folders and files | processes, filesystems | how a thread sleeps until something happens |
 //! | --- | --- | --- | --- |
-//! | Linux | `unix`, `small`, `access`, `proof`, `linux_fs` | `linux`, `linux_proc`, `linux_fs` | `events` |
-//! | macOS, FreeBSD, NetBSD | `unix`, `small`, `access`, `proof`, `bsd` | `bsd` | `bsd`, `polled` |
+//! | Linux | `unix`, `stat`, `small`, `access`, `numbers`, `proof`, `linux_fs` | `linux`, `linux_proc`, `linux_fs` | `events` |
+//! | macOS, FreeBSD, NetBSD | `unix`, `stat`, `small`, `access`, `numbers`, `proof`, `bsd` | `bsd` | `bsd`, `polled` |
 //! | Windows | `windows::folder` | `windows::process`, `windows::volume` | `windows::events`, `polled` |
 //!
 //! `cancellation` keeps POSIX's from taking effect inside our calls. `process` is what all have in common of who a process is, and whether it lives. `polled` is what there is where the kernel
@@ -24,9 +24,13 @@ pub(crate) use process::{presence, process, Identity, Presence, ProcessState, Vi
 #[cfg(unix)]
 mod access;
 #[cfg(unix)]
+mod numbers;
+#[cfg(unix)]
 mod proof;
 #[cfg(unix)]
 mod small;
+#[cfg(unix)]
+mod stat;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
@@ -36,7 +40,8 @@ use {access::Access, proof::is_locked};
 #[cfg(unix)]
 pub(crate) use {
     small::Small,
-    unix::{file_name, Claimed, Dir, FileId, FolderStat},
+    stat::{FileId, FolderStat},
+    unix::{file_name, Claimed, Dir},
 };
 
 #[cfg(all(unix, feature = "capi"))]

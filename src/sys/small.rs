@@ -7,7 +7,8 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, FileType, OFlags};
 use rustix::io::Errno;
 
-use super::unix::{retry, zeros, Dir, FileId};
+use super::stat::FileId;
+use super::unix::{retry, zeros, Dir};
 use super::{born, is_locked, take_lock, Moment, Opened};
 
 /// A regular file, open for reading.
