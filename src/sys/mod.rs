@@ -3,7 +3,7 @@
 //!
 //! | | folders and files | processes, filesystems | how a thread sleeps until something happens |
 //! | --- | --- | --- | --- |
-//! | Linux | `unix`, `stat`, `small`, `access`, `numbers`, `proof`, `linux_fs` | `linux`, `linux_proc`, `linux_fs` | `events` |
+//! | Linux | `unix`, `stat`, `small`, `access`, `numbers`, `proof`, `linux_fs` | `linux`, `linux_proc`, `linux_fs` | `events`, `staged` |
 //! | macOS, FreeBSD, NetBSD | `unix`, `stat`, `small`, `access`, `numbers`, `proof`, `bsd` | `bsd` | `bsd`, `polled` |
 //! | Windows | `windows::folder` | `windows::process`, `windows::volume` | `windows::events`, `polled` |
 //!
@@ -55,6 +55,8 @@ mod linux;
 mod linux_fs;
 #[cfg(target_os = "linux")]
 mod linux_proc;
+#[cfg(target_os = "linux")]
+mod staged;
 #[cfg(target_os = "linux")]
 use linux::Standpoint;
 #[cfg(target_os = "linux")]
@@ -189,6 +191,14 @@ impl Filesystem {
     pub fn locks_prove_death(self) -> bool {
         self != Filesystem::Trusted
     }
+}
+
+/// A name under which something is made. Nobody can guess it.
+pub(crate) fn staged_name(name: &std::ffi::CStr) -> std::io::Result<std::ffi::CString> {
+    let mut random = [0; 8];
+    fill_random(&mut random)?;
+    let random = format!("-{:016x}", u64::from_ne_bytes(random));
+    Ok(std::ffi::CString::new([name.to_bytes(), random.as_bytes()].concat()).expect("no NUL was added"))
 }
 
 /// Wall clock, nanoseconds since 1970 (0 before that).

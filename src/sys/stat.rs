@@ -59,15 +59,27 @@ impl FolderStat {
     }
 
     /// Whether nobody can do more in this folder than in the folder `above`, which it is in: delete what others made. As far as
-    /// the mode bits tell: in a folder that is not sticky its owner must be the owner of the folder above, or all may write there, or
-    /// both have one group, which may write.
+    /// the mode bits tell: where group or others may write to the folder above, its owner may be one of them.
     pub fn may_be_trusted_in(&self, above: &FolderStat) -> bool {
-        let is_sticky = above.mode & 0o1000 != 0;
-        let others_can_delete = self.mode & 0o1000 == 0 && self.mode & 0o022 != 0;
+        let is_sticky = above.is_sticky();
+        let others_can_delete = !self.is_sticky() && self.mode & 0o022 != 0;
         let is_above = || self.owner == above.owner && numbers::is_certain(Kind::User, self.owner);
         let may_write_above = !is_sticky && above.mode & 0o022 != 0;
         let is_owner_trusted = may_write_above || self.owner == 0 || self.is_surely_ours() || is_above();
-        is_owner_trusted && !(is_sticky && others_can_delete)
+        // Where others could write before, and may not any more.
+        let others_are_more = self.mode & 0o002 != 0 && above.mode & 0o002 == 0;
+        is_owner_trusted && !(others_can_delete && (is_sticky || others_are_more))
+    }
+
+    /// A folder of ours that nobody else may use.
+    #[cfg(target_os = "linux")] // elsewhere nothing is made in one
+    pub(super) fn is_ours_alone(&self) -> bool {
+        self.is_folder && self.is_ours() && self.mode & 0o077 == 0
+    }
+
+    /// Nobody can delete in it what is another's, but for its owner.
+    pub fn is_sticky(&self) -> bool {
+        self.mode & 0o1000 != 0
     }
 
     /// It has our number, and nobody else has that.

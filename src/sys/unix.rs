@@ -66,6 +66,12 @@ impl Dir {
         descriptor(|| open_within(self.fd(), leaf(name)?, flags, to_mode(mode)))
     }
 
+    /// The folder that this one is in.
+    pub fn open_above(&self) -> io::Result<Dir> {
+        let fd = descriptor(|| fs::openat(&self.fd, c"..", READ_DIR, Mode::empty()))?;
+        Ok(Dir { fd })
+    }
+
     /// Makes a folder by path. That it is there already is fine.
     pub fn make(path: &Path, mode: u32) -> io::Result<()> {
         match rustix::io::retry_on_intr(|| fs::mkdirat(CWD, path, to_mode(mode))) {
@@ -379,7 +385,7 @@ pub(super) fn to_mode(mode: u32) -> Mode {
 
 /// Retries a call that changes a name. A filesystem in user space can answer that it was interrupted although it has done
 /// what it was asked; then the next try says `done`.
-fn retry_until(done: Errno, mut call: impl FnMut() -> rustix::io::Result<()>) -> io::Result<()> {
+pub(super) fn retry_until(done: Errno, mut call: impl FnMut() -> rustix::io::Result<()>) -> io::Result<()> {
     let mut interrupted = false;
     loop {
         match call() {
