@@ -3,7 +3,7 @@
 
 use std::io;
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::time::{clock_gettime, ClockId};
 
@@ -57,6 +57,12 @@ impl Proc {
 
     pub fn read_text(&self, name: &str) -> io::Result<String> {
         Ok(String::from_utf8_lossy(&self.read(name)?).into_owned())
+    }
+
+    /// Opens the file of a descriptor once more, in another way.
+    pub fn reopen(&self, file: &OwnedFd, how: OFlags) -> io::Result<OwnedFd> {
+        let own = super::linux_fs::own_proc();
+        open(self.root.as_fd(), &format!("{own}/fd/{}", file.as_raw_fd()), how)
     }
 
     fn link(&self, name: &str) -> io::Result<String> {
