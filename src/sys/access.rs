@@ -160,7 +160,7 @@ fn adapted(mode: u32, adapt: fn(u32) -> u32) -> u32 {
 #[cfg(target_os = "linux")]
 mod acl {
     use super::*;
-    use crate::sys::unix::zeros;
+    use crate::sys::room::zeros;
     use rustix::fs::{fgetxattr, fremovexattr, fsetxattr, XattrFlags};
     use rustix::io::retry_on_intr;
 

@@ -7,7 +7,8 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::time::{clock_gettime, ClockId};
 
-use super::unix::{descriptor, zeros};
+use super::room::zeros;
+use super::unix::descriptor;
 use super::Identity;
 
 /// Where we look for processes, for a person.

@@ -28,6 +28,8 @@ mod numbers;
 #[cfg(unix)]
 mod proof;
 #[cfg(unix)]
+mod room;
+#[cfg(unix)]
 mod small;
 #[cfg(unix)]
 mod stat;

@@ -7,8 +7,9 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, FileType, OFlags};
 use rustix::io::Errno;
 
+use super::room::zeros;
 use super::stat::FileId;
-use super::unix::{retry, zeros, Dir};
+use super::unix::{retry, Dir};
 use super::{born, is_locked, take_lock, Moment, Opened};
 
 /// A regular file, open for reading.

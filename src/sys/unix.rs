@@ -354,14 +354,6 @@ pub(super) fn leaf(name: &CStr) -> rustix::io::Result<&CStr> {
     }
 }
 
-/// Room for so many bytes. Where there is none, that is an error of the system; a plain `Vec` would end the program.
-pub(super) fn zeros(length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;
-    bytes.resize(length, 0);
-    Ok(bytes)
-}
-
 /// Every descriptor of this library is made here, and none is 0, 1 or 2: where the program has closed one of these, a file of
 /// ours would get its number, and then what the program prints.
 pub(super) fn descriptor(call: impl FnMut() -> rustix::io::Result<OwnedFd>) -> io::Result<OwnedFd> {
