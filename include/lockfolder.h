@@ -380,8 +380,8 @@ lf_status lf_reap_stale(struct lf_folder *folder,
  * disk, by fsync, before it is given out). Hand it to the resource, which refuses any smaller one than it has seen.
  * `*token`, from 1 upwards, is set on `LF_OK` only. Deleting the folder starts the count anew.
  *
- * Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`; `LF_ERR_UNSAFE`: the folder is sticky, and its sub-folder belongs to a user who
- * could delete tokens there; `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+ * Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`; `LF_ERR_UNSAFE`: a user could delete tokens in the
+ * sub-folder who could not delete others' files in the folder (as far as mode bits tell); `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
 LF_MUST_USE
 lf_status lf_fence(struct lf_folder *folder,

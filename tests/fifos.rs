@@ -4,6 +4,7 @@
 mod c;
 mod support;
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{chown, symlink, FileTypeExt, MetadataExt};
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use c::trace::{At, Tracer};
 use c::{compile, Link, Program};
-use rustix::fs::{mknodat, FileType, Mode, CWD};
+use rustix::fs::{fstat, mknodat, openat, FileType, Mode, OFlags, CWD};
 use support::{both, listing, root_or_skip, set_mode, wait_until, Kind, Puppet, Scratch, NOBODY};
 
 both!(fifos_that_are_swapped_all_the_time_cost_root_time_and_nothing_else);
@@ -79,7 +80,14 @@ fn a_fifo_that_is_swapped_at_any_system_call_leads_root_nowhere() {
     let calls = tracer.calls(&folder, &scenario);
     let first = calls.iter().find(|call| call.step == "wait").unwrap().number;
     type Make<'a> = &'a dyn Fn(&Path);
-    let attacks: [(&str, Make); 3] = [
+    // Made by root at that very moment, so neither its age nor its names tell that it is another one.
+    let moved = RefCell::new(Vec::new());
+    let root_makes_another = |name: &Path| {
+        mknodat(CWD, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        moved.borrow_mut().push(openat(CWD, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap());
+    };
+    let attacks: [(&str, Make); 4] = [
+        ("another new FIFO of root's", &root_makes_another),
         ("a link to a file", &|name| symlink(&outside.file, name).unwrap()),
         ("a link to a FIFO", &|name| symlink(&outside.fifo, name).unwrap()),
         ("a second name of a FIFO", &|name| fs::hard_link(&outside.fifo, name).unwrap()),
@@ -102,6 +110,10 @@ fn a_fifo_that_is_swapped_at_any_system_call_leads_root_nowhere() {
             }
             let story = root.go_on();
             outside.is_untouched(&when);
+            for fifo in moved.take() {
+                let about = fstat(&fifo).unwrap();
+                assert_eq!((about.st_mode & 0o7777, about.st_uid), (0o600, 0), "{when}");
+            }
             assert!(story.ended_well(), "{when}: {}", story.text);
             let waits = story.outcomes.iter().filter(|outcome| outcome.step.starts_with("wait"));
             waits.for_each(|wait| assert_eq!(wait.status, "LF_TIMEOUT", "{when}: {}", story.text));

@@ -20,6 +20,7 @@ both!(
     names_that_lead_outside_are_no_names,
     a_fifo_that_was_moved_in_is_not_used,
     no_token_where_a_stranger_could_delete_it,
+    no_token_where_somebody_could_delete_it_who_may_not_write_any_more,
     a_private_handle_refuses_a_sub_folder_that_others_can_write,
     a_private_handle_accepts_what_is_its_own_or_roots,
 );
@@ -163,6 +164,36 @@ fn no_token_where_a_stranger_could_delete_it(kind: Kind) {
     stranger.open(0, &folder);
     stranger.must("lock 0");
     assert_eq!(stranger.must("fence 0").number(), 2);
+}
+
+/// The folder was open to all at first. By its owner, and by its mode.
+fn no_token_where_somebody_could_delete_it_who_may_not_write_any_more(kind: Kind) {
+    if !root_or_skip("another user") {
+        return;
+    }
+    for is_made_by_root in [false, true] {
+        let scratch = Scratch::shm();
+        let folder = scratch.folder_with_mode(0o777);
+        let mut first = if is_made_by_root { Puppet::new(kind) } else { support::nobody(kind) };
+        first.open(0, &folder);
+        first.must("lock 0");
+        first.must("fence 0");
+        first.must("unlock 0");
+        first.must("close 0");
+        if !is_made_by_root {
+            chown(folder.join(".lockfolder"), Some(65_534), None).unwrap();
+            set_mode(&folder.join(".lockfolder"), 0o755);
+        }
+        set_mode(&folder, 0o755);
+        let mut root = Puppet::at(kind, &folder);
+        root.must("lock 0");
+        assert_eq!(root.ask("fence 0"), "LF_ERR_UNSAFE", "made by root: {is_made_by_root}");
+        assert!(root.why(0).contains("may not write"), "{}", root.why(0));
+        // The way out.
+        chown(folder.join(".lockfolder"), Some(0), Some(0)).unwrap();
+        set_mode(&folder.join(".lockfolder"), 0o755);
+        assert_eq!(root.must("fence 0").number(), 2);
+    }
 }
 
 /// What the attacker puts in the place of root's claim.

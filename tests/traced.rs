@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{mknodat, FileType, Mode, CWD};
 use support::{both, listing, skip, wait_until, Bid, Kind, Puppet, Scratch};
 
-both!(no_call_names_what_is_outside_of_a_hostile_folder);
+both!(
+    no_call_names_what_is_outside_of_a_hostile_folder,
+    a_token_is_durable_where_the_folder_is_and_not_where_a_link_to_it_is,
+);
 
 /// What a name may be swapped for, or lead to: each kind of thing is outside.
 struct Outside(PathBuf);
@@ -104,7 +107,9 @@ fn is_inside(folder: &Path, (dir, name): &(String, String)) -> bool {
         // The root tells whether this process has another one now (chroot).
         return path == folder || path == Path::new("/") || Some(path) == folder.parent() || path.starts_with("/proc");
     }
-    is_leaf && dir_is_ours || dir.starts_with("/proc")
+    // What a token needs is made durable in the folder above, too.
+    let is_above = name == ".." && Path::new(dir) == folder;
+    is_leaf && dir_is_ours || is_above || dir.starts_with("/proc")
 }
 
 fn no_call_names_what_is_outside_of_a_hostile_folder(kind: Kind) {
@@ -162,4 +167,26 @@ fn no_call_names_what_is_outside_of_a_hostile_folder(kind: Kind) {
     let bad: Vec<_> = all.iter().filter(|(_, named)| !is_inside(&folder, named)).map(|(line, _)| line).collect();
     assert!(bad.is_empty(), "{bad:#?}");
     outside.is_as_it_was();
+}
+
+/// A path that ends in a link: what is before its last name is not where the folder is.
+fn a_token_is_durable_where_the_folder_is_and_not_where_a_link_to_it_is(kind: Kind) {
+    if std::process::Command::new("strace").arg("-V").output().is_err() {
+        return skip("strace: not to be had");
+    }
+    let scratch = Scratch::shm();
+    let (real, links, trace) = (scratch.join("real"), scratch.join("links"), scratch.join("trace"));
+    fs::create_dir_all(real.join("lock")).unwrap();
+    fs::create_dir(&links).unwrap();
+    symlink(real.join("lock"), links.join("lock")).unwrap();
+    let strace = ["strace", "-f", "-y", "-qq", "-e", "trace=fsync", "-o", trace.to_str().unwrap()];
+    let mut puppet = Puppet::behind(&strace, kind);
+    puppet.open(0, &links.join("lock"));
+    puppet.must("lock 0");
+    puppet.must("fence 0");
+    puppet.must("close 0");
+    drop(puppet);
+    let calls = fs::read_to_string(&trace).unwrap();
+    let synced = |folder: &Path| calls.contains(&format!("<{}>", folder.display()));
+    assert!(synced(&real.join("lock")) && synced(&real) && !synced(&links), "{calls}");
 }

@@ -86,13 +86,12 @@ impl Folder {
         let token = fence::next(&hidden, !self.location.on.is_local(), || self.holds(bid));
         let token = token.map_err(failed("make a fencing token in"))??;
         // The folders above may be as new as their first token. Cheap where nothing is to be written.
-        self.location.sync(&self.path).map_err(failed("make a fencing token durable in"))?;
+        self.location.sync().map_err(failed("make a fencing token durable in"))?;
         self.holds(bid)?; // a disk may have taken its time, and others may have been given a larger one
         Ok(token)
     }
 
-    /// In a sticky folder nobody can delete what is another's, but for the owner of the folder. The sub-folder's owner could delete
-    /// tokens, so it must be somebody who could do as much in the lock folder.
+    /// The sub-folder's owner could delete tokens, so it must be a user who could do as much in the lock folder.
     fn check_counter(&self, hidden: &Dir) -> Result<()> {
         let failed = |e| Error::io("look at", self.hidden_path(), e);
         let (above, below) = (self.location.dir.stat().map_err(failed)?, hidden.stat().map_err(failed)?);
@@ -100,10 +99,14 @@ impl Folder {
             return Ok(());
         }
         let text = format!(
-            "no fencing token: the lock folder is sticky, and {} {}, a user who could delete the tokens there; have it made by \
-             root or by the owner of the lock folder",
+            "no fencing token: {} {}, so a user could delete the tokens there who {}; have it made by root or by the owner of the \
+             lock folder",
             self.hidden_path().display(),
-            below.access()
+            below.access(),
+            match above.is_sticky() {
+                true => "could delete nothing of others in the lock folder, which is sticky",
+                false => "may not write to the lock folder",
+            },
         );
         Err(Error::new(ErrorKind::Unsafe, text))
     }

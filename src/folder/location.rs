@@ -1,6 +1,6 @@
 //! The folder at the path: which one it is now, whether it is private, and what its filesystem is good for.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -59,15 +59,15 @@ impl Location {
         }
     }
 
-    /// Makes the folder itself survive power loss.
-    pub fn sync(&self, path: &Path) -> io::Result<()> {
+    /// Makes the folder itself survive power loss. The folder that it is in is found from the folder itself: a path can end in a
+    /// link, and then what is before the last name is elsewhere.
+    pub fn sync(&self) -> io::Result<()> {
         self.dir.sync()?;
-        match path.parent().map(Dir::open) {
-            None => Ok(()),
-            Some(Ok(parent)) => parent.sync(),
+        match self.dir.open_above() {
+            Ok(parent) => parent.sync(),
             // Not ours to open, so not ours to have made.
-            Some(Err(e)) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(()),
-            Some(Err(e)) => Err(e),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(()),
+            Err(e) => Err(e),
         }
     }
 }
@@ -136,7 +136,7 @@ pub(crate) fn open_shared(parent: &Dir, name: &CStr) -> io::Result<Dir> {
         if tried == 0 {
             sweep_staged(parent, name); // not later: somebody may be about to remove the new one
         }
-        let staged = staged(name)?;
+        let staged = sys::staged_name(name)?;
         let made = parent.make_shared_dir(&staged).and_then(|()| parent.rename_dir(&staged, name));
         if let Err(e) = made {
             let _ = parent.remove_dir(&staged);
@@ -150,15 +150,7 @@ pub(crate) fn open_shared(parent: &Dir, name: &CStr) -> io::Result<Dir> {
     Err(last)
 }
 
-/// The name under which a sub-folder is made. Nobody can guess it.
-fn staged(name: &CStr) -> io::Result<CString> {
-    let mut random = [0; 8];
-    sys::fill_random(&mut random)?;
-    let random = format!("-{:016x}", u64::from_ne_bytes(random));
-    Ok(CString::new([name.to_bytes(), random.as_bytes()].concat()).expect("no NUL was added"))
-}
-
-/// Removes what makers that died in between left under other names: empty folders. A maker that lives starts again.
+/// Removes what makers that died in between left under other names: empty folders, or with a FIFO. A maker that lives starts again.
 pub(crate) fn sweep_staged(parent: &Dir, name: &CStr) {
     let mut left = Vec::new();
     let is_staged = |other: &CStr| {
@@ -170,7 +162,7 @@ pub(crate) fn sweep_staged(parent: &Dir, name: &CStr) {
             left.push(other.to_owned());
         }
     });
-    left.iter().for_each(|staged| drop(parent.remove_dir(staged)));
+    left.iter().for_each(|staged| parent.remove_stage(staged));
 }
 
 pub(crate) fn join(path: &Path, name: &CStr) -> PathBuf {

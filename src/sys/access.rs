@@ -5,7 +5,10 @@ use std::io;
 use rustix::fd::BorrowedFd;
 use rustix::fs;
 use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 
+use super::numbers::{self, Kind};
+use super::stat::FolderStat;
 use super::unix::{retry, to_mode, Dir};
 
 /// Who may use a folder.
@@ -37,13 +40,23 @@ impl Access {
     }
 
     /// `adapt` says what is made of the permissions of each user, a number from 0 to 7.
+    ///
+    /// Nothing is given to a number that is not one user's or one group's (see [`numbers`]). They are others to what we made. If
+    /// others may do less than they, that is an error.
     fn give_as(&self, to: BorrowedFd<'_>, adapt: fn(u32) -> u32) -> io::Result<()> {
-        let owner = rustix::process::Uid::from_raw(self.owner);
-        let group = rustix::process::Gid::from_raw(self.group);
-        let has_owner = retry(|| fs::fchown(to, Some(owner), Some(group))).is_ok();
-        let has_group = has_owner || retry(|| fs::fchown(to, None, Some(group))).is_ok();
-        let owner = (!has_owner).then_some(self.owner);
-        let group = (!has_group).then_some(self.group);
+        let made = FolderStat::of(&retry(|| fs::fstat(to))?);
+        let owner = self.owner_for(&made);
+        let group = self.group_for(&made);
+        let chown = |owner: Option<u32>, group: Option<u32>| {
+            let (owner, group) = (owner.map(Uid::from_raw), group.map(Gid::from_raw));
+            retry(|| fs::fchown(to, owner, group)).is_ok()
+        };
+        let (may_owner, may_group) = (owner.number(), group.number());
+        let both = chown(may_owner, may_group);
+        let has_owner = owner == Whose::Ours || owner != Whose::Uncertain && both;
+        let has_group = group == Whose::Ours || group != Whose::Uncertain && (both || chown(None, may_group));
+        let owner = may_owner.filter(|_| !has_owner);
+        let group = may_group.filter(|_| !has_group);
         let list = match (&self.acl, owner) {
             (Some(list), _) => Some(acl::naming(list, owner, group)),
             // The owner of the folder would be nobody to us, and so may be shut out. A list can name it.
@@ -51,9 +64,21 @@ impl Access {
             (None, None) => None,
         };
         let list = list.map(|list| acl::adapted(&list, adapt));
+        // Everybody whom neither the mode nor a list can name here is one of the others to what we made.
+        let are_others = |owner: bool, group: bool| {
+            let can_write = |shift: u32| self.mode >> shift & 0o3 == 0o3;
+            (!owner || can_write(0) || !can_write(6)) && (!group || can_write(0) == can_write(3))
+        };
+        let (is_owner_lost, is_group_lost) = (!has_owner && may_owner.is_none(), !has_group && may_group.is_none());
+        if !are_others(is_owner_lost, is_group_lost) {
+            return Err(nameless());
+        }
         let list = match acl::write(to, list.as_deref()) {
+            Ok(()) if is_group_lost && list.is_some() => return Err(nameless()),
             Ok(()) => list,
-            // There are no lists here; or this user namespace has no number for somebody whom the list names.
+            // This user namespace has no number for somebody whom the list names.
+            Err(Errno::INVAL) if !are_others(!has_owner, !has_group || self.acl.is_some()) => return Err(nameless()),
+            // There are no lists here; or those whom it names may do what all may.
             Err(Errno::INVAL) => None,
             Err(Errno::OPNOTSUPP) if self.acl.is_none() => None,
             Err(e) => return Err(e.into()),
@@ -70,6 +95,60 @@ impl Access {
         let _ = retry(|| fs::fchmod(to, to_mode(adapted(mode, adapt))));
         Ok(())
     }
+
+    /// Who owns the folder, as far as we can tell.
+    fn owner_for(&self, made: &FolderStat) -> Whose {
+        if numbers::is_certain(Kind::User, self.owner) {
+            return Whose::Number(self.owner);
+        }
+        // We made something in it. Where only its owner may write, and has the number that we have, that is us: root's rights do
+        // not reach those who have no number (user_namespaces(7)).
+        let is_us = self.mode & 0o022 == 0 && made.owner == self.owner;
+        if is_us {
+            Whose::Ours
+        } else {
+            Whose::Uncertain
+        }
+    }
+
+    fn group_for(&self, made: &FolderStat) -> Whose {
+        if numbers::is_certain(Kind::Group, self.group) {
+            return Whose::Number(self.group);
+        }
+        // What is made in a set-group-ID folder has its group (inode(7)).
+        let is_inherited = self.mode & 0o2000 != 0 && made.group == self.group;
+        if is_inherited {
+            Whose::Ours
+        } else {
+            Whose::Uncertain
+        }
+    }
+}
+
+/// Whose a folder is, to who made something in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Number(u32),
+    /// What we made has the same owner, or the same group, already.
+    Ours,
+    /// Somebody's who shares its number with others.
+    Uncertain,
+}
+
+impl Whose {
+    fn number(self) -> Option<u32> {
+        match self {
+            Whose::Number(number) => Some(number),
+            Whose::Ours | Whose::Uncertain => None,
+        }
+    }
+}
+
+fn nameless() -> io::Error {
+    io::Error::other(
+        "the owner or the group of the folder, or somebody whom its access control list names, has no number of its own in this user \
+         namespace, and would be shut out of what is made here; let somebody lock first who is not in this user namespace",
+    )
 }
 
 fn adapted(mode: u32, adapt: fn(u32) -> u32) -> u32 {
@@ -81,7 +160,7 @@ fn adapted(mode: u32, adapt: fn(u32) -> u32) -> u32 {
 #[cfg(target_os = "linux")]
 mod acl {
     use super::*;
-    use crate::sys::unix::zeros;
+    use crate::sys::room::zeros;
     use rustix::fs::{fgetxattr, fremovexattr, fsetxattr, XattrFlags};
     use rustix::io::retry_on_intr;
 

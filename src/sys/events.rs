@@ -14,8 +14,10 @@ use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::linux_fs::own_proc;
-use super::unix::{descriptor, leaf, FileId};
-use super::{born, doze, process_mark, Access, Dir, Light, Moment, News, ProcessMark};
+use super::staged::STAGED;
+use super::stat::FileId;
+use super::unix::descriptor;
+use super::{doze, process_mark, Access, Dir, Light, News, ProcessMark};
 
 /// Something that can wake a sleeper.
 pub(crate) type Source<'a> = BorrowedFd<'a>;
@@ -172,20 +174,19 @@ impl Dir {
     }
 
     /// Makes a FIFO, and opens it for both. The users of the folder may use it too, whatever the umask.
+    ///
+    /// It is made, and given to them, in a folder of our own that nobody else may write to. There nobody can put another one in its
+    /// place. Then it gets its name.
     fn make_fifo(&self, name: &CStr) -> io::Result<OwnedFd> {
-        let began = Moment::now();
-        fs::mknodat(self.fd(), leaf(name)?, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
-        let made = self.open_fifo(name, OFlags::RDWR).and_then(|fd| {
-            // By what is open, never by its name: somebody may have put another file there by now.
-            if !is_ours_alone(&fd)? || born(fd.as_fd()).is_some_and(|born| born < began) {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
+        self.in_stage(|stage| {
+            fs::mknodat(stage.fd(), STAGED, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
+            let fd = stage.open_fifo(STAGED, OFlags::RDWR)?;
             Access::of(self)?.give_to_fifo(fd.as_fd())?;
             // One page is all that is ever written. A pipe has 16, of which a user has only so many (pipe(7)).
             let _ = rustix::pipe::fcntl_setpipe_size(&fd, LEFT.len());
+            stage.link(STAGED, self, name)?;
             Ok(fd)
-        });
-        made.or_else(|e| self.unlink(name).and(Err(e)))
+        })
     }
 
     /// The beacon that has this ticket's name in this folder. It is one only if it is also one of the `beacons` in `hidden`, and
@@ -230,12 +231,6 @@ impl Dir {
             _ => Err(io::ErrorKind::InvalidData.into()), // and a write to it would be an act
         }
     }
-}
-
-/// Whether we made it, and it has no other name.
-fn is_ours_alone(fd: &OwnedFd) -> io::Result<bool> {
-    let stat = fs::fstat(fd)?;
-    Ok(stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_nlink == 1)
 }
 
 /// A FIFO in which whoever joins the line leaves its name for the next who joins. What is in it is gone when nobody has it

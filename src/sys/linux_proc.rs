@@ -3,11 +3,12 @@
 
 use std::io;
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::time::{clock_gettime, ClockId};
 
-use super::unix::{descriptor, zeros};
+use super::room::zeros;
+use super::unix::descriptor;
 use super::Identity;
 
 /// Where we look for processes, for a person.
@@ -57,6 +58,12 @@ impl Proc {
 
     pub fn read_text(&self, name: &str) -> io::Result<String> {
         Ok(String::from_utf8_lossy(&self.read(name)?).into_owned())
+    }
+
+    /// Opens the file of a descriptor once more, in another way.
+    pub fn reopen(&self, file: &OwnedFd, how: OFlags) -> io::Result<OwnedFd> {
+        let own = super::linux_fs::own_proc();
+        open(self.root.as_fd(), &format!("{own}/fd/{}", file.as_raw_fd()), how)
     }
 
     fn link(&self, name: &str) -> io::Result<String> {

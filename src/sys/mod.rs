@@ -3,8 +3,8 @@
 //!
 //! | | folders and files | processes, filesystems | how a thread sleeps until something happens |
 //! | --- | --- | --- | --- |
-//! | Linux | `unix`, `small`, `access`, `proof`, `linux_fs` | `linux`, `linux_proc`, `linux_fs` | `events` |
-//! | macOS, FreeBSD, NetBSD | `unix`, `small`, `access`, `proof`, `bsd` | `bsd` | `bsd`, `polled` |
+//! | Linux | `unix`, `stat`, `small`, `access`, `numbers`, `proof`, `linux_fs` | `linux`, `linux_proc`, `linux_fs` | `events`, `staged` |
+//! | macOS, FreeBSD, NetBSD | `unix`, `stat`, `small`, `access`, `numbers`, `proof`, `bsd` | `bsd` | `bsd`, `polled` |
 //! | Windows | `windows::folder` | `windows::process`, `windows::volume` | `windows::events`, `polled` |
 //!
 //! `cancellation` keeps POSIX's from taking effect inside our calls. `process` is what all have in common of who a process is, and whether it lives. `polled` is what there is where the kernel
@@ -24,9 +24,15 @@ pub(crate) use process::{presence, process, Identity, Presence, ProcessState, Vi
 #[cfg(unix)]
 mod access;
 #[cfg(unix)]
+mod numbers;
+#[cfg(unix)]
 mod proof;
 #[cfg(unix)]
+mod room;
+#[cfg(unix)]
 mod small;
+#[cfg(unix)]
+mod stat;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
@@ -36,7 +42,8 @@ use {access::Access, proof::is_locked};
 #[cfg(unix)]
 pub(crate) use {
     small::Small,
-    unix::{file_name, Claimed, Dir, FileId, FolderStat},
+    stat::{FileId, FolderStat},
+    unix::{file_name, Claimed, Dir},
 };
 
 #[cfg(all(unix, feature = "capi"))]
@@ -50,6 +57,8 @@ mod linux;
 mod linux_fs;
 #[cfg(target_os = "linux")]
 mod linux_proc;
+#[cfg(target_os = "linux")]
+mod staged;
 #[cfg(target_os = "linux")]
 use linux::Standpoint;
 #[cfg(target_os = "linux")]
@@ -184,6 +193,14 @@ impl Filesystem {
     pub fn locks_prove_death(self) -> bool {
         self != Filesystem::Trusted
     }
+}
+
+/// A name under which something is made. Nobody can guess it.
+pub(crate) fn staged_name(name: &std::ffi::CStr) -> std::io::Result<std::ffi::CString> {
+    let mut random = [0; 8];
+    fill_random(&mut random)?;
+    let random = format!("-{:016x}", u64::from_ne_bytes(random));
+    Ok(std::ffi::CString::new([name.to_bytes(), random.as_bytes()].concat()).expect("no NUL was added"))
 }
 
 /// Wall clock, nanoseconds since 1970 (0 before that).

@@ -70,6 +70,11 @@ impl Dir {
         Ok((0, Beacon(())))
     }
 
+    /// Removes a folder in which somebody was to make something, and died.
+    pub fn remove_stage(&self, name: &CStr) {
+        let _ = self.remove_dir(name);
+    }
+
     pub fn beacon_of(&self, _ticket: &CStr, _hidden: &Dir, _beacons: &[CString]) -> Option<FileId> {
         None
     }

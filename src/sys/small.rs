@@ -7,7 +7,9 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, FileType, OFlags};
 use rustix::io::Errno;
 
-use super::unix::{retry, zeros, Dir, FileId};
+use super::room::zeros;
+use super::stat::FileId;
+use super::unix::{retry, Dir};
 use super::{born, is_locked, take_lock, Moment, Opened};
 
 /// A regular file, open for reading.
@@ -83,11 +85,27 @@ impl Dir {
         })
     }
 
+    /// Opens a regular file; `None`: it is something else. On Linux that is told before it is opened, of the very file that is opened
+    /// then: a device or a FIFO that somebody swaps in is never opened.
+    fn open_regular(&self, name: &CStr, how: OFlags) -> io::Result<Option<OwnedFd>> {
+        let how = how | OFlags::NONBLOCK | OFlags::NOCTTY;
+        #[cfg(target_os = "linux")]
+        {
+            let found = self.open_at(name, OFlags::PATH, 0)?;
+            if !is_regular(&retry(|| fs::fstat(&found))?) {
+                return Ok(None);
+            }
+            super::linux_proc::Proc::open()?.reopen(&found, how).map(Some)
+        }
+        #[cfg(not(target_os = "linux"))]
+        self.open_at(name, how, 0).map(Some)
+    }
+
     /// Takes the lock of a file that never got its content, and deletes it. False: its maker is at work, or it is not ours to
     /// write, so its lock is not ours to take. A maker who comes later sees that its file is gone, and starts again: see
     /// [`Dir::claim`].
     pub fn delete_unfinished(&self, name: &CStr) -> io::Result<bool> {
-        let fd = self.open_at(name, OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY, 0)?;
+        let Some(fd) = self.open_regular(name, OFlags::RDWR)? else { return Ok(false) };
         let stat = retry(|| fs::fstat(&fd))?;
         // One that was never published has one name.
         if !is_regular(&stat) || stat.st_nlink != 1 || !take_lock(fd.as_fd())? {

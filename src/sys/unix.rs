@@ -6,11 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawMode, CWD};
+use rustix::fs::{self, AtFlags, Mode, OFlags, RawMode, CWD};
 use rustix::io::Errno;
 
 #[cfg(target_os = "linux")]
 use super::linux_fs::{has_within, open_within, stat_within};
+use super::stat::{FileId, FolderStat};
 use super::{born, entries, glance, id_at, is_known, take_lock, Access, Moment, UNNOTICED};
 
 /// A path as C gives it; `None` where it can't be one.
@@ -22,77 +23,6 @@ pub(crate) fn path(path: &CStr) -> Option<&Path> {
 /// A name in a folder, as everybody else knows it.
 pub(crate) fn file_name(name: &CStr) -> OsString {
     OsStr::from_bytes(name.to_bytes()).to_owned()
-}
-
-/// Which file this is, whatever its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-impl FileId {
-    /// The number that a listing gives with the names of this file.
-    pub fn number(&self) -> u64 {
-        self.inode
-    }
-
-    #[allow(clippy::unnecessary_cast)] // the types of these fields differ by system
-    pub(super) fn of(stat: &fs::Stat) -> FileId {
-        FileId { device: stat.st_dev as u64, inode: stat.st_ino as u64 }
-    }
-}
-
-/// Whose a folder or a file in it is, and who may write to it.
-pub(crate) struct FolderStat {
-    pub id: FileId,
-    pub is_folder: bool,
-    is_link: bool,
-    pub(super) owner: u32,
-    pub(super) group: u32,
-    pub(super) mode: u32,
-}
-
-impl FolderStat {
-    #[allow(clippy::useless_conversion)] // the types of these fields differ by system
-    fn of(stat: &fs::Stat) -> FolderStat {
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        FolderStat {
-            id: FileId::of(stat),
-            is_folder: kind == FileType::Directory,
-            is_link: kind == FileType::Symlink,
-            owner: stat.st_uid,
-            group: stat.st_gid,
-            mode: u32::from(stat.st_mode) & 0o7777,
-        }
-    }
-
-    /// It is ours, and nobody else can write to it. Where there is an access control list, the mode's bits of the group
-    /// are its mask, so they bound everybody whom it names (acl(5)).
-    pub fn is_private(&self) -> bool {
-        self.is_ours() && self.mode & 0o022 == 0
-    }
-
-    /// The same of something inside a private folder. Root can change everything anyway, and may have used the folder too.
-    pub fn is_private_within(&self) -> bool {
-        !self.is_link && self.mode & 0o022 == 0 && (self.is_ours() || self.owner == 0)
-    }
-
-    /// Whether nobody can do more in this folder than in the folder `above`, which it is in: delete what others made.
-    pub fn may_be_trusted_in(&self, above: &FolderStat) -> bool {
-        let is_sticky = above.mode & 0o1000 != 0;
-        let others_can_delete = self.mode & 0o1000 == 0 && self.mode & 0o022 != 0;
-        !is_sticky || !others_can_delete && (self.is_ours() || self.owner == 0 || self.owner == above.owner)
-    }
-
-    pub fn is_ours(&self) -> bool {
-        self.owner == rustix::process::geteuid().as_raw()
-    }
-
-    /// Who may write, for a person.
-    pub fn access(&self) -> String {
-        format!("belongs to user {} and has mode {:04o}", self.owner, self.mode)
-    }
 }
 
 /// A file that we made and hold locked for as long as we live: the kernel's proof of life, in every PID namespace.
@@ -134,6 +64,12 @@ impl Dir {
     pub(super) fn open_at(&self, name: &CStr, flags: OFlags, mode: u32) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         descriptor(|| open_within(self.fd(), leaf(name)?, flags, to_mode(mode)))
+    }
+
+    /// The folder that this one is in.
+    pub fn open_above(&self) -> io::Result<Dir> {
+        let fd = descriptor(|| fs::openat(&self.fd, c"..", READ_DIR, Mode::empty()))?;
+        Ok(Dir { fd })
     }
 
     /// Makes a folder by path. That it is there already is fine.
@@ -418,14 +354,6 @@ pub(super) fn leaf(name: &CStr) -> rustix::io::Result<&CStr> {
     }
 }
 
-/// Room for so many bytes. Where there is none, that is an error of the system; a plain `Vec` would end the program.
-pub(super) fn zeros(length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;
-    bytes.resize(length, 0);
-    Ok(bytes)
-}
-
 /// Every descriptor of this library is made here, and none is 0, 1 or 2: where the program has closed one of these, a file of
 /// ours would get its number, and then what the program prints.
 pub(super) fn descriptor(call: impl FnMut() -> rustix::io::Result<OwnedFd>) -> io::Result<OwnedFd> {
@@ -449,7 +377,7 @@ pub(super) fn to_mode(mode: u32) -> Mode {
 
 /// Retries a call that changes a name. A filesystem in user space can answer that it was interrupted although it has done
 /// what it was asked; then the next try says `done`.
-fn retry_until(done: Errno, mut call: impl FnMut() -> rustix::io::Result<()>) -> io::Result<()> {
+pub(super) fn retry_until(done: Errno, mut call: impl FnMut() -> rustix::io::Result<()>) -> io::Result<()> {
     let mut interrupted = false;
     loop {
         match call() {

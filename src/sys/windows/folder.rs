@@ -137,6 +137,14 @@ impl Dir {
         }
     }
 
+    /// The folder that this one is in.
+    pub fn open_above(&self) -> io::Result<Dir> {
+        match self.path.parent() {
+            Some(parent) => Dir::open(parent),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     /// Makes a folder by path: a mode that gives others nothing makes it private, else it is as its parent wants it. That it is
     /// there already is fine.
     pub fn make(path: &Path, mode: u32) -> io::Result<()> {

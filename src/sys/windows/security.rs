@@ -56,6 +56,11 @@ impl FolderStat {
         true
     }
 
+    /// There are no such folders here.
+    pub fn is_sticky(&self) -> bool {
+        false
+    }
+
     /// There are no sticky folders here.
     pub fn may_be_trusted_in(&self, _above: &FolderStat) -> bool {
         true
