@@ -6,7 +6,8 @@ mod acquire;
 mod backoff;
 mod courtesy;
 mod line;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod model;
 mod place;
 mod session;

@@ -261,5 +261,6 @@ fn out_of_step(pause: Duration, chance: f64) -> Duration {
     pause.mul_f64(0.75 + 0.5 * chance)
 }
 
-#[cfg(all(test, target_os = "linux", not(loom)))]
+#[cfg(test)]
+#[cfg(all(target_os = "linux", not(loom)))]
 mod tests;
