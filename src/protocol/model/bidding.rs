@@ -4,9 +4,9 @@
 //! Bids are named by their claimants' numbers, so they sort by them; who comes when is open, so names sort by arrival or not.
 
 pub use super::bidding_rules::*;
+use super::calls::{Answer, Call};
 use super::explore::{fault, step, Model, Step};
 use super::mind::{Mind, Minds, Next, Task};
-use super::script::{Answer, Call};
 
 pub const TWO_HOLDERS: &str = "two holders";
 pub const WEDGED: &str = "who comes alone is refused";

@@ -1,9 +1,9 @@
 //! The line in memory (`src/queue.rs`, `src/queue/standing.rs`, `src/sys/events.rs`): tickets, beacons, and the folder that they are in. What the
 //! real code asks of the line is done here in the steps that those make, and answered.
 
+use super::calls::{Answer, Call, NONE};
 use super::explore::step;
 use super::mind::Next;
-use super::script::{Answer, Call, NONE};
 use super::waiting::{owner, At, Bytes, Go, State, Waiting, EACH, FIFOS, MOST, TICKETS};
 
 impl State {

@@ -8,8 +8,9 @@ use std::hash::{BuildHasherDefault, Hash};
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
+use super::calls::{Answer, Call, FORGOTTEN, NONE};
 use super::explore::Fast;
-use super::script::{Answer, Call, Open, Script, Ticket, FORGOTTEN, NONE};
+use super::script::{Open, Script, Ticket};
 use crate::error::ErrorKind;
 use crate::protocol::{acquire, Session, Step, View, Wait};
 

@@ -7,10 +7,12 @@
 
 mod bidding;
 mod bidding_rules;
+mod calls;
 mod explore;
 mod line;
 mod mind;
 mod script;
+mod sleep;
 mod waiting;
 mod waiting_rules;
 mod waits;

@@ -4,9 +4,9 @@
 //!
 //! Listings are atomic, to keep the states few. What others can do is in `bidding.rs`.
 
+use super::calls::{Answer, Call, NONE};
 use super::explore::{fault, step, Model, Step};
 use super::mind::{Memory, Mind, Minds, Next, Task};
-use super::script::{Answer, Call, NONE};
 pub use super::waiting_rules::*;
 use crate::protocol::Leaving;
 
@@ -150,7 +150,7 @@ impl State {
     }
 
     /// The wait is over, so what it had open is closed.
-    fn close_wait(&mut self, who: usize) {
+    pub fn close_wait(&mut self, who: usize) {
         let c = &mut self.claimants[who];
         (c.mind, c.fifo) = (0, NONE);
         (c.folder, c.underway, c.news) = (false, false, false);
@@ -268,7 +268,7 @@ impl Waiting {
         }
     }
 
-    fn begin(&self, mut to: State, task: Task, label: Step, go: Go) {
+    pub fn begin(&self, mut to: State, task: Task, label: Step, go: Go) {
         to.claimants[label.who].mind = self.minds.begin(task);
         self.go_on(to, label, go);
     }
@@ -347,6 +347,7 @@ impl Waiting {
                 to.tidy();
                 return go(label, to);
             }
+            Call::HasHandedOver if c.fifo == NONE => return self.answer(to, Answer::No, label, go),
             Call::HasHandedOver => {
                 let says_so = to.read(who) && to.handed & (1 << to.claimants[who].fifo) != 0;
                 self.take_byte(&mut to, who);
@@ -376,7 +377,7 @@ impl Waiting {
         }
     }
 
-    fn round_is_over(&self, to: &mut State, who: usize) {
+    pub fn round_is_over(&self, to: &mut State, who: usize) {
         to.close_wait(who);
         let c = &mut to.claimants[who];
         c.is_put_back = false;
@@ -413,57 +414,6 @@ impl Waiting {
             false => "checks: {} has a bid there",
         };
         self.answer(to, Answer::Rival(rival, precedes), step(who, what).on(rival as usize), go);
-    }
-
-    fn sleep_of(&self, c: &Claimant) -> (Memory, bool) {
-        match self.minds.next(c.mind) {
-            Next::Sleeps(memory, is_told) => (memory, is_told),
-            other => unreachable!("asleep, but {other:?}"),
-        }
-    }
-
-    /// As the sleep of `src/wait.rs`: by what the wait says that it waits for, or by the time.
-    fn steps_of_sleep(&self, from: &State, who: usize, go: Go) {
-        let c = &from.claimants[who];
-        let (memory, is_told) = self.sleep_of(c);
-        let mut wake = |what: &'static str, memory: Memory, woken: bool, due: bool| {
-            self.begin(*from, Task::Step { memory, woken, due }, step(who, what), go);
-        };
-        let dead = |who: u8| self.rules.pidfd && who != NONE && from.is_dead(who as usize);
-        if memory.ahead != NONE {
-            if c.fifo != NONE && !from.is_lit(c.fifo) {
-                // Only bytes are news. Without them it was closed.
-                wake("is woken: the beacon went out", memory, from.bytes & (1 << c.fifo) != 0, false);
-            }
-            if dead(owner(memory.ahead)) {
-                wake("is woken: the one before it died", memory, false, false);
-            }
-        } else {
-            if c.news {
-                wake("is woken: a bid was deleted", memory, true, false);
-            }
-            if dead(memory.holder) {
-                wake("is woken: the holder died", memory, false, false);
-            }
-        }
-        if !is_told {
-            wake("polls", memory, false, false);
-        }
-        if self.rules.looks {
-            // Not in the code: it bounds how often somebody loses its place, and comes again.
-            let is_bounded = memory.no_show != NONE && !self.may_come_again(from, memory.no_show);
-            let no_show = if is_bounded { NONE } else { memory.no_show };
-            wake("wakes up for a look", Memory { no_show, ..memory }, false, true);
-        }
-        if self.rules.timeouts {
-            let mut to = *from;
-            to.close_wait(who);
-            match c.ticket {
-                NONE => self.round_is_over(&mut to, who),
-                _ => to.claimants[who].at = self.first_of_leaving(false),
-            }
-            go(fault(who, "runs out of time"), to);
-        }
     }
 }
 
