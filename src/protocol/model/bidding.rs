@@ -1,11 +1,12 @@
-//! The model of check, bid, check. Claimants of ours run the real `acquire` (`replay.rs`) on a folder in memory, against each other and
+//! The model of check, bid, check. Claimants of ours run the real `acquire` (`mind.rs`) on a folder in memory, against each other and
 //! against Python peers. The last claimant comes when all others have gone, and must get the lock then: that is "no wedge".
 //!
 //! Bids are named by their claimants' numbers, so they sort by them; who comes when is open, so names sort by arrival or not.
 
 pub use super::bidding_rules::*;
+use super::calls::{Answer, Call};
 use super::explore::{fault, step, Model, Step};
-use super::replay::{Answer, Answers, Call, Next, Replay, Tie};
+use super::mind::{Mind, Minds, Next, Task};
 
 pub const TWO_HOLDERS: &str = "two holders";
 pub const WEDGED: &str = "who comes alone is refused";
@@ -18,14 +19,14 @@ pub struct Bidding {
     /// In the order of their names. The last one is the last comer.
     pub kinds: Vec<Kind>,
     pub rules: Rules,
-    replay: Replay,
+    minds: Minds,
 }
 
 impl Bidding {
     pub fn new(rules: Rules, racers: &[Kind]) -> Bidding {
         let kinds: Vec<_> = racers.iter().copied().chain([Kind::Ours]).collect();
         assert!(kinds.len() <= MOST);
-        Bidding { kinds, rules, replay: Replay::default() }
+        Bidding { kinds, rules, minds: Minds::new(true) }
     }
 
     fn last(&self) -> usize {
@@ -55,8 +56,8 @@ enum At {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Folder {
     at: At,
-    /// Ours: what `acquire` was told so far.
-    answers: Answers,
+    /// Ours: where it is in `acquire`.
+    mind: Mind,
     /// It has bid.
     second: bool,
     own_seen: bool,
@@ -200,7 +201,7 @@ impl Bidding {
             }
             At::Withdrawing if self.is_ours(who) => {
                 to.vanishes(own);
-                self.answer(to, Answer::TakenBack, step(who, "withdraws"), go);
+                self.answer(to, Answer::Done, step(who, "withdraws"), go);
             }
             At::Withdrawing | At::Holding => {
                 let (at, label) = match from.claimants[who].at {
@@ -222,11 +223,12 @@ impl Bidding {
         self.kinds[who] != Kind::Python
     }
 
-    fn tie(&self, who: usize) -> Tie {
-        match self.kinds[who] {
-            _ if !self.rules.tie_break => Tie::Nobody,
-            Kind::Reversed => Tie::Highest,
-            _ => Tie::Lowest,
+    /// Who wins when two bid at once.
+    fn precedes(&self, rival: usize, own: usize) -> bool {
+        match self.kinds[own] {
+            _ if !self.rules.tie_break => true,
+            Kind::Reversed => rival > own,
+            _ => rival < own,
         }
     }
 
@@ -235,23 +237,21 @@ impl Bidding {
         if !self.is_ours(who) {
             return self.list(to, label, go);
         }
-        to.claimants[who].answers = Answers::default();
-        let next = self.replay.next(who as u8, self.tie(who), Answers::default());
-        self.go_on(to, next, label, go);
+        to.claimants[who].mind = self.minds.begin(Task::Acquire);
+        self.go_on(to, label, go);
     }
 
     /// Tells the real `acquire` what came of its last call.
     fn answer(&self, mut to: State, answer: Answer, label: Step, go: Go) {
-        let who = label.who;
-        let (answers, next) = self.replay.after(who as u8, self.tie(who), to.claimants[who].answers, answer);
-        to.claimants[who].answers = answers;
-        self.go_on(to, next, label, go);
+        let c = &mut to.claimants[label.who];
+        c.mind = self.minds.after(c.mind, answer);
+        self.go_on(to, label, go);
     }
 
     /// What `acquire` wants now.
-    fn go_on(&self, mut to: State, next: Next, label: Step, go: Go) {
+    fn go_on(&self, mut to: State, label: Step, go: Go) {
         let c = &mut to.claimants[label.who];
-        match next {
+        match self.minds.next(c.mind) {
             Next::Calls(Call::Glance) => return self.list(to, label, go),
             Next::Calls(Call::Post) => c.at = At::Publishing,
             Next::Calls(Call::Check) => {
@@ -263,8 +263,9 @@ impl Bidding {
             }
             Next::Calls(Call::Pause) => return self.pause(to, label, go),
             Next::Calls(Call::TakeBack) => c.at = At::Withdrawing,
-            Next::Holds => (c.at, c.answers) = (At::Holding, Answers::default()),
+            Next::Holds => (c.at, c.mind) = (At::Holding, 0),
             Next::Refused => return self.over(to, At::Refused, label, go),
+            other => unreachable!("acquire comes to {other:?}"),
         }
         go(label, to);
     }
@@ -388,7 +389,7 @@ impl Bidding {
         let c = &mut to.claimants[label.who];
         (c.found, c.own_seen) = (0, false);
         if self.is_ours(label.who) {
-            return self.answer(to, Answer::Rival(rival as u8), label, go);
+            return self.answer(to, Answer::Rival(rival as u8, self.precedes(rival, label.who)), label, go);
         }
         if !c.second {
             return self.over(to, At::Refused, label, go);

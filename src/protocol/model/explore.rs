@@ -185,7 +185,8 @@ impl<S: Copy + Eq + Hash> Seen<S> {
 }
 
 /// Tests run unoptimised, and the standard hasher takes most of their time then.
-struct Fast(u64);
+#[derive(Default)]
+pub struct Fast(u64);
 
 impl Hasher for Fast {
     fn finish(&self) -> u64 {
@@ -199,6 +200,18 @@ impl Hasher for Fast {
 
     fn write_u8(&mut self, n: u8) {
         self.write_u64(u64::from(n));
+    }
+
+    fn write_u16(&mut self, n: u16) {
+        self.write_u64(u64::from(n));
+    }
+
+    fn write_u32(&mut self, n: u32) {
+        self.write_u64(u64::from(n));
+    }
+
+    fn write_usize(&mut self, n: usize) {
+        self.write_u64(n as u64);
     }
 
     fn write_isize(&mut self, n: isize) {

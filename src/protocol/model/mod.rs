@@ -7,15 +7,23 @@
 
 mod bidding;
 mod bidding_rules;
+mod calls;
 mod explore;
-mod replay;
+mod line;
+mod mind;
+mod script;
+mod sleep;
+mod waiting;
+mod waiting_rules;
+mod waits;
 
 use bidding::{Kind::*, *};
 use explore::{explore, Model, Report, TRAP};
 
 fn report(what: &str, model: &impl Model) -> Report {
+    let began = std::time::Instant::now();
     let report = explore(model);
-    println!("{what}: {} states, {} ends", report.states, report.ends);
+    println!("{what}: {} states, {} ends, {:.1} s", report.states, report.ends, began.elapsed().as_secs_f64());
     if let Some(violation) = &report.violation {
         println!("{violation}");
     }

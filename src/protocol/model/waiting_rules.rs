@@ -38,6 +38,8 @@ pub struct Rules {
     pub drain_before_check: bool,
     /// Whoever finds the queue that it has just made removed makes it again.
     pub keeps_opening: bool,
+    /// Up to this ticket of its own, a claimant may be put to the end of the line because it overtook the first. It bounds the model.
+    pub put_back: u8,
     /// Names of bids sort the other way round than tickets.
     pub bids_reversed: bool,
 }
@@ -71,5 +73,6 @@ pub const RULES: Rules = Rules {
     watch_before_check: true,
     drain_before_check: true,
     keeps_opening: true,
+    put_back: 0,
     bids_reversed: false,
 };

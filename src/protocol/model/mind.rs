@@ -1,0 +1,293 @@
+//! What a claimant has in mind: where it is in the real code, and what that code remembers. It is what the code was begun with, and the
+//! answers that its place gave since; the code is run again with all of them, so nothing of it is written a second time. Each
+//! such run is made once, and has a number.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash};
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+use std::time::Duration;
+
+use super::calls::{Answer, Call, FORGOTTEN, NONE};
+use super::explore::Fast;
+use super::script::{Open, Script, Ticket};
+use crate::error::ErrorKind;
+use crate::protocol::{acquire, Session, Step, View, Wait};
+
+/// What a claimant begins to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// `acquire`
+    Acquire,
+    /// `Session::lock_unless_owed`, on a new handle
+    Lock,
+    /// `Session::lock_unless_line`
+    LockUnlessLine,
+    /// `Wait::step`; `woken` by news, and a look is due.
+    Step { memory: Memory, woken: bool, due: bool },
+    /// `Session::unlock`
+    Unlock,
+    /// Nothing: it sleeps.
+    Sleep(Memory),
+}
+
+/// What a [`Wait`] remembers from one step to the next. Whose tickets it saw in the line is not part of it: each use follows a new
+/// view. (If one did not, the run would fail, see [`FORGOTTEN`].)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Memory {
+    pub watch: bool,
+    pub holder: u8,
+    pub ahead: u8,
+    pub fifo: u8,
+    pub has_view: bool,
+    pub has_predecessor: bool,
+    pub has_first: bool,
+    pub no_show: u8,
+}
+
+impl Memory {
+    pub const NEW: Memory = Memory {
+        watch: false,
+        holder: NONE,
+        ahead: NONE,
+        fifo: NONE,
+        has_view: false,
+        has_predecessor: false,
+        has_first: false,
+        no_show: NONE,
+    };
+
+    fn of(wait: &Wait<Script>) -> Memory {
+        let number = |ticket: &Option<Ticket>| ticket.map_or(NONE, |ticket| ticket.0);
+        let memory = Memory {
+            watch: wait.watch.is_some(),
+            holder: wait.holder.map_or(NONE, |holder| holder.who),
+            ahead: wait.ahead.as_ref().map_or(NONE, |ahead| ahead.ticket),
+            fifo: wait.ahead.as_ref().map_or(NONE, |ahead| ahead.fifo),
+            has_view: wait.view.length > 0,
+            has_predecessor: wait.view.predecessor.is_some(),
+            has_first: wait.view.first.is_some(),
+            no_show: number(&wait.no_show),
+        };
+        assert!(![memory.holder, memory.no_show].contains(&FORGOTTEN));
+        memory
+    }
+
+    fn wait(self, script: &mut Script) -> Wait<Script> {
+        let forgotten = |is_there: bool| is_there.then_some(Ticket(FORGOTTEN));
+        let mut wait = Wait::new(script);
+        wait.watch = self.watch.then(|| script.new_watch());
+        wait.holder = (self.holder != NONE).then(|| script.rival_of(self.holder));
+        wait.ahead = (self.ahead != NONE).then(|| script.predecessor(self.ahead, self.fifo));
+        wait.no_show = Ticket::some(self.no_show);
+        wait.view = View {
+            first: forgotten(self.has_first),
+            predecessor: forgotten(self.has_predecessor),
+            before: vec![Ticket(FORGOTTEN)],
+            length: usize::from(self.has_view),
+            ..View::default()
+        };
+        wait
+    }
+}
+
+/// What the code does then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Calls(Call),
+    Holds,
+    Refused,
+    Unlocked,
+    Again(Memory),
+    /// Whether the kernel tells all that it waits for; if not, it polls.
+    Sleeps(Memory, bool),
+}
+
+/// The number of a run. Zero: there is none.
+pub type Mind = u32;
+
+#[derive(Clone)]
+struct Run {
+    task: Task,
+    answers: Vec<Answer>,
+    next: Next,
+    open: Open,
+}
+
+type Map<K> = HashMap<K, Mind, BuildHasherDefault<Fast>>;
+
+pub struct Minds {
+    pidfd: bool,
+    /// What the code does not use any more is no part of a mind.
+    pub forgets: bool,
+    runs: RefCell<Vec<Run>>,
+    begun: RefCell<Map<Task>>,
+    known: RefCell<Map<(Task, Vec<Answer>)>>,
+    after: RefCell<Map<(Mind, Answer)>>,
+}
+
+impl Minds {
+    /// `pidfd`: the kernel tells of a process's death.
+    pub fn new(pidfd: bool) -> Minds {
+        let none = run(Task::Sleep(Memory::NEW), Vec::new(), pidfd);
+        Minds {
+            pidfd,
+            forgets: true,
+            runs: RefCell::new(vec![none]),
+            begun: RefCell::default(),
+            known: RefCell::default(),
+            after: RefCell::default(),
+        }
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> usize {
+        self.runs.borrow().len()
+    }
+
+    pub fn begin(&self, task: Task) -> Mind {
+        let known = self.begun.borrow().get(&task).copied();
+        known.unwrap_or_else(|| {
+            let mind = self.of(task, Vec::new());
+            self.begun.borrow_mut().insert(task, mind);
+            mind
+        })
+    }
+
+    pub fn after(&self, mind: Mind, answer: Answer) -> Mind {
+        let known = self.after.borrow().get(&(mind, answer)).copied();
+        known.unwrap_or_else(|| {
+            let run = self.runs.borrow()[mind as usize].clone();
+            let all: Vec<_> = run.answers.iter().copied().chain([answer]).collect();
+            let full = super::mind::run(run.task, all, self.pidfd);
+            let next = match answer {
+                Answer::Paused => self.of(full.task, without_the_past(full.task, &full.answers)), // or there would be no end
+                _ if self.forgets => self.shortest(&full),
+                _ => self.of(full.task, full.answers.clone()),
+            };
+            assert_eq!(full.next, self.next(next), "the code remembers more than the model does");
+            assert_eq!(full.open, self.open(next), "the code remembers more than the model does");
+            self.after.borrow_mut().insert((mind, answer), next);
+            next
+        })
+    }
+
+    pub fn next(&self, mind: Mind) -> Next {
+        self.runs.borrow()[mind as usize].next
+    }
+
+    pub fn open(&self, mind: Mind) -> Open {
+        self.runs.borrow()[mind as usize].open
+    }
+
+    fn shortest(&self, full: &Run) -> Mind {
+        // A step that stands in line has not changed what it remembers so far, if another gets there at once.
+        if let (Next::Calls(Call::Stand), Task::Step { memory, due, .. }) = (full.next, full.task) {
+            let at_once = self.begin(Task::Step { memory, woken: false, due });
+            if self.next(at_once) == full.next && self.open(at_once) == full.open {
+                return at_once;
+            }
+        }
+        self.of(full.task, without_the_past(full.task, &full.answers))
+    }
+
+    fn of(&self, task: Task, answers: Vec<Answer>) -> Mind {
+        let new = self.count() as Mind;
+        let mind = *self.known.borrow_mut().entry((task, answers.clone())).or_insert(new);
+        if mind == new {
+            self.runs.borrow_mut().push(run(task, answers, self.pidfd));
+        }
+        mind
+    }
+}
+
+/// The same, but for what the code does not use any more: how an attempt failed, what a look showed before a pause, whom an earlier
+/// look showed. (Each time the run with all answers is made, too, and must come to the same; and a test explores with all of them.)
+fn without_the_past(task: Task, answers: &[Answer]) -> Vec<Answer> {
+    let mut fewer = answers.to_vec();
+    match *answers {
+        [.., _, Answer::Paused] => fewer.truncate(fewer.len() - 2),
+        [Answer::First(_), Answer::No, _, Answer::OutOfTime] if task == Task::Lock => fewer = vec![Answer::First(NONE)],
+        [.., Answer::Posted, Answer::Rival(who, _), Answer::Done]
+        | [.., Answer::Posted, Answer::Rival(who, _), Answer::OutOfTime, Answer::Done] => {
+            let bid = answers.iter().rposition(|answer| *answer == Answer::Posted).expect("matched");
+            fewer.truncate(bid - 1);
+            fewer.push(Answer::Rival(who, true));
+        }
+        _ => {}
+    }
+    if fewer.last().is_some_and(|last| last.is_of_look()) {
+        let last = fewer.len() - 1;
+        for answer in &mut fewer[..last] {
+            if let Answer::Rival(who, _) = answer {
+                *who = FORGOTTEN;
+            }
+        }
+    }
+    fewer
+}
+
+fn run(task: Task, answers: Vec<Answer>, pidfd: bool) -> Run {
+    let script = Script::new(scripted(task, &answers), pidfd);
+    let next = match catch_unwind(AssertUnwindSafe(|| perform(task, script.clone()))) {
+        Ok(next) => next,
+        Err(panic) => script.call().map_or_else(|| resume_unwind(panic), Next::Calls),
+    };
+    Run { task, answers, next, open: script.open() }
+}
+
+fn scripted(task: Task, answers: &[Answer]) -> Vec<Answer> {
+    let locked: &[Answer] = match task {
+        Task::Unlock => &[Answer::Alone, Answer::Posted, Answer::Alone],
+        _ => &[],
+    };
+    [locked, answers].concat()
+}
+
+fn perform(task: Task, mut script: Script) -> Next {
+    let mut session = Session::new(script.clone());
+    let next = match task {
+        Task::Acquire => match acquire(&mut script) {
+            Ok(()) => Next::Holds,
+            Err(_) => Next::Refused,
+        },
+        Task::Lock => match session.lock_unless_owed() {
+            Ok(()) => Next::Holds,
+            Err(e) => {
+                assert_eq!(e.kind(), ErrorKind::Busy);
+                Next::Refused
+            }
+        },
+        Task::LockUnlessLine => match session.lock_unless_line() {
+            Ok(true) => Next::Holds,
+            Ok(false) => Next::Refused,
+            Err(e) => panic!("{e}"),
+        },
+        Task::Unlock => {
+            session.lock().expect("as scripted");
+            session.unlock().expect("nothing fails");
+            Next::Unlocked
+        }
+        Task::Step { memory, woken, due } => {
+            let mut wait = memory.wait(&mut script);
+            let now = wait.next_look;
+            wait.next_look += if due { Duration::ZERO } else { Duration::from_secs(3600) };
+            let step = wait.step(&mut session, now, woken).expect("nothing fails");
+            let next = match step {
+                Step::Acquired => Next::Holds,
+                Step::Again => Next::Again(Memory::of(&wait)),
+                Step::SleepUntil(_) => Next::Sleeps(Memory::of(&wait), wait.is_told()),
+            };
+            script.end();
+            next
+        }
+        Task::Sleep(memory) => {
+            let wait = memory.wait(&mut script);
+            let told = wait.is_told();
+            script.end();
+            Next::Sleeps(memory, told)
+        }
+    };
+    script.end();
+    next
+}

@@ -1,0 +1,374 @@
+//! A place that knows its answers beforehand. A call that has no answer yet ends the run of the real code that made it; the model
+//! carries the call out in as many steps as it likes, adds the answer, and runs the code again (`mind.rs`).
+
+use std::cell::{Cell, RefCell};
+use std::panic::resume_unwind;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::calls::{Answer, Call, FORGOTTEN, NONE};
+use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::{Backoff, Check, Leaving, Line, Place, Standing, View};
+
+/// Tickets sort by their numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket(pub u8);
+
+impl Ticket {
+    pub fn some(ticket: u8) -> Option<Ticket> {
+        (ticket != NONE).then_some(Ticket(ticket))
+    }
+
+    fn number(self) -> u8 {
+        assert_ne!(self.0, FORGOTTEN, "the code remembers more of the line than the model does");
+        self.0
+    }
+}
+
+impl PartialEq for Ticket {
+    fn eq(&self, other: &Ticket) -> bool {
+        self.number() == other.number()
+    }
+}
+
+impl Eq for Ticket {}
+
+impl PartialOrd for Ticket {
+    fn partial_cmp(&self, other: &Ticket) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ticket {
+    fn cmp(&self, other: &Ticket) -> std::cmp::Ordering {
+        self.number().cmp(&other.number())
+    }
+}
+
+/// A live claimant that a look showed.
+#[derive(Clone, Copy, Debug)]
+pub struct Rival {
+    pub who: u8,
+    precedes: bool,
+    tells_death: bool,
+}
+
+/// The claimant before us. Its FIFO is closed when it is dropped.
+pub struct Predecessor {
+    pub ticket: u8,
+    pub fifo: u8,
+    script: Script,
+}
+
+/// inotify. Closed when it is dropped.
+pub struct Watch {
+    script: Script,
+}
+
+impl Drop for Predecessor {
+    fn drop(&mut self) {
+        if self.fifo != NONE {
+            self.script.0.fifo.set(NONE);
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.script.0.watches.set(false);
+    }
+}
+
+#[derive(Clone)]
+pub struct Script(Rc<Inner>);
+
+struct Inner {
+    answers: RefCell<std::vec::IntoIter<Answer>>,
+    /// The kernel tells of a process's death.
+    pidfd: bool,
+    /// The call without an answer.
+    call: Cell<Option<Call>>,
+    /// The run has ended; what is still called comes of what is dropped.
+    is_over: Cell<bool>,
+    last_rival: Cell<Option<Option<Rival>>>,
+    /// What the code has open now, and what it had at its last call.
+    fifo: Cell<u8>,
+    watches: Cell<bool>,
+    open: Cell<Open>,
+    now: Instant,
+}
+
+/// What a wait has open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    pub fifo: u8,
+    pub watch: bool,
+}
+
+impl Script {
+    pub fn new(answers: Vec<Answer>, pidfd: bool) -> Script {
+        Script(Rc::new(Inner {
+            answers: RefCell::new(answers.into_iter()),
+            pidfd,
+            call: Cell::new(None),
+            is_over: Cell::new(false),
+            last_rival: Cell::new(None),
+            fifo: Cell::new(NONE),
+            watches: Cell::new(false),
+            open: Cell::new(Open { fifo: NONE, watch: false }),
+            now: Instant::now(),
+        }))
+    }
+
+    pub fn call(&self) -> Option<Call> {
+        self.0.call.get()
+    }
+
+    /// What was open at the end.
+    pub fn open(&self) -> Open {
+        self.0.open.get()
+    }
+
+    /// From here on nothing is asked any more.
+    pub fn end(&self) {
+        assert!(self.0.is_over.get() || self.0.answers.borrow().len() == 0, "the code no longer asks for all this");
+        if !self.0.is_over.replace(true) {
+            self.0.open.set(Open { fifo: self.0.fifo.get(), watch: self.0.watches.get() });
+        }
+    }
+
+    pub fn rival_of(&self, who: u8) -> Rival {
+        Rival { who, precedes: false, tells_death: self.0.pidfd }
+    }
+
+    pub fn predecessor(&self, ticket: u8, fifo: u8) -> Predecessor {
+        assert_eq!(self.0.fifo.get(), NONE, "two are watched at once");
+        self.0.fifo.set(fifo);
+        Predecessor { ticket, fifo, script: self.clone() }
+    }
+
+    pub fn new_watch(&self) -> Watch {
+        assert!(!self.0.watches.replace(true), "the folder is watched twice");
+        Watch { script: self.clone() }
+    }
+
+    fn ask(&self, call: Call) -> Answer {
+        if self.0.is_over.get() {
+            return Answer::Done;
+        }
+        let answer = self.0.answers.borrow_mut().next();
+        answer.unwrap_or_else(|| {
+            self.0.call.set(Some(call));
+            self.end();
+            resume_unwind(Box::new(())) // no message, no hook: it only ends the run
+        })
+    }
+
+    fn look(&self, call: Call) -> Answer {
+        let answer = self.ask(call);
+        let rival = match answer {
+            Answer::Rival(who, precedes) => Some(Rival { precedes, ..self.rival_of(who) }),
+            _ => None,
+        };
+        self.0.last_rival.set(Some(rival));
+        answer
+    }
+
+    fn seen(&self) -> Option<Rival> {
+        self.0.last_rival.get().expect("the last look was in an earlier step: the model has forgotten it")
+    }
+}
+
+fn refusal() -> Error {
+    Error::fixed(ErrorKind::Busy, "a rival")
+}
+
+impl Place for Script {
+    type Bid = ();
+    type Rival = Rival;
+
+    fn enter(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn glance(&mut self) -> Result<Option<Rival>> {
+        self.look(Call::Glance);
+        Ok(self.seen())
+    }
+
+    fn post(&mut self) -> Result<()> {
+        match self.ask(Call::Post) {
+            Answer::Failed => Err(Error::fixed(ErrorKind::Io, "the name is taken")),
+            _ => Ok(()),
+        }
+    }
+
+    fn check(&mut self, (): &()) -> Result<Check<Rival>> {
+        let answer = self.look(Call::Check);
+        Ok(match self.seen() {
+            Some(rival) => Check::Rival(rival),
+            None if answer == Answer::Unseen => Check::Unseen,
+            None => Check::Alone,
+        })
+    }
+
+    fn precedes(&self, rival: &Rival, (): &()) -> bool {
+        rival.precedes
+    }
+
+    fn unseen(&mut self, (): &()) -> Result<Error> {
+        Ok(refusal())
+    }
+
+    fn keep(&mut self, (): &()) {}
+
+    fn take_back(&mut self, (): (), error: Error) -> Error {
+        self.ask(Call::TakeBack);
+        error
+    }
+
+    fn withdraw(&mut self, (): &()) -> Result<Option<Error>> {
+        self.ask(Call::Withdraw);
+        Ok(None)
+    }
+
+    fn tidy(&mut self) {}
+
+    fn abandon(&mut self) {}
+
+    fn busy(&self, _: &Rival) -> Error {
+        refusal()
+    }
+
+    fn check_process(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn misuse(&self, kind: ErrorKind, what: &'static str) -> Error {
+        Error::fixed(kind, what)
+    }
+
+    fn now(&self) -> Instant {
+        self.0.now
+    }
+
+    fn pause(&mut self, _: &mut Backoff) -> bool {
+        self.ask(Call::Pause) == Answer::Paused
+    }
+}
+
+impl Line for Script {
+    type Ticket = Ticket;
+    type Predecessor = Predecessor;
+    type Watch = Watch;
+
+    fn approach(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The folder is always the same one.
+    fn refresh(&mut self) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn first_in_line(&self) -> Option<Ticket> {
+        match self.ask(Call::FirstInLine) {
+            Answer::First(ticket) => Ticket::some(ticket),
+            _ => None,
+        }
+    }
+
+    fn bury(&mut self, first: Ticket) -> bool {
+        self.ask(Call::Bury(first.number())) == Answer::Yes
+    }
+
+    fn stand(&mut self) -> Result<Standing<Ticket>> {
+        Ok(match self.ask(Call::Stand) {
+            Answer::Stood => Standing::Stood,
+            Answer::Joined(told) => Standing::Joined(Ticket::some(told)),
+            Answer::Lost => Standing::Lost,
+            _ => Standing::Nowhere,
+        })
+    }
+
+    fn has_ticket(&self) -> bool {
+        self.ask(Call::HasTicket) == Answer::Yes
+    }
+
+    fn view(&mut self) -> Result<View<Ticket>> {
+        let Answer::View(before) = self.ask(Call::View) else { return Ok(View::default()) };
+        let before: Vec<_> = (0..16).filter(|ticket| before & (1 << ticket) != 0).map(Ticket).collect();
+        let (first, ahead) = (before.first().copied(), before.len());
+        let mut view = View { first, before, ahead, length: ahead + 1, ..View::default() };
+        view.step_back();
+        Ok(view)
+    }
+
+    fn watch_predecessor(&mut self, ticket: Ticket, known: Option<Predecessor>) -> Result<Option<Predecessor>> {
+        let watched = known.as_ref().map_or(NONE, |known| known.ticket);
+        let answer = self.ask(Call::WatchPredecessor(ticket.number(), watched));
+        if answer == Answer::Known {
+            return Ok(known);
+        }
+        drop(known);
+        Ok(match answer {
+            Answer::Watches(fifo) => Some(self.predecessor(ticket.number(), fifo)),
+            _ => None,
+        })
+    }
+
+    fn has_handed_over(predecessor: &Predecessor) -> bool {
+        predecessor.script.ask(Call::HasHandedOver) == Answer::Yes
+    }
+
+    fn tells(predecessor: &Predecessor) -> bool {
+        predecessor.fifo != NONE
+    }
+
+    fn watch(&mut self, known: Option<Watch>) -> Option<Watch> {
+        self.ask(Call::Watch);
+        known.or_else(|| Some(self.new_watch()))
+    }
+
+    fn put_by(&mut self, watch: Watch) {
+        drop(watch);
+    }
+
+    fn rival(&mut self) -> Result<Option<Rival>> {
+        self.look(Call::Rival);
+        Ok(self.seen())
+    }
+
+    fn last_rival(&self) -> Option<Rival> {
+        self.seen()
+    }
+
+    fn tells_death(rival: &Rival) -> bool {
+        rival.tells_death
+    }
+
+    fn restore_order(&mut self, holder: &Rival) -> Result<()> {
+        self.ask(Call::RestoreOrder(holder.who));
+        Ok(())
+    }
+
+    fn discard(&mut self, ticket: Ticket) {
+        self.ask(Call::Discard(ticket.number()));
+    }
+
+    fn leave(&mut self, why: Leaving) {
+        self.ask(Call::Leave(why));
+    }
+
+    fn why_not_yet(&mut self) -> Error {
+        refusal()
+    }
+
+    fn chance(&mut self) -> f64 {
+        0.5
+    }
+}

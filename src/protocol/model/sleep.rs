@@ -1,0 +1,59 @@
+//! What wakes a sleeper: as the sleep of `src/api/wait.rs`.
+
+use super::calls::NONE;
+use super::explore::{fault, step};
+use super::mind::{Memory, Next, Task};
+use super::waiting::{owner, Claimant, Go, State, Waiting};
+
+impl Waiting {
+    pub fn sleep_of(&self, c: &Claimant) -> (Memory, bool) {
+        match self.minds.next(c.mind) {
+            Next::Sleeps(memory, is_told) => (memory, is_told),
+            other => unreachable!("asleep, but {other:?}"),
+        }
+    }
+
+    /// As the sleep of `src/api/wait.rs`: by what the wait says that it waits for, or by the time.
+    pub fn steps_of_sleep(&self, from: &State, who: usize, go: Go) {
+        let c = &from.claimants[who];
+        let (memory, is_told) = self.sleep_of(c);
+        let mut wake = |what: &'static str, memory: Memory, woken: bool, due: bool| {
+            self.begin(*from, Task::Step { memory, woken, due }, step(who, what), go);
+        };
+        let dead = |who: u8| self.rules.pidfd && who != NONE && from.is_dead(who as usize);
+        if memory.ahead != NONE {
+            if c.fifo != NONE && !from.is_lit(c.fifo) {
+                // Only bytes are news. Without them it was closed.
+                wake("is woken: the beacon went out", memory, from.bytes & (1 << c.fifo) != 0, false);
+            }
+            if dead(owner(memory.ahead)) {
+                wake("is woken: the one before it died", memory, false, false);
+            }
+        } else {
+            if c.news {
+                wake("is woken: a bid was deleted", memory, true, false);
+            }
+            if dead(memory.holder) {
+                wake("is woken: the holder died", memory, false, false);
+            }
+        }
+        if !is_told {
+            wake("polls", memory, false, false);
+        }
+        if self.rules.looks {
+            // Not in the code: it bounds how often somebody loses its place, and comes again.
+            let is_bounded = memory.no_show != NONE && !self.may_come_again(from, memory.no_show);
+            let no_show = if is_bounded { NONE } else { memory.no_show };
+            wake("wakes up for a look", Memory { no_show, ..memory }, false, true);
+        }
+        if self.rules.timeouts {
+            let mut to = *from;
+            to.close_wait(who);
+            match c.ticket {
+                NONE => self.round_is_over(&mut to, who),
+                _ => to.claimants[who].at = self.first_of_leaving(false),
+            }
+            go(fault(who, "runs out of time"), to);
+        }
+    }
+}
