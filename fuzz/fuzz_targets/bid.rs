@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../src/owner/bid.rs"]
 mod bid;
 
-use bid::{Bid, Guid, MAX_BYTES};
+use bid::{Bid, BidName, MAX_BYTES};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(read) = Bid::parse(bytes) {
@@ -31,10 +31,10 @@ fuzz_target!(|bytes: &[u8]| {
     // And one of ours, for any time and chance.
     if let Some(&[now, chance]) = bytes.as_chunks::<8>().0.first_chunk() {
         let now = u64::from_le_bytes(now);
-        let name = Guid::new(now, chance);
+        let name = BidName::new(now, chance);
         assert!(bid::is_bid_name(name.as_c_str()));
         assert_eq!(bid::posted_at(name.as_c_str()), Some((now / 1_000_000) as i64));
-        let later = Guid::new(now.saturating_add(1_000_000), [0; 8]);
+        let later = BidName::new(now.saturating_add(1_000_000), [0; 8]);
         assert!(now > u64::MAX - 1_000_000 || name.as_c_str() < later.as_c_str());
     }
 });

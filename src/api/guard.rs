@@ -7,7 +7,7 @@ use crate::api::lock_folder::LockFolder;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
-use crate::owner::bid::Guid;
+use crate::owner::bid::BidName;
 
 impl LockFolder {
     /// Waits for the lock, for ever: first come, first served, and asleep meanwhile. Signals don't end it;
@@ -117,12 +117,12 @@ impl LockFolder {
 #[must_use = "dropping the guard unlocks"]
 pub struct Guard {
     folder: LockFolder,
-    bid: Guid,
+    bid: BidName,
 }
 
 impl Guard {
     /// The handle took the lock just now, by this bid.
-    pub(crate) fn new(folder: LockFolder, bid: Guid) -> Guard {
+    pub(crate) fn new(folder: LockFolder, bid: BidName) -> Guard {
         Guard { folder, bid }
     }
 

@@ -8,7 +8,7 @@ use crate::api::options::OpenOptions;
 use crate::api::waiter::Waiter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::Folder;
-use crate::owner::bid::Guid;
+use crate::owner::bid::BidName;
 use crate::owner::opener::Opener;
 use crate::protocol::Session;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -49,7 +49,7 @@ impl Handle {
     }
 
     /// The same, if the claimant holds the lock by this bid.
-    pub fn holding(&self, bid: &Guid) -> Result<MutexGuard<'_, Session<Folder>>> {
+    pub fn holding(&self, bid: &BidName) -> Result<MutexGuard<'_, Session<Folder>>> {
         let claimant = self.enter()?;
         match claimant.held() == Some(*bid) {
             true => Ok(claimant),

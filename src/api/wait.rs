@@ -6,7 +6,7 @@ use crate::api::handle::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::Folder;
 use crate::protocol::{Leaving, Line, Step, Wait};
-use crate::sys::Bell;
+use crate::sys::Waker;
 
 impl Handle {
     /// Takes the lock if it is free.
@@ -30,9 +30,9 @@ fn wait(handle: &Handle, timeout: Option<Duration>) -> Result<()> {
             _ => e,
         });
     }
-    let bell = handle.waiter.begin();
-    let bell = bell.map_err(|e| Error::io("prepare to wait for", &*handle.path, e))?;
-    let waited = wait_in_line(handle, bell, timeout);
+    let waker = handle.waiter.begin();
+    let waker = waker.map_err(|e| Error::io("prepare to wait for", &*handle.path, e))?;
+    let waited = wait_in_line(handle, waker, timeout);
     handle.check_owner()?; // else all that follows is the parent's
     let cancelled = handle.waiter.end();
     if waited.is_ok() && !cancelled {
@@ -54,7 +54,7 @@ fn wait(handle: &Handle, timeout: Option<Duration>) -> Result<()> {
 }
 
 /// Waits until the lock is had, the time is over, or somebody cancels.
-fn wait_in_line(handle: &Handle, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
+fn wait_in_line(handle: &Handle, waker: &Waker, timeout: Option<Duration>) -> Result<()> {
     let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     if handle.claimant().lock_unless_line()? {
         return Ok(());
@@ -76,7 +76,7 @@ fn wait_in_line(handle: &Handle, bell: &Bell, timeout: Option<Duration>) -> Resu
         }
         woken = false;
         if let Step::SleepUntil(until) = step {
-            woken = bell.sleep(Folder::sources(&wait), until.saturating_duration_since(now).min(left));
+            woken = waker.sleep(Folder::sources(&wait), until.saturating_duration_since(now).min(left));
             handle.check_owner()?; // a signal handler may have forked
         }
     }

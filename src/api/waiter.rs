@@ -4,13 +4,13 @@ use std::io;
 use std::sync::OnceLock;
 
 use crate::sync::atomic::{AtomicU8, Ordering};
-use crate::sys::Bell;
+use crate::sys::Waker;
 
 /// Whether a thread waits on this handle, and how to wake it.
 #[derive(Default)]
 pub(crate) struct Waiter {
     state: AtomicU8,
-    bell: OnceLock<Bell>,
+    waker: OnceLock<Waker>,
 }
 
 const IDLE: u8 = 0;
@@ -23,8 +23,8 @@ impl Waiter {
         let was = self.state.compare_exchange(WAITING, CANCELLED, Ordering::SeqCst, Ordering::SeqCst);
         if was.is_ok() {
             // A wait begins only after its bell is hung.
-            if let Some(bell) = self.bell.get() {
-                bell.ring();
+            if let Some(waker) = self.waker.get() {
+                waker.ring();
             }
         }
     }
@@ -34,16 +34,16 @@ impl Waiter {
     }
 
     /// From here on `cancel` finds a wait. The bell is what it rings.
-    pub fn begin(&self) -> io::Result<&Bell> {
-        let bell = match self.bell.get() {
-            Some(bell) => bell,
+    pub fn begin(&self) -> io::Result<&Waker> {
+        let waker = match self.waker.get() {
+            Some(waker) => waker,
             None => {
-                let bell = Bell::new()?;
-                self.bell.get_or_init(|| bell)
+                let waker = Waker::new()?;
+                self.waker.get_or_init(|| waker)
             }
         };
         self.state.store(WAITING, Ordering::SeqCst);
-        Ok(bell)
+        Ok(waker)
     }
 
     /// Between its beginning and its end.

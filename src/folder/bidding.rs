@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::folder::claim::{self, Claim};
 use crate::folder::location::{join, TRIES};
 use crate::folder::strays::{self, Stray};
-use crate::owner::bid::{is_bid_name, Guid, MAX_BYTES};
+use crate::owner::bid::{is_bid_name, BidName, MAX_BYTES};
 use crate::sys::{Dir, Filesystem, Opened};
 
 /// What has the name of a bid of ours.
@@ -48,7 +48,7 @@ impl Withdrawn {
 
 impl Folder {
     /// Posts a bid under a fresh name.
-    pub fn publish(&mut self) -> Result<Guid> {
+    pub fn publish(&mut self) -> Result<BidName> {
         for left in (0..TRIES).rev() {
             let bid = self.fresh_name()?;
             let is_new = !self.claim.as_ref().is_some_and(Claim::is_current);
@@ -74,14 +74,14 @@ impl Folder {
         unreachable!("the last try returns")
     }
 
-    fn publish_as(&mut self, bid: &Guid) -> io::Result<()> {
+    fn publish_as(&mut self, bid: &BidName) -> io::Result<()> {
         let claim = self.claim.as_mut().expect("prepared by the caller");
         claim.publish(&self.location.dir, bid)
     }
 
     /// Takes back a bid that didn't win. The result is `error`. If even that fails, it is an error that says so: nobody goes on as after
     /// an outcome to expect, while a bid of ours keeps everybody out.
-    pub fn withdraw_after(&mut self, bid: Guid, error: Error) -> Error {
+    pub fn withdraw_after(&mut self, bid: BidName, error: Error) -> Error {
         let path = join(&self.path, bid.as_c_str());
         match self.delete_own(&bid) {
             Ok(withdrawn) => {
@@ -109,7 +109,7 @@ impl Folder {
         }
     }
 
-    fn keep_as_stray(&mut self, bid: Guid) {
+    fn keep_as_stray(&mut self, bid: BidName) {
         self.stray = Some(Stray { bid, file: self.claim.as_ref().map(Claim::file_id) });
     }
 
@@ -134,7 +134,7 @@ impl Folder {
     }
 
     /// Deletes the bid of our claim.
-    pub(super) fn delete_own(&self, bid: &Guid) -> io::Result<Withdrawn> {
+    pub(super) fn delete_own(&self, bid: &BidName) -> io::Result<Withdrawn> {
         match &self.claim {
             Some(claim) => match Withdrawn::of(claim.withdraw(&self.location.dir, bid))? {
                 Withdrawn::Missing(_) => Ok(Withdrawn::Missing(self.delete_renamed(claim))),
@@ -145,7 +145,7 @@ impl Folder {
     }
 
     /// The same for a bid that need not be of our claim.
-    pub(super) fn delete(&self, bid: &Guid) -> io::Result<Withdrawn> {
+    pub(super) fn delete(&self, bid: &BidName) -> io::Result<Withdrawn> {
         match self.find_bid(bid) {
             Ok(Found::Ours) => self.delete_own(bid), // where the claim moves, it is the claim itself
             _ => Withdrawn::of(self.location.dir.unlink(bid.as_c_str())),
@@ -171,7 +171,7 @@ impl Folder {
 
     /// Whether the bid that a listing shows, with this number, is the file that we prepared. Another file has our name where
     /// somebody swapped the claim just before we published it; others would judge that file, and not us.
-    pub fn is_ours(&mut self, bid: &Guid, number: Option<u64>) -> Result<bool> {
+    pub fn is_ours(&mut self, bid: &BidName, number: Option<u64>) -> Result<bool> {
         let Some(number) = number else { return Ok(false) };
         let is_ours = self.claim.as_ref().is_some_and(|claim| claim.file_id().number() == number)
             || self.find_bid(bid)? == Found::Ours;
@@ -182,7 +182,7 @@ impl Folder {
     }
 
     /// What has the name of a bid of ours in the folder.
-    pub fn find_bid(&self, bid: &Guid) -> Result<Found> {
+    pub fn find_bid(&self, bid: &BidName) -> Result<Found> {
         let found = self.location.dir.file_id(bid.as_c_str()).and_then(|found| {
             Ok(match (found, &self.claim) {
                 (None, _) => Found::Nothing,

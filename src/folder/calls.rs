@@ -13,12 +13,12 @@ use crate::folder::names;
 use crate::folder::queue;
 use crate::folder::strays;
 use crate::folder::sweep;
-use crate::owner::bid::Guid;
+use crate::owner::bid::BidName;
 use crate::owner::rival::Rival;
 use crate::sys::Dir;
 
 impl Folder {
-    pub fn holds(&self, bid: &Guid) -> Result<()> {
+    pub fn holds(&self, bid: &BidName) -> Result<()> {
         match Dir::id_at(&self.path) {
             Ok(now) if now == self.location.id => {}
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -41,12 +41,12 @@ impl Folder {
     }
 
     /// All bids, judged, and whether each is ours.
-    pub fn bids(&mut self, held: Option<&Guid>) -> Result<Vec<(Rival, bool)>> {
+    pub fn bids(&mut self, held: Option<&BidName>) -> Result<Vec<(Rival, bool)>> {
         self.find_folder_unless(held.is_some())?;
-        let rivals = self.eyes_on(&self.location.dir).rivals();
+        let rivals = self.scanner_of(&self.location.dir).rivals();
         let rivals = rivals.map_err(|e| Error::io("read the bids in", &*self.path, e))?;
         let stray = self.stray.map(|stray| stray.bid);
-        let own = [held, stray.as_ref()].map(|bid| bid.map(Guid::as_c_str));
+        let own = [held, stray.as_ref()].map(|bid| bid.map(BidName::as_c_str));
         let info = |rival: Rival| {
             let is_own = own.contains(&Some(rival.name.as_c_str()));
             (rival, is_own)
@@ -54,21 +54,21 @@ impl Folder {
         Ok(rivals.into_iter().map(info).collect())
     }
 
-    pub fn reap_stale(&mut self, held: Option<&Guid>) -> Result<usize> {
+    pub fn reap_stale(&mut self, held: Option<&BidName>) -> Result<usize> {
         strays::delete();
         self.find_folder_unless(held.is_some())?;
-        let reaped = self.eyes_on(&self.location.dir).reap_all(held.map(Guid::as_c_str));
+        let reaped = self.scanner_of(&self.location.dir).reap_all(held.map(BidName::as_c_str));
         let reaped = reaped.map_err(|e| Error::io("reap the bids in", &*self.path, e))?;
         sweep_staged(&self.location.dir, names::HIDDEN);
         if let Ok(hidden) = self.location.dir.open_dir(names::HIDDEN) {
             sweep_staged(&hidden, names::QUEUE);
-            sweep::sweep_all(&self.eyes_on(&hidden), self.claim.as_ref().map(Claim::id));
+            sweep::sweep_all(&self.scanner_of(&hidden), self.claim.as_ref().map(Claim::id));
             queue::sweep(&hidden, |claim| self.is_gone(&hidden, claim));
         }
         Ok(reaped)
     }
 
-    pub fn fence(&mut self, bid: &Guid) -> Result<u64> {
+    pub fn fence(&mut self, bid: &BidName) -> Result<u64> {
         self.holds(bid)?;
         let failed = |doing| {
             let path = self.hidden_path();
@@ -119,7 +119,7 @@ impl Folder {
         }
     }
 
-    pub(super) fn lost(&self, bid: &Guid) -> Error {
+    pub(super) fn lost(&self, bid: &BidName) -> Error {
         let bid = join(&self.path, bid.as_c_str());
         let text = format!("the lock was lost: somebody deleted, renamed or replaced our bid {}", bid.display());
         Error::new(ErrorKind::Lost, text)

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::location::join;
 use crate::folder::names::ClaimId;
-use crate::owner::bid::{Bid, Guid, MAX_BYTES};
-use crate::sys::{self, Claimed, Dir, FileId, Filesystem, FolderStat, Identity};
+use crate::owner::bid::{Bid, BidName, MAX_BYTES};
+use crate::sys::{self, Dir, FileId, Filesystem, FolderStat, Identity, LockedFile};
 
 /// How a bid is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) struct Claim {
     id: ClaimId,
     /// The name of its file.
     name: CString,
-    file: Claimed,
+    file: LockedFile,
     content: String,
     is_trusted: bool,
     /// Not on filesystems that have links for sure: there an error of link(2) tells of something else, as of a folder that
@@ -103,7 +103,7 @@ impl Claim {
     }
 
     /// Puts the bid into the folder, whole, in one atomic step.
-    pub fn publish(&mut self, folder: &Dir, bid: &Guid) -> io::Result<()> {
+    pub fn publish(&mut self, folder: &Dir, bid: &BidName) -> io::Result<()> {
         let claim = &self.name;
         if self.how == How::Link {
             match self.hidden.link(claim, folder, bid.as_c_str()) {
@@ -125,7 +125,7 @@ impl Claim {
     }
 
     /// Takes the bid out of the folder, in one atomic step.
-    pub fn withdraw(&self, folder: &Dir, bid: &Guid) -> io::Result<()> {
+    pub fn withdraw(&self, folder: &Dir, bid: &BidName) -> io::Result<()> {
         match self.how {
             How::Link => folder.unlink(bid.as_c_str()),
             How::Rename => match folder.rename(bid.as_c_str(), &self.hidden, &self.name) {
@@ -207,7 +207,7 @@ mod tests {
         path: Scratch,
         folder: Dir,
         claim: Claim,
-        bid: Guid,
+        bid: BidName,
     }
 
     impl Made {
@@ -218,7 +218,7 @@ mod tests {
             let (hidden, me) = (folder.open_dir(HIDDEN).unwrap(), Identity::current().unwrap());
             let mut claim = Claim::prepare(hidden, &path, me, Filesystem::Local, || Ok(0xab)).unwrap();
             claim.how = how;
-            Made { path, folder, claim, bid: Guid::new(1, [7; 8]) }
+            Made { path, folder, claim, bid: BidName::new(1, [7; 8]) }
         }
 
         fn publish(&mut self) -> io::Result<()> {

@@ -12,7 +12,7 @@ use crate::folder::Folder;
 use crate::owner::liveness::Verdict;
 use crate::owner::rival::Rival;
 use crate::protocol::{self, Leaving, Place, Standing, View, Wait, WaitsFor};
-use crate::sys::{BeaconWatch, Dir, FileId, FolderWatch, Light, News, Source};
+use crate::sys::{Dir, FifoState, FifoWatch, FileId, FolderWatch, News, Source};
 
 impl protocol::Line for Folder {
     type Ticket = Ticket;
@@ -96,13 +96,13 @@ impl protocol::Line for Folder {
         if let Some(known) = known.filter(|known| known.ticket == ticket && known.is_there()) {
             return Ok(Some(known));
         }
-        let beacon = queue.beacon_of(ticket).and_then(|beacon| queue.dir.watch_beacon(&ticket.file(), beacon).ok());
-        let light = beacon.as_ref().map(BeaconWatch::light);
-        if matches!(light, Some(Light::Out(_))) {
+        let beacon = queue.fifo_of(ticket).and_then(|beacon| queue.dir.watch_fifo(&ticket.file(), beacon).ok());
+        let light = beacon.as_ref().map(FifoWatch::light);
+        if matches!(light, Some(FifoState::Out(_))) {
             queue.discard(ticket); // its owner left the line, and is about to do so itself
             return Ok(None);
         }
-        let beacon = beacon.filter(|_| light == Some(Light::Lit));
+        let beacon = beacon.filter(|_| light == Some(FifoState::Lit));
         // While the ticket is there, the light that we saw is this ticket's, and still to go out. Without this look, it could
         // have gone out, and be lit for another ticket, while we were opening it.
         if !queue.has(ticket) {
@@ -156,7 +156,7 @@ impl protocol::Line for Folder {
     }
 
     fn tells_death(rival: &Arc<Rival>) -> bool {
-        rival.pulse.source().is_some()
+        rival.probe.source().is_some()
     }
 
     fn restore_order(&mut self, holder: &Arc<Rival>) -> Result<()> {
@@ -209,7 +209,7 @@ impl Folder {
         match wait.waits_for() {
             WaitsFor::Predecessor(predecessor) => predecessor.sources(),
             WaitsFor::Holder(watch, holder) => {
-                [watch.map(|(_, news)| news.source()), holder.and_then(|holder| holder.pulse.source())]
+                [watch.map(|(_, news)| news.source()), holder.and_then(|holder| holder.probe.source())]
             }
         }
     }

@@ -29,9 +29,9 @@ use crate::folder::names::ClaimId;
 use crate::folder::options::Options;
 use crate::folder::queue::Queue;
 use crate::folder::random::Randomness;
-use crate::folder::scan::{Eyes, Memory};
+use crate::folder::scan::{Memory, Scanner};
 use crate::folder::strays::Stray;
-use crate::owner::bid::Guid;
+use crate::owner::bid::BidName;
 use crate::owner::liveness::Verdict;
 use crate::owner::opener::Opener;
 use crate::owner::rival::Rival;
@@ -126,19 +126,19 @@ impl Folder {
     }
 
     /// Lists the bids, deletes the stale, and finds the first live rival.
-    pub fn scan(&mut self, own: Option<&Guid>) -> Result<scan::Check> {
-        self.look(|eyes, memory| eyes.check(memory, own.map(Guid::as_c_str)))
+    pub fn scan(&mut self, own: Option<&BidName>) -> Result<scan::Check> {
+        self.look(|scanner, memory| scanner.check(memory, own.map(BidName::as_c_str)))
     }
 
-    fn look<T>(&mut self, look: impl FnOnce(&Eyes<'_>, &mut Memory) -> io::Result<T>) -> Result<T> {
-        let eyes = Eyes {
+    fn look<T>(&mut self, look: impl FnOnce(&Scanner<'_>, &mut Memory) -> io::Result<T>) -> Result<T> {
+        let scanner = Scanner {
             dir: &self.location.dir,
             me: &self.me,
             view: View::default(),
             on: self.location.on,
             malformed_grace_ms: self.malformed_grace_ms,
         };
-        look(&eyes, &mut self.memory).map_err(|e| Error::io("read the bids in", &*self.path, e))
+        look(&scanner, &mut self.memory).map_err(|e| Error::io("read the bids in", &*self.path, e))
     }
 
     /// Deletes the claims behind the stale bids that were deleted.
@@ -146,7 +146,7 @@ impl Folder {
         if !self.memory.reaped.is_empty() {
             let mut reaped = std::mem::take(&mut self.memory.reaped);
             if let Ok(hidden) = self.location.dir.open_dir(names::HIDDEN) {
-                sweep::sweep_twins(&self.eyes_on(&hidden), self.claim.as_ref().map(Claim::id), &mut reaped);
+                sweep::sweep_twins(&self.scanner_of(&hidden), self.claim.as_ref().map(Claim::id), &mut reaped);
             }
         }
     }
@@ -164,12 +164,12 @@ impl Folder {
     /// Who made a claim. `None`: it is gone.
     pub fn judge_claim(&self, claim: ClaimId) -> Result<Option<Rival>> {
         let Some(ours) = &self.claim else { return Ok(None) };
-        let owner = self.eyes_on(ours.hidden()).judge(&(claim.file(), 0));
+        let owner = self.scanner_of(ours.hidden()).judge(&(claim.file(), 0));
         owner.map_err(|e| Error::io("read a claim in", self.hidden_path(), e))
     }
 
     pub fn is_gone(&self, hidden: &Dir, claim: ClaimId) -> bool {
-        let owner = self.eyes_on(hidden).judge(&(claim.file(), 0));
+        let owner = self.scanner_of(hidden).judge(&(claim.file(), 0));
         owner.is_ok_and(|owner| owner.is_none_or(|owner| owner.verdict == Verdict::Stale))
     }
 
@@ -177,9 +177,9 @@ impl Folder {
         join(&self.path, names::HIDDEN)
     }
 
-    fn eyes_on<'a>(&'a self, dir: &'a Dir) -> Eyes<'a> {
+    fn scanner_of<'a>(&'a self, dir: &'a Dir) -> Scanner<'a> {
         let view = View::default();
-        Eyes { dir, me: &self.me, view, on: self.location.on, malformed_grace_ms: self.malformed_grace_ms }
+        Scanner { dir, me: &self.me, view, on: self.location.on, malformed_grace_ms: self.malformed_grace_ms }
     }
 
     /// Makes sure that there is a claim that says who we are now.
@@ -207,12 +207,12 @@ impl Folder {
         }
         let claim = self.claim.as_ref().expect("the last try fails or makes one");
         let chance = self.random.number().unwrap_or(0);
-        sweep::sweep_some(&self.eyes_on(claim.hidden()), claim.id(), chance);
+        sweep::sweep_some(&self.scanner_of(claim.hidden()), claim.id(), chance);
         Ok(())
     }
 
     /// A name that nobody has used or will use.
-    pub fn fresh_name(&mut self) -> Result<Guid> {
+    pub fn fresh_name(&mut self) -> Result<BidName> {
         self.random.name().map_err(|e| Error::io("get random bits for a name in", &*self.path, e))
     }
 }

@@ -10,12 +10,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::folder::claim::{self, Claim};
 use crate::folder::location::join;
 use crate::folder::queue::Queue;
-use crate::owner::bid::Guid;
+use crate::owner::bid::BidName;
 use crate::owner::rival::Rival;
 use crate::protocol::{Backoff, Check, Place};
 
 impl Place for Folder {
-    type Bid = Guid;
+    type Bid = BidName;
     type Rival = Arc<Rival>;
 
     fn enter(&mut self) -> Result<()> {
@@ -29,14 +29,14 @@ impl Place for Folder {
     }
 
     fn glance(&mut self) -> Result<Option<Arc<Rival>>> {
-        self.look(|eyes, memory| eyes.glance(memory))
+        self.look(|scanner, memory| scanner.glance(memory))
     }
 
-    fn post(&mut self) -> Result<Guid> {
+    fn post(&mut self) -> Result<BidName> {
         self.publish()
     }
 
-    fn check(&mut self, own: &Guid) -> Result<Check<Arc<Rival>>> {
+    fn check(&mut self, own: &BidName) -> Result<Check<Arc<Rival>>> {
         let seen = self.scan(Some(own))?;
         Ok(match seen.rival {
             Some(rival) => Check::Rival(rival),
@@ -46,11 +46,11 @@ impl Place for Folder {
     }
 
     /// By its name, which begins with the time.
-    fn precedes(&self, rival: &Arc<Rival>, own: &Guid) -> bool {
+    fn precedes(&self, rival: &Arc<Rival>, own: &BidName) -> bool {
         rival.name.as_c_str() < own.as_c_str()
     }
 
-    fn unseen(&mut self, own: &Guid) -> Result<Error> {
+    fn unseen(&mut self, own: &BidName) -> Result<Error> {
         Ok(match self.find_bid(own)? {
             Found::Ours => Error::new(
                 ErrorKind::Unsupported,
@@ -74,15 +74,15 @@ impl Place for Folder {
         })
     }
 
-    fn keep(&mut self, _: &Guid) {
+    fn keep(&mut self, _: &BidName) {
         self.stray = None;
     }
 
-    fn take_back(&mut self, bid: Guid, error: Error) -> Error {
+    fn take_back(&mut self, bid: BidName, error: Error) -> Error {
         self.withdraw_after(bid, error)
     }
 
-    fn withdraw(&mut self, bid: &Guid) -> Result<Option<Error>> {
+    fn withdraw(&mut self, bid: &BidName) -> Result<Option<Error>> {
         let withdrawn = match self.delete_own(bid) {
             // Something else is there, which unlink(2) can't delete: a folder.
             Err(_) if matches!(self.find_bid(bid), Ok(Found::Another)) => Withdrawn::Missing(None),
@@ -148,7 +148,7 @@ mod tests {
         let bid = first.post().unwrap();
         assert!(matches!(first.check(&bid), Ok(Check::Alone)));
         let later = second.post().unwrap();
-        let rival_of = |claimant: &mut Folder, own: &Guid| match claimant.check(own).unwrap() {
+        let rival_of = |claimant: &mut Folder, own: &BidName| match claimant.check(own).unwrap() {
             Check::Rival(rival) => (rival.name.clone(), claimant.precedes(&rival, own)),
             _ => panic!("no rival"),
         };

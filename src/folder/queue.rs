@@ -1,7 +1,7 @@
 //! The line of those who wait: one ticket each, in `.lockfolder/queue/`.
 //!
 //! A [`Ticket`] is named by when its owner came, then its owner's [`ClaimId`]. So the names sort by arrival, and the claim, one
-//! folder up, says who waits, and is judged like a bid. The file is a link of the claimant's [`Beacon`], which goes out when its
+//! folder up, says who waits, and is judged like a bid. The file is a link of the claimant's [`HandOffFifo`], which goes out when its
 //! owner leaves the line or dies: so each tells the next, and nobody else. A ticket stays until its owner gives the lock back, so one
 //! hand-over wakes one waiter.
 //!
@@ -17,7 +17,7 @@ use crate::folder::location::{open_shared, TRIES};
 use crate::folder::names::{ClaimId, Ticket, QUEUE};
 use crate::owner::rival::Rival;
 use crate::protocol::View;
-use crate::sys::{self, Beacon, BeaconWatch, Dir, FileId, FolderWatch, Light, News, OwnBeacon, Source, Tail};
+use crate::sys::{self, Dir, FifoState, FifoWatch, FileId, FolderWatch, HandOffFifo, News, OwnFifo, Source, Tail};
 
 /// In `.lockfolder/` while there is a long line: where who joins learns who joined before it without reading the line.
 const TAIL: &CStr = c"tail";
@@ -52,7 +52,7 @@ pub(crate) struct Queue {
     pub folder_watch: Option<FolderWatch>,
     /// Who was before us the last time: in a busy line it often is again.
     pub known: Option<(ClaimId, Arc<Rival>)>,
-    pub beacons: [OwnBeacon; 2],
+    pub beacons: [OwnFifo; 2],
     /// Nobody but us can put a file into the sub-folder. Only there is a tail believed: it is everybody's, so nothing tells one
     /// of ours from a FIFO that somebody moved in from elsewhere.
     pub has_tail: bool,
@@ -65,7 +65,7 @@ pub(crate) struct Queue {
 /// Our place in line.
 pub(crate) struct Spot {
     pub ticket: Ticket,
-    pub beacon: Beacon,
+    pub beacon: HandOffFifo,
     /// Kept open, for what is in it is gone otherwise.
     pub tail: Option<Tail>,
 }
@@ -75,14 +75,14 @@ pub(crate) struct Predecessor {
     pub ticket: Ticket,
     pub owner: Arc<Rival>,
     /// `None`: it can't be watched, or it tells nothing more.
-    pub beacon: Option<BeaconWatch>,
+    pub beacon: Option<FifoWatch>,
 }
 
 impl Queue {
     pub fn open(claim: &Claim) -> io::Result<Queue> {
         let hidden = Arc::clone(claim.hidden());
         let dir = open_shared(&hidden, QUEUE)?;
-        let beacons = claim.id().beacons().map(OwnBeacon::new);
+        let beacons = claim.id().beacons().map(OwnFifo::new);
         let has_tail = hidden.stat()?.is_private_within();
         let (spot, folder_watch, known, ghosts) = (None, None, None, HashSet::new());
         let claim = claim.id();
@@ -100,7 +100,7 @@ impl Queue {
     }
 
     fn try_join(&mut self, arrival: u64) -> io::Result<Option<Ticket>> {
-        let (index, beacon) = self.hidden.light_beacon(&mut self.beacons)?;
+        let (index, beacon) = self.hidden.light_fifo(&mut self.beacons)?;
         let file = &self.beacons[index].name;
         let ticket = Ticket { arrival, claim: self.claim };
         // The last in line, who leaves, removes the folder. Not many times in a row while we come.
@@ -146,14 +146,14 @@ impl Queue {
 
     /// Takes somebody else's ticket out of the line.
     pub fn discard(&mut self, ticket: Ticket) {
-        self.dir.discard_beacon(&ticket.file(), self.beacon_of(ticket));
+        self.dir.discard_fifo(&ticket.file(), self.fifo_of(ticket));
         if self.has(ticket) {
             self.ghosts.insert(ticket);
         }
     }
 
-    pub fn beacon_of(&self, ticket: Ticket) -> Option<FileId> {
-        self.dir.beacon_of(&ticket.file(), &self.hidden, &ticket.claim.beacons())
+    pub fn fifo_of(&self, ticket: Ticket) -> Option<FileId> {
+        self.dir.fifo_of(&ticket.file(), &self.hidden, &ticket.claim.beacons())
     }
 
     pub fn is_in_line(&self) -> bool {
@@ -236,12 +236,12 @@ fn dissolve(hidden: &Dir) {
 impl Predecessor {
     /// What wakes us when it leaves or dies.
     pub fn sources(&self) -> [Option<Source<'_>>; 2] {
-        [self.beacon.as_ref().map(BeaconWatch::source), self.owner.pulse.source()]
+        [self.beacon.as_ref().map(FifoWatch::source), self.owner.probe.source()]
     }
 
     /// It had the lock and gave it back. So nobody is before us any more.
     pub fn has_handed_over(&self) -> bool {
-        self.beacon.as_ref().is_some_and(|beacon| beacon.light() == Light::Out(News::HandedOver))
+        self.beacon.as_ref().is_some_and(|beacon| beacon.light() == FifoState::Out(News::HandedOver))
     }
 
     /// Whether that is all that needs to be told. (The beacon also goes out when its owner dies.)
@@ -250,8 +250,8 @@ impl Predecessor {
     }
 
     pub fn is_there(&self) -> bool {
-        self.beacon.as_ref().is_some_and(BeaconWatch::is_lit)
-            && (self.owner.pulse.source().is_none() || self.owner.is_alive())
+        self.beacon.as_ref().is_some_and(FifoWatch::is_lit)
+            && (self.owner.probe.source().is_none() || self.owner.is_alive())
     }
 }
 

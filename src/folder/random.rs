@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::owner::bid::Guid;
+use crate::owner::bid::BidName;
 use crate::sys;
 
 /// Random bits, fetched for many names at once. Safe across fork, for a child never uses its parent's handles.
@@ -27,7 +27,7 @@ impl Randomness {
     }
 
     /// A name that nobody has used or will use.
-    pub fn name(&mut self) -> io::Result<Guid> {
-        Ok(Guid::new(sys::unix_nanos(), self.number()?.to_ne_bytes()))
+    pub fn name(&mut self) -> io::Result<BidName> {
+        Ok(BidName::new(sys::unix_nanos(), self.number()?.to_ne_bytes()))
     }
 }

@@ -5,12 +5,12 @@ use std::io;
 use std::sync::Arc;
 
 use crate::owner::bid::{self, is_bid_name, Bid, Flaw};
-use crate::owner::liveness::{self, Pulse, Verdict};
+use crate::owner::liveness::{self, Probe, Verdict};
 use crate::owner::rival::{Entry, Rival};
 use crate::sys::{Dir, Filesystem, Identity, Opened, View};
 
 /// How a folder is looked at: whose eyes, what filesystem, how patient with bids that can't be read.
-pub(crate) struct Eyes<'a> {
+pub(crate) struct Scanner<'a> {
     pub dir: &'a Dir,
     pub me: &'a Identity,
     pub view: View,
@@ -39,7 +39,7 @@ pub(crate) struct Check {
     pub rival: Option<Arc<Rival>>,
 }
 
-impl Eyes<'_> {
+impl Scanner<'_> {
     /// Lists the folder, deletes the stale, and finds the first live rival.
     pub fn check(&self, memory: &mut Memory, own: Option<&CStr>) -> io::Result<Check> {
         let own_number = self.list(&mut memory.entries, own)?;
@@ -149,7 +149,7 @@ impl Eyes<'_> {
     }
 
     fn judge_once(&self, entry: &Entry) -> io::Result<Option<Rival>> {
-        let rival = |bid, verdict, modified, pulse| Rival::new(entry, bid, verdict, modified, pulse);
+        let rival = |bid, verdict, modified, probe| Rival::new(entry, bid, verdict, modified, probe);
         let malformed = |flaw, modified| {
             // Only what may be a bid that its writer did not finish has a time to be over.
             let may_go = matches!(flaw, Flaw::CutOff(_));
@@ -157,14 +157,14 @@ impl Eyes<'_> {
                 true => Verdict::Stale,
                 false => Verdict::Malformed,
             };
-            rival(Err(flaw), verdict, Some(modified), Pulse::None)
+            rival(Err(flaw), verdict, Some(modified), Probe::None)
         };
         let file = match self.dir.open_small(&entry.0)? {
             Opened::Gone => return Ok(None),
             Opened::Denied => return Ok(Some(Rival::unreadable(entry))),
             Opened::Mounted => {
                 let flaw = Flaw::Foreign("another filesystem is mounted there");
-                return Ok(Some(rival(Err(flaw), Verdict::Malformed, None, Pulse::None)));
+                return Ok(Some(rival(Err(flaw), Verdict::Malformed, None, Probe::None)));
             }
             Opened::NotRegular { modified } => {
                 return Ok(Some(malformed(Flaw::Foreign("it is not a regular file"), modified)));
@@ -175,8 +175,8 @@ impl Eyes<'_> {
         Ok(Some(match Bid::parse(&file.read(bid::MAX_BYTES + 1)?) {
             Err(flaw) => malformed(flaw, modified),
             Ok(bid) => {
-                let (verdict, pulse) = liveness::judge(&bid, file, self.me, &self.view, self.on);
-                rival(Ok(bid), verdict, Some(modified), pulse)
+                let (verdict, probe) = liveness::judge(&bid, file, self.me, &self.view, self.on);
+                rival(Ok(bid), verdict, Some(modified), probe)
             }
         }))
     }
@@ -223,13 +223,19 @@ mod tests {
             std::fs::write(self.at(word), Bid { pid, ..Bid::default() }.to_json()).unwrap();
         }
 
-        fn eyes(&self) -> Eyes<'_> {
-            Eyes { dir: &self.dir, me: &self.me, view: View::default(), on: Filesystem::Local, malformed_grace_ms: 0 }
+        fn scanner(&self) -> Scanner<'_> {
+            Scanner {
+                dir: &self.dir,
+                me: &self.me,
+                view: View::default(),
+                on: Filesystem::Local,
+                malformed_grace_ms: 0,
+            }
         }
 
         /// The name and the verdict of the rival that a check finds.
         fn rival(&self, memory: &mut Memory) -> Option<(String, Verdict)> {
-            let rival = self.eyes().check(memory, None).unwrap().rival?;
+            let rival = self.scanner().check(memory, None).unwrap().rival?;
             Some((rival.name.to_str().unwrap().into(), rival.verdict))
         }
     }
@@ -265,7 +271,7 @@ mod tests {
     /// One that is known is not read again while its owner lives: that would cost as much as all the rest.
     #[test]
     fn a_known_rival_is_not_read_again() {
-        let ours = bid::Guid::new(1, [7; 8]).as_c_str().to_str().unwrap().to_owned();
+        let ours = bid::BidName::new(1, [7; 8]).as_c_str().to_str().unwrap().to_owned();
         for (name, is_read_again) in [(ours, false), (bid_name("python"), true)] {
             let (folder, mut memory) = (Folder::new(), Memory::default());
             let post = |pid| std::fs::write(folder.path.join(&name), Bid { pid, ..Bid::default() }.to_json()).unwrap();
@@ -284,7 +290,7 @@ mod tests {
         folder.post("live", folder.me.pid);
         folder.post("dead", DEAD);
         std::fs::write(folder.at("torn"), "").unwrap();
-        let rivals = folder.eyes().rivals().unwrap();
+        let rivals = folder.scanner().rivals().unwrap();
         let alive: Vec<_> = rivals.iter().map(|rival| (rival.name.as_c_str(), rival.is_alive())).collect();
         let names = ["dead", "live", "torn"].map(name_of);
         assert_eq!(alive, [(&*names[0], false), (&*names[1], true), (&*names[2], false)]);
@@ -296,20 +302,20 @@ mod tests {
     fn a_glance_is_not_believed_after_a_bid_met_a_rival() {
         let (folder, mut memory) = (Folder::new(), Memory::default());
         folder.post("rival", folder.me.pid);
-        folder.eyes().check(&mut memory, None).unwrap();
+        folder.scanner().check(&mut memory, None).unwrap();
         assert!(!memory.was_surprised, "we had no bid");
-        folder.eyes().check(&mut memory, Some(c"own.json")).unwrap();
-        folder.eyes().check(&mut memory, None).unwrap();
+        folder.scanner().check(&mut memory, Some(c"own.json")).unwrap();
+        folder.scanner().check(&mut memory, None).unwrap();
         assert!(memory.was_surprised);
         std::fs::remove_file(folder.at("rival")).unwrap();
-        folder.eyes().check(&mut memory, Some(c"own.json")).unwrap();
+        folder.scanner().check(&mut memory, Some(c"own.json")).unwrap();
         assert!(!memory.was_surprised);
     }
 
     #[test]
     fn a_bid_that_vanished_is_gone() {
         let folder = Folder::new();
-        assert!(folder.eyes().judge(&(name_of("a"), 1)).unwrap().is_none());
+        assert!(folder.scanner().judge(&(name_of("a"), 1)).unwrap().is_none());
     }
 
     #[test]
@@ -319,10 +325,10 @@ mod tests {
             folder.post(name, DEAD);
         }
         folder.post("live", folder.me.pid);
-        assert_eq!(folder.eyes().reap_all(Some(&name_of("b"))).unwrap(), 2);
-        let left: Vec<_> = folder.eyes().rivals().unwrap().into_iter().map(|rival| rival.name).collect();
+        assert_eq!(folder.scanner().reap_all(Some(&name_of("b"))).unwrap(), 2);
+        let left: Vec<_> = folder.scanner().rivals().unwrap().into_iter().map(|rival| rival.name).collect();
         assert_eq!(left, [name_of("b"), name_of("live")]);
-        assert!(!folder.eyes().reap(&name_of("a")), "it is gone already");
+        assert!(!folder.scanner().reap(&name_of("a")), "it is gone already");
     }
 
     #[test]
@@ -331,7 +337,7 @@ mod tests {
         for (size, verdict) in [(bid::MAX_BYTES, Verdict::Live), (bid::MAX_BYTES + 1, Verdict::Malformed)] {
             let content = format!("{:<size$}", format!("{{\"PID\": {}}}", folder.me.pid));
             std::fs::write(folder.at("a"), content).unwrap();
-            assert_eq!(folder.eyes().rivals().unwrap()[0].verdict, verdict);
+            assert_eq!(folder.scanner().rivals().unwrap()[0].verdict, verdict);
         }
     }
 
@@ -341,7 +347,7 @@ mod tests {
         folder.post("a", folder.me.pid);
         std::fs::write(folder.at("b"), "").unwrap();
         std::fs::write(folder.at("c"), "[]").unwrap();
-        let said: Vec<_> = folder.eyes().rivals().unwrap().iter().map(|rival| rival.holder().to_string()).collect();
+        let said: Vec<_> = folder.scanner().rivals().unwrap().iter().map(|rival| rival.holder().to_string()).collect();
         let [a, b, c] = ["a", "b", "c"].map(bid_name);
         assert_eq!(said[0], format!("the bid {a} of PID {} is live", folder.me.pid));
         assert!(said[1].starts_with(&format!("the bid {b} can't be judged: it is empty")), "{}", said[1]);

@@ -6,13 +6,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::owner::bid::Guid;
+use crate::owner::bid::BidName;
 use crate::sys::{process_mark, Dir, FileId, Pile, ProcessMark};
 
 /// A bid of a handle that is in the folder, or may be, while the handle does not hold the lock.
 #[derive(Clone, Copy)]
 pub(crate) struct Stray {
-    pub bid: Guid,
+    pub bid: BidName,
     /// Which file it is, if it is what we prepared.
     pub file: Option<FileId>,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Stray {
 struct Orphan {
     path: Arc<Path>,
     folder: FileId,
-    bid: Guid,
+    bid: BidName,
     of: ProcessMark,
 }
 
@@ -42,7 +42,7 @@ static ORPHANS: Pile<Orphan> = Pile::new();
 const TRIED_AT_ONCE: usize = 64;
 
 /// Remembers a bid in this folder, whose handle is about to go.
-pub(crate) fn remember(path: &Arc<Path>, folder: FileId, bid: Guid) {
+pub(crate) fn remember(path: &Arc<Path>, folder: FileId, bid: BidName) {
     ORPHANS.put(Orphan { path: Arc::clone(path), folder, bid, of: process_mark() });
 }
 
@@ -74,7 +74,7 @@ mod tests {
         let folder = Dir::id_at(&path).unwrap();
         let count = 2 * TRIED_AT_ONCE + 10;
         for n in 0..count {
-            let bid = Guid::new(n as u64, [7; 8]);
+            let bid = BidName::new(n as u64, [7; 8]);
             std::fs::write(crate::folder::location::join(&path, bid.as_c_str()), "").unwrap();
             remember(&path, folder, bid);
         }

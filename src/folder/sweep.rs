@@ -2,7 +2,7 @@
 //! housekeeping: it never fails, and never delays the lock for more than a moment.
 
 use crate::folder::names::ClaimId;
-use crate::folder::scan::Eyes;
+use crate::folder::scan::Scanner;
 use crate::owner::bid::Flaw;
 use crate::owner::liveness::Verdict;
 use crate::sys::Dir;
@@ -25,11 +25,11 @@ fn claims(hidden: &Dir, anew: bool, own: Option<ClaimId>) -> Vec<Entry> {
 
 /// Deletes the claims behind bids that were just deleted: `numbers` tells their files. Each is judged again, for where the bid
 /// had no claim (a Python peer's), its number may be a new claim's by now. It may be our own's, which needs no judgement.
-pub(crate) fn sweep_twins(eyes: &Eyes<'_>, own: Option<ClaimId>, numbers: &mut [u64]) {
+pub(crate) fn sweep_twins(scanner: &Scanner<'_>, own: Option<ClaimId>, numbers: &mut [u64]) {
     numbers.sort_unstable();
-    let claims = claims(eyes.dir, !eyes.on.is_local(), own);
+    let claims = claims(scanner.dir, !scanner.on.is_local(), own);
     let twins = claims.iter().filter(|(_, number)| numbers.binary_search(number).is_ok());
-    twins.for_each(|twin| sweep_one(eyes, *twin));
+    twins.for_each(|twin| sweep_one(scanner, *twin));
 }
 
 fn delete_claim(hidden: &Dir, claim: ClaimId) {
@@ -40,19 +40,19 @@ fn delete_claim(hidden: &Dir, claim: ClaimId) {
 }
 
 /// Looks at a few claims, chosen by chance, and deletes the stale.
-pub(crate) fn sweep_some(eyes: &Eyes<'_>, own: ClaimId, chance: u64) {
-    let claims = claims(eyes.dir, !eyes.on.is_local(), Some(own));
+pub(crate) fn sweep_some(scanner: &Scanner<'_>, own: ClaimId, chance: u64) {
+    let claims = claims(scanner.dir, !scanner.on.is_local(), Some(own));
     if !claims.is_empty() {
         let start = chance as usize % claims.len();
         let some = claims.iter().cycle().skip(start);
-        some.take(SAMPLE.min(claims.len())).for_each(|claim| sweep_one(eyes, *claim));
+        some.take(SAMPLE.min(claims.len())).for_each(|claim| sweep_one(scanner, *claim));
     }
 }
 
 /// Looks at every claim, and deletes the stale.
-pub(crate) fn sweep_all(eyes: &Eyes<'_>, own: Option<ClaimId>) {
-    claims(eyes.dir, !eyes.on.is_local(), own).into_iter().for_each(|claim| sweep_one(eyes, claim));
-    sweep_orphans(eyes.dir);
+pub(crate) fn sweep_all(scanner: &Scanner<'_>, own: Option<ClaimId>) {
+    claims(scanner.dir, !scanner.on.is_local(), own).into_iter().for_each(|claim| sweep_one(scanner, claim));
+    sweep_orphans(scanner.dir);
 }
 
 /// Deletes the beacons that no claim leads to any more: their owner, or who swept its claim, could not delete them. A claim is
@@ -65,13 +65,15 @@ fn sweep_orphans(hidden: &Dir) {
     }
 }
 
-fn sweep_one(eyes: &Eyes<'_>, (claim, number): Entry) {
+fn sweep_one(scanner: &Scanner<'_>, (claim, number): Entry) {
     let file = claim.file();
-    match eyes.judge(&(file.clone(), number)) {
-        Ok(Some(c)) if c.verdict == Verdict::Stale => delete_claim(eyes.dir, claim),
+    match scanner.judge(&(file.clone(), number)) {
+        Ok(Some(c)) if c.verdict == Verdict::Stale => delete_claim(scanner.dir, claim),
         // Its maker died, or is about to lock it; then it sees that we took it, and starts again.
-        Ok(Some(c)) if matches!(c.bid, Err(Flaw::CutOff(_))) && eyes.dir.delete_unfinished(&file).unwrap_or(false) => {
-            delete_claim(eyes.dir, claim)
+        Ok(Some(c))
+            if matches!(c.bid, Err(Flaw::CutOff(_))) && scanner.dir.delete_unfinished(&file).unwrap_or(false) =>
+        {
+            delete_claim(scanner.dir, claim)
         }
         _ => {}
     }
@@ -111,8 +113,14 @@ mod tests {
             fs::metadata(path).unwrap().ino()
         }
 
-        fn eyes(&self) -> Eyes<'_> {
-            Eyes { dir: &self.dir, me: &self.me, view: View::default(), on: Filesystem::Local, malformed_grace_ms: 0 }
+        fn scanner(&self) -> Scanner<'_> {
+            Scanner {
+                dir: &self.dir,
+                me: &self.me,
+                view: View::default(),
+                on: Filesystem::Local,
+                malformed_grace_ms: 0,
+            }
         }
 
         fn left(&self) -> BTreeSet<String> {
@@ -163,7 +171,7 @@ mod tests {
         for name in strangers {
             fs::write(hidden.path.join(name), Bid { pid: DEAD, ..Bid::default() }.to_json()).unwrap();
         }
-        sweep_all(&hidden.eyes(), Some(OWN));
+        sweep_all(&hidden.scanner(), Some(OWN));
         hidden.has_only(&[LIVE, OWN], &[&strangers[..], &[&made_now, &foreign]].concat());
     }
 
@@ -176,11 +184,11 @@ mod tests {
                 hidden.claim(ClaimId(id), DEAD);
             }
             hidden.claim(OWN, DEAD);
-            sweep_some(&hidden.eyes(), OWN, chance);
+            sweep_some(&hidden.scanner(), OWN, chance);
             assert_eq!(hidden.left().len(), 4, "one, and our own, with a beacon each");
-            sweep_some(&hidden.eyes(), OWN, chance);
+            sweep_some(&hidden.scanner(), OWN, chance);
             hidden.has_only(&[OWN], &[]);
-            sweep_some(&hidden.eyes(), OWN, chance); // there is none
+            sweep_some(&hidden.scanner(), OWN, chance); // there is none
         }
     }
 
@@ -192,7 +200,7 @@ mod tests {
         let mut numbers = [ClaimId(0x99), gone, GONE, OWN].map(|claim| hidden.claim(claim, DEAD));
         numbers[1] = hidden.claim(LIVE, hidden.me.pid);
         hidden.claim(OTHER, DEAD);
-        sweep_twins(&hidden.eyes(), Some(OWN), &mut numbers);
+        sweep_twins(&hidden.scanner(), Some(OWN), &mut numbers);
         hidden.has_only(&[gone, LIVE, OTHER, OWN], &[]);
     }
 }

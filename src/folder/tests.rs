@@ -10,7 +10,7 @@ use crate::protocol::{Line as _, Session, Standing};
 use crate::scratch::Scratch;
 use crate::sys::Filesystem;
 
-fn has(scene: &Scratch, bid: &Guid) -> bool {
+fn has(scene: &Scratch, bid: &BidName) -> bool {
     join(scene, bid.as_c_str()).exists()
 }
 
@@ -277,7 +277,7 @@ fn a_bid_that_was_renamed_goes_when_it_is_missed() {
     let scene = Scratch::new();
     let renamed = scene.join(crate::scratch::bid_name("other"));
     let mut claimant = scene.claimant();
-    let rename = |bid: Guid| std::fs::rename(join(&scene, bid.as_c_str()), &renamed).unwrap();
+    let rename = |bid: BidName| std::fs::rename(join(&scene, bid.as_c_str()), &renamed).unwrap();
     claimant.lock().unwrap();
     rename(claimant.held().unwrap());
     assert_eq!(claimant.unlock().map_err(|e| e.kind()), Err(ErrorKind::Lost));

@@ -129,14 +129,14 @@ impl Bid {
 
 /// The name of a bid of ours: a UUID of version 7 and `.json`, kept inline so that locking allocates nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Guid([u8; Guid::LEN + 1]);
+pub(crate) struct BidName([u8; BidName::LEN + 1]);
 
-impl Guid {
+impl BidName {
     const LEN: usize = 36 + SUFFIX.len();
 
     /// A name that sorts by arrival: the time to the millisecond, then the fraction of it in the 12 bits that
     /// RFC 9562 (section 6.2, method 3) lends to that, then 62 random bits.
-    pub fn new(unix_nanos: u64, random: [u8; 8]) -> Guid {
+    pub fn new(unix_nanos: u64, random: [u8; 8]) -> BidName {
         let fraction = (unix_nanos % 1_000_000) * 4096 / 1_000_000;
         let [high, low] = (fraction as u16).to_be_bytes();
         let [a, b, c, d, e, f, g, h] = random;
@@ -146,7 +146,7 @@ impl Guid {
         let mut name = [0; Self::LEN + 1];
         uuid.hyphenated().encode_lower(&mut name[..36]);
         name[36..Self::LEN].copy_from_slice(SUFFIX);
-        Guid(name)
+        BidName(name)
     }
 
     pub fn as_c_str(&self) -> &CStr {
@@ -154,7 +154,7 @@ impl Guid {
     }
 }
 
-impl std::fmt::Debug for Guid {
+impl std::fmt::Debug for BidName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}", self.as_c_str())
     }
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn names_sort_by_arrival_below_a_millisecond() {
         let t = 1_700_000_000_123_000_000;
-        let names: Vec<_> = [0, 250_000, 500_000, 1_000_000].map(|later| Guid::new(t + later, [0xff; 8])).to_vec();
+        let names: Vec<_> = [0, 250_000, 500_000, 1_000_000].map(|later| BidName::new(t + later, [0xff; 8])).to_vec();
         assert!(names.windows(2).all(|w| w[0].as_c_str() < w[1].as_c_str()), "{names:?}");
         assert_eq!(posted_at(names[0].as_c_str()), Some(1_700_000_000_123));
         assert!(is_bid_name(names[0].as_c_str()));

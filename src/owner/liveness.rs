@@ -16,7 +16,7 @@
 //! process that lost its descriptors has no lock, but lives.
 
 use crate::owner::bid::Bid;
-use crate::sys::{self, Exit, Filesystem, Identity, Presence, ProcessState, Small, Source, View};
+use crate::sys::{self, ExitWatch, Filesystem, ForeignFile, Identity, Presence, ProcessState, Source, View};
 
 /// What is known of a bid's owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,78 +31,78 @@ pub(crate) enum Verdict {
 }
 
 /// How to ask again whether an owner that was alive still is, in one system call or two.
-pub(crate) enum Pulse {
+pub(crate) enum Probe {
     /// The process was seen to be the owner, or is taken for it.
-    Process(Exit),
+    Process(ExitWatch),
     /// There is a process with the owner's PID. That it is the owner, the lock alone says.
-    Proven(Exit, Small),
-    Lock(Small),
+    Proven(ExitWatch, ForeignFile),
+    Lock(ForeignFile),
     None,
 }
 
-impl Pulse {
+impl Probe {
     /// The owner still lives. False: that is not known any more; the bid is to be judged anew.
     pub fn beats(&self) -> bool {
-        let is_locked = |file: &Small| file.is_locked().unwrap_or(false);
+        let is_locked = |file: &ForeignFile| file.is_locked().unwrap_or(false);
         match self {
-            Pulse::Process(exit) => !exit.happened(),
-            Pulse::Proven(exit, file) => is_locked(file) && !exit.happened(),
-            Pulse::Lock(file) => is_locked(file),
-            Pulse::None => false,
+            Probe::Process(exit) => !exit.happened(),
+            Probe::Proven(exit, file) => is_locked(file) && !exit.happened(),
+            Probe::Lock(file) => is_locked(file),
+            Probe::None => false,
         }
     }
 
     /// What wakes a sleeper when the owner dies, where the kernel tells.
     pub fn source(&self) -> Option<Source<'_>> {
         match self {
-            Pulse::Process(exit) | Pulse::Proven(exit, _) => Some(exit.source()),
-            Pulse::Lock(_) | Pulse::None => None,
+            Probe::Process(exit) | Probe::Proven(exit, _) => Some(exit.source()),
+            Probe::Lock(_) | Probe::None => None,
         }
     }
 }
 
 /// Judges the owner of a bid. `file` is the bid, open.
-pub(crate) fn judge(bid: &Bid, file: Small, me: &Identity, view: &View, on: Filesystem) -> (Verdict, Pulse) {
+pub(crate) fn judge(bid: &Bid, file: ForeignFile, me: &Identity, view: &View, on: Filesystem) -> (Verdict, Probe) {
     if is_copy(bid, &file, on) {
-        return (Verdict::Stale, Pulse::None);
+        return (Verdict::Stale, Probe::None);
     }
     let boot = is_same(&bid.boot, &me.boot);
     let namespace = is_same(&bid.pidns, &me.pidns);
     if bid.shared && on.is_local() && (boot, namespace) != (Some(true), Some(true)) {
         // What is local here is shared for its owner: we may be the server of an export, and see no process and no lock of it.
-        return (Verdict::Unknown, Pulse::None);
+        return (Verdict::Unknown, Probe::None);
     }
     if boot != Some(false) && namespace != Some(false) {
         match owner(bid, &file, me, view, on) {
-            Owner::Lives(exit) => return (Verdict::Live, exit.map_or(Pulse::None, Pulse::Process)),
-            Owner::Proven(Some(exit)) => return (Verdict::Live, Pulse::Proven(exit, file)),
-            Owner::Proven(None) => return (Verdict::Live, Pulse::Lock(file)),
-            Owner::Unsure => return (Verdict::Live, Pulse::None),
+            Owner::Lives(exit) => return (Verdict::Live, exit.map_or(Probe::None, Probe::Process)),
+            Owner::Proven(Some(exit)) => return (Verdict::Live, Probe::Proven(exit, file)),
+            Owner::Proven(None) => return (Verdict::Live, Probe::Lock(file)),
+            Owner::Unsure => return (Verdict::Live, Probe::None),
             // One of ours that doesn't say its namespace is from where that can't be seen, so its PID may not count here.
             Owner::Gone if namespace == Some(true) || !is_ours(bid) => {
                 // A bid that doesn't say where its PID counts may be from another host, if others can write here.
                 let is_sure = boot == Some(true) || on.is_local();
-                return (if is_sure { Verdict::Stale } else { Verdict::Unknown }, Pulse::None);
+                return (if is_sure { Verdict::Stale } else { Verdict::Unknown }, Probe::None);
             }
             Owner::Gone => {}
         }
     }
     match file.is_locked() {
-        Ok(true) => (Verdict::Live, Pulse::Lock(file)),
+        Ok(true) => (Verdict::Live, Probe::Lock(file)),
         // Through an overlay, or without the one that it was taken on, a lock can't be seen.
         Ok(false) if bid.overlay != on.is_overlay() && is_ours(bid) && boot != Some(false) => {
-            (Verdict::Unknown, Pulse::None)
+            (Verdict::Unknown, Probe::None)
         }
         // Some containers are given a boot ID of their own (systemd-nspawn(1)), so even a bid of "another boot" is
         // only gone when its lock is.
-        Ok(false) if on.is_local() || boot == Some(true) && on.locks_prove_death() => (Verdict::Stale, Pulse::None),
-        _ => (Verdict::Unknown, Pulse::None),
+        Ok(false) if on.is_local() || boot == Some(true) && on.locks_prove_death() => (Verdict::Stale, Probe::None),
+        _ => (Verdict::Unknown, Probe::None),
     }
 }
 
 /// A copy of a bid, as `cp -a` or a backup that is put back makes one. It says which file it was and when that was made, and it is
 /// another; and nobody gives the proof that its owner gives on the bid itself.
-fn is_copy(bid: &Bid, file: &Small, on: Filesystem) -> bool {
+fn is_copy(bid: &Bid, file: &ForeignFile, on: Filesystem) -> bool {
     let Some(inode) = bid.inode.filter(|_| on.has_stable_numbers()) else { return false };
     // An overlay may give the files that it shows other numbers.
     let is_another = || inode != file.id.number() && bid.overlay == on.is_overlay();
@@ -122,19 +122,19 @@ fn is_ours(bid: &Bid) -> bool {
 
 /// What the PID of a bid says of its owner, if it counts here.
 enum Owner {
-    Lives(Option<Exit>),
+    Lives(Option<ExitWatch>),
     /// It lives if the lock is right.
-    Proven(Option<Exit>),
+    Proven(Option<ExitWatch>),
     /// It may live.
     Unsure,
     Gone,
 }
 
-fn owner(bid: &Bid, file: &Small, me: &Identity, view: &View, on: Filesystem) -> Owner {
+fn owner(bid: &Bid, file: &ForeignFile, me: &Identity, view: &View, on: Filesystem) -> Owner {
     // First the descriptor, then the look: so what we watch is what we saw.
     let Presence::Exists(exit) = sys::presence(bid.pid) else { return Owner::Gone };
     // The process that had the PID has exited, even where more can't be seen of it.
-    let has_exited = || exit.as_ref().is_some_and(Exit::happened);
+    let has_exited = || exit.as_ref().is_some_and(ExitWatch::happened);
     // The common case, and cheaper than a look at the process. (Not where the lock is asked for over a network; and without a
     // descriptor only a look tells a zombie, whose child may keep the lock.)
     if exit.is_some() && on.is_local() && is_ours(bid) && matches!(file.is_locked(), Ok(true)) {
@@ -175,7 +175,7 @@ mod tests {
     use crate::sys::{Dir, Opened};
 
     /// A bid, open. The second file is its owner's, who may lock it.
-    fn file() -> (Small, std::fs::File) {
+    fn file() -> (ForeignFile, std::fs::File) {
         let folder = Scratch::new();
         let owners = std::fs::File::create(folder.join("bid.json")).unwrap();
         let Opened::File(small) = Dir::open(&folder).unwrap().open_small(c"bid.json").unwrap() else { panic!() };
@@ -249,9 +249,9 @@ mod tests {
             for (on, expected) in [Local, Coherent, Trusted].into_iter().zip(verdicts) {
                 let (small, owners) = file();
                 let _owner = if is_locked { proven(owners) } else { owners };
-                let (verdict, pulse) = judge(&bid, small, me, &View::default(), on);
+                let (verdict, probe) = judge(&bid, small, me, &View::default(), on);
                 assert_eq!(verdict, expected, "{what}, {on:?}, locked: {is_locked}");
-                assert_eq!(pulse.beats(), verdict == Live, "{what}");
+                assert_eq!(probe.beats(), verdict == Live, "{what}");
             }
         }
     }
@@ -298,17 +298,17 @@ mod tests {
         let cat = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn();
         let mut cat = cat.unwrap();
         let bid = Bid { pid: cat.id(), ..Bid::default() };
-        let (_, pulse) = judge(&bid, file().0, &me, &View::default(), Local);
+        let (_, probe) = judge(&bid, file().0, &me, &View::default(), Local);
         let is_ready = || {
-            let source = pulse.source().expect("the kernel tells");
+            let source = probe.source().expect("the kernel tells");
             let mut sources = [rustix::event::PollFd::new(&source, rustix::event::PollFlags::IN)];
             rustix::event::poll(&mut sources, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
         };
-        let alive = (pulse.beats(), is_ready());
+        let alive = (probe.beats(), is_ready());
         cat.kill().unwrap();
         cat.wait().unwrap();
         assert_eq!(alive, (true, false));
-        assert_eq!((pulse.beats(), is_ready()), (false, true));
+        assert_eq!((probe.beats(), is_ready()), (false, true));
     }
 
     /// The pulse of a lock is felt while it is held. Then the bid is to be judged anew; no sleeper is woken.
@@ -317,11 +317,11 @@ mod tests {
         let me = Identity::current().unwrap();
         let (small, owners) = file();
         let owners = proven(owners);
-        let (_, pulse) = judge(&Bid { pidns: Some(7), ..of_us(&me) }, small, &me, &View::default(), Local);
-        assert!(pulse.beats());
-        assert!(pulse.source().is_none());
+        let (_, probe) = judge(&Bid { pidns: Some(7), ..of_us(&me) }, small, &me, &View::default(), Local);
+        assert!(probe.beats());
+        assert!(probe.source().is_none());
         drop(owners);
-        assert!(!pulse.beats());
+        assert!(!probe.beats());
     }
 
     #[test]

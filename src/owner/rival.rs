@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::{BidState, Holder, Unread};
 use crate::owner::bid::{Bid, Flaw};
-use crate::owner::liveness::{Pulse, Verdict};
+use crate::owner::liveness::{Probe, Verdict};
 use crate::sys::{self, FileId};
 
 /// A bid that is not ours, read and judged.
@@ -18,7 +18,7 @@ pub(crate) struct Rival {
     pub verdict: Verdict,
     /// Last modified, Unix milliseconds; `None` where we may not look.
     pub modified: Option<i64>,
-    pub pulse: Pulse,
+    pub probe: Probe,
     /// What is said of it to others, once somebody asks.
     holder: OnceLock<Arc<Holder>>,
 }
@@ -29,13 +29,13 @@ impl Rival {
         bid: Result<Bid, Flaw>,
         verdict: Verdict,
         modified: Option<i64>,
-        pulse: Pulse,
+        probe: Probe,
     ) -> Rival {
-        Rival { name: name.clone(), number: *number, bid, verdict, modified, pulse, holder: OnceLock::new() }
+        Rival { name: name.clone(), number: *number, bid, verdict, modified, probe, holder: OnceLock::new() }
     }
 
     pub fn unreadable(entry: &Entry) -> Rival {
-        Rival::new(entry, Err(Flaw::Denied), Verdict::Unknown, None, Pulse::None)
+        Rival::new(entry, Err(Flaw::Denied), Verdict::Unknown, None, Probe::None)
     }
 
     pub fn is(&self, (name, number): &Entry) -> bool {
@@ -49,7 +49,7 @@ impl Rival {
 
     /// As far as its pulse tells.
     pub fn is_alive(&self) -> bool {
-        self.pulse.beats()
+        self.probe.beats()
     }
 
     pub fn state(&self) -> BidState {

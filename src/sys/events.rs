@@ -17,20 +17,20 @@ use super::linux_fs::own_proc;
 use super::staged::STAGED;
 use super::stat::FileId;
 use super::unix::descriptor;
-use super::{doze, process_mark, Access, Dir, Light, News, ProcessMark};
+use super::{doze, process_mark, Access, Dir, FifoState, News, ProcessMark};
 
 /// Something that can wake a sleeper.
 pub(crate) type Source<'a> = BorrowedFd<'a>;
 
 /// Wakes a thread that waits. Ringing is async-signal-safe: one write(2) to an eventfd, and `errno` is left alone.
-pub(crate) struct Bell {
+pub(crate) struct Waker {
     fd: OwnedFd,
 }
 
-impl Bell {
-    pub fn new() -> io::Result<Bell> {
+impl Waker {
+    pub fn new() -> io::Result<Waker> {
         let fd = descriptor(|| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK))?;
-        Ok(Bell { fd })
+        Ok(Waker { fd })
     }
 
     pub fn ring(&self) {
@@ -65,29 +65,29 @@ impl Bell {
 
 /// A FIFO that its owner keeps open. The kernel tells everybody who watches it when the owner puts it out or dies, whatever PID
 /// namespace they are in; and unlike inotify instances, FIFOs are not rationed.
-pub(crate) struct Beacon {
+pub(crate) struct HandOffFifo {
     fd: OwnedFd,
 }
 
 /// A name for a beacon of ours, and the file that we made there.
-pub(crate) struct OwnBeacon {
+pub(crate) struct OwnFifo {
     pub name: CString,
     made: Option<FileId>,
 }
 
-impl OwnBeacon {
-    pub fn new(name: CString) -> OwnBeacon {
-        OwnBeacon { name, made: None }
+impl OwnFifo {
+    pub fn new(name: CString) -> OwnFifo {
+        OwnFifo { name, made: None }
     }
 }
 
-/// What is written to a beacon that goes out. Each look takes a byte (see [`BeaconWatch::light`]), so there are many. A pipe takes
+/// What is written to a beacon that goes out. Each look takes a byte (see [`FifoWatch::light`]), so there are many. A pipe takes
 /// as much as this whole or not at all (PIPE_BUF).
 type Bytes = [u8; 4096];
 static LEFT: Bytes = [1; 4096];
 static HANDED_OVER: Bytes = [2; 4096];
 
-impl Beacon {
+impl HandOffFifo {
     /// Tells the watchers that it is over, and how. That it is over, closing it tells too, but not while a forked child keeps it
     /// open.
     pub fn put_out(&self, news: News) {
@@ -100,23 +100,23 @@ impl Beacon {
 }
 
 /// Watches somebody's beacon.
-pub(crate) struct BeaconWatch {
+pub(crate) struct FifoWatch {
     fd: OwnedFd,
 }
 
-impl BeaconWatch {
-    pub fn light(&self) -> Light {
+impl FifoWatch {
+    pub fn light(&self) -> FifoState {
         let mut news = [0];
         match rustix::io::read(&self.fd, &mut news) {
-            Err(Errno::AGAIN) => Light::Lit,
-            Ok(1) if news[0] == HANDED_OVER[0] => Light::Out(News::HandedOver),
-            Ok(1) => Light::Out(News::Left),
-            _ => Light::Dark,
+            Err(Errno::AGAIN) => FifoState::Lit,
+            Ok(1) if news[0] == HANDED_OVER[0] => FifoState::Out(News::HandedOver),
+            Ok(1) => FifoState::Out(News::Left),
+            _ => FifoState::Dark,
         }
     }
 
     pub fn is_lit(&self) -> bool {
-        self.light() == Light::Lit
+        self.light() == FifoState::Lit
     }
 
     pub fn source(&self) -> Source<'_> {
@@ -127,18 +127,18 @@ impl BeaconWatch {
 impl Dir {
     /// Lights one of these beacons, and says which: one that nobody watches any more from the last time, for such a one
     /// would miss that it had gone out. Makes what is missing, and what is not the file that we made.
-    pub fn light_beacon(&self, beacons: &mut [OwnBeacon]) -> io::Result<(usize, Beacon)> {
+    pub fn light_fifo(&self, beacons: &mut [OwnFifo]) -> io::Result<(usize, HandOffFifo)> {
         for (index, beacon) in beacons.iter_mut().enumerate() {
             if let Some(fd) = self.relight(beacon)? {
-                return Ok((index, Beacon { fd }));
+                return Ok((index, HandOffFifo { fd }));
             }
         }
         let first = beacons.first_mut().ok_or(io::ErrorKind::InvalidInput)?;
-        Ok((0, Beacon { fd: self.make_anew(first)? }))
+        Ok((0, HandOffFifo { fd: self.make_anew(first)? }))
     }
 
     /// `None`: somebody watches it.
-    fn relight(&self, beacon: &mut OwnBeacon) -> io::Result<Option<OwnedFd>> {
+    fn relight(&self, beacon: &mut OwnFifo) -> io::Result<Option<OwnedFd>> {
         let Some(made) = beacon.made else { return self.make_anew(beacon).map(Some) };
         // A FIFO that somebody moved in is not even opened: its owner would be told of a reader or a writer.
         if self.file_id(&beacon.name)? != Some(made) {
@@ -161,7 +161,7 @@ impl Dir {
         self.make_anew(beacon).map(Some)
     }
 
-    fn make_anew(&self, beacon: &mut OwnBeacon) -> io::Result<OwnedFd> {
+    fn make_anew(&self, beacon: &mut OwnFifo) -> io::Result<OwnedFd> {
         let fd = match self.make_fifo(&beacon.name) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 self.unlink(&beacon.name)?;
@@ -192,7 +192,7 @@ impl Dir {
     /// The beacon that has this ticket's name in this folder. It is one only if it is also one of the `beacons` in `hidden`, and
     /// has no third name: so whoever put it there had the right to give it a name. A FIFO that somebody moved in from elsewhere is
     /// none, and nobody opens it.
-    pub fn beacon_of(&self, ticket: &CStr, hidden: &Dir, beacons: &[CString]) -> Option<FileId> {
+    pub fn fifo_of(&self, ticket: &CStr, hidden: &Dir, beacons: &[CString]) -> Option<FileId> {
         let stat = self.look_at(ticket).ok()??;
         let id = FileId::of(&stat);
         let is_fifo = FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
@@ -202,20 +202,20 @@ impl Dir {
     }
 
     /// Watches somebody's beacon. Whether it is lit is another question.
-    pub fn watch_beacon(&self, name: &CStr, beacon: FileId) -> io::Result<BeaconWatch> {
-        Ok(BeaconWatch { fd: self.open_beacon(name, beacon, OFlags::RDONLY)? })
+    pub fn watch_fifo(&self, name: &CStr, beacon: FileId) -> io::Result<FifoWatch> {
+        Ok(FifoWatch { fd: self.open_hand_off_fifo(name, beacon, OFlags::RDONLY)? })
     }
 
     /// Removes a ticket, and puts its beacon out, if it has one and we may.
-    pub fn discard_beacon(&self, name: &CStr, beacon: Option<FileId>) {
-        let opened = beacon.map(|beacon| self.open_beacon(name, beacon, OFlags::RDWR));
+    pub fn discard_fifo(&self, name: &CStr, beacon: Option<FileId>) {
+        let opened = beacon.map(|beacon| self.open_hand_off_fifo(name, beacon, OFlags::RDWR));
         let _ = self.unlink(name); // first, so whoever is woken doesn't find it
         if let Some(Ok(fd)) = opened {
-            Beacon { fd }.put_out(News::Left);
+            HandOffFifo { fd }.put_out(News::Left);
         }
     }
 
-    fn open_beacon(&self, name: &CStr, beacon: FileId, how: OFlags) -> io::Result<OwnedFd> {
+    fn open_hand_off_fifo(&self, name: &CStr, beacon: FileId, how: OFlags) -> io::Result<OwnedFd> {
         let fd = self.open_fifo(name, how)?;
         match FileId::of(&fs::fstat(&fd)?) == beacon {
             true => Ok(fd),

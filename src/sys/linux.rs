@@ -71,7 +71,7 @@ fn page_wiped_on_fork() -> Option<*mut AtomicU64> {
 
 /// What a step of the clock changes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Standpoint {
+pub(super) struct ClockView {
     /// How far the wall clock is ahead of the boot clock, nanoseconds: the moment of the boot.
     wall: i64,
     /// The least that this process has seen of it. A clock that is set forward makes the boot look later than it was.
@@ -84,8 +84,8 @@ impl Identity {
     pub(super) fn read(before: Option<&Identity>) -> io::Result<Identity> {
         // First: so a step of the clock meanwhile is one after it.
         let wall = wall_minus_boot(nanos);
-        let earliest = before.map_or(wall, |before| before.standpoint.earliest.min(wall));
-        let standpoint = Standpoint { wall, earliest };
+        let earliest = before.map_or(wall, |before| before.clock_view.earliest.min(wall));
+        let clock_view = ClockView { wall, earliest };
         let pid = std::process::id();
         let proc = Proc::open()?;
         let seen = proc.own_stat(pid)?;
@@ -109,7 +109,7 @@ impl Identity {
             pidns,
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             command: seen.command,
-            standpoint,
+            clock_view,
         })
     }
 
@@ -118,12 +118,12 @@ impl Identity {
     pub fn booted(&self) -> io::Result<i64> {
         let proc = Proc::open()?;
         let shift = proc.shift()?.ok_or_else(|| io::Error::other("the shift of this time namespace can't be told"))?;
-        let earliest = self.standpoint.earliest.div_euclid(1_000_000_000);
+        let earliest = self.clock_view.earliest.div_euclid(1_000_000_000);
         Ok(proc.boot_time()?.min(boot_time_by_clocks()).min(earliest) - shift.seconds_late())
     }
 }
 
-impl Standpoint {
+impl ClockView {
     pub fn clock_stepped(&self) -> bool {
         self.stepped_by(nanos)
     }
@@ -141,17 +141,17 @@ impl Standpoint {
 // ---- other processes ----
 
 /// Tells when a process of our PID namespace exits, whatever becomes of its PID (pidfd_open(2), Linux 5.3).
-pub(crate) struct Exit {
+pub(crate) struct ExitWatch {
     pidfd: OwnedFd,
 }
 
-impl Exit {
+impl ExitWatch {
     /// `NotFound`: there is no such process. Any other error: this system can't tell, or won't (a sandbox). Ask
     /// [`super::process`] afterwards whether it is the right one.
-    pub fn of(pid: u32) -> io::Result<Exit> {
+    pub fn of(pid: u32) -> io::Result<ExitWatch> {
         let pid = Pid::from_raw(pid as i32).ok_or(io::ErrorKind::InvalidInput)?;
         match descriptor(|| pidfd_open(pid, PidfdFlags::empty())) {
-            Ok(pidfd) => Ok(Exit { pidfd }),
+            Ok(pidfd) => Ok(ExitWatch { pidfd }),
             Err(e) if Errno::from_io_error(&e) == Some(Errno::SRCH) => Err(io::ErrorKind::NotFound.into()),
             Err(e) => Err(e),
         }
@@ -189,7 +189,7 @@ mod tests {
         for pause_at in 0..12 {
             let read = wall_minus_boot(clocks(pause_at, 7 * SECOND));
             assert_eq!((read + 100) / 1000, 7 * SECOND / 1000, "a pause before the reading {pause_at}");
-            let me = Standpoint { wall: read, earliest: read };
+            let me = ClockView { wall: read, earliest: read };
             let stepped = [6, 7, 8].map(|ahead| me.stepped_by(clocks(pause_at, ahead * SECOND)));
             assert_eq!(stepped, [true, false, true], "a pause before the reading {pause_at}");
         }
@@ -199,11 +199,11 @@ mod tests {
     #[test]
     fn a_step_of_the_clock_counts_where_it_is_another_second() {
         const SECOND: i64 = 1_000_000_000;
-        let me = Standpoint { wall: 7 * SECOND - 10_000_000, earliest: 0 };
+        let me = ClockView { wall: 7 * SECOND - 10_000_000, earliest: 0 };
         let stepped = |by: i64| me.stepped_by(|clock| if clock == ClockId::Realtime { me.wall + by } else { 0 });
         assert!(stepped(20_000_000) && stepped(SECOND) && stepped(-SECOND));
         assert!(!stepped(0) && !stepped(9_000_000) && !stepped(-500_000_000));
-        let at_the_edge = Standpoint { wall: 7 * SECOND, earliest: 0 };
+        let at_the_edge = ClockView { wall: 7 * SECOND, earliest: 0 };
         assert!(!at_the_edge.stepped_by(|clock| if clock == ClockId::Realtime { 7 * SECOND - 300 } else { 0 }));
     }
 
@@ -213,7 +213,7 @@ mod tests {
         let me = Identity::current().unwrap();
         let booted = me.booted().unwrap();
         let earliest = (booted - 1000) * 1_000_000_000;
-        let before = Identity { standpoint: Standpoint { earliest, ..me.standpoint }, ..Identity::clone(&me) };
+        let before = Identity { clock_view: ClockView { earliest, ..me.clock_view }, ..Identity::clone(&me) };
         assert_eq!(Identity::read(Some(&before)).unwrap().booted().unwrap(), booted - 1000);
     }
 
@@ -223,9 +223,9 @@ mod tests {
         let me = Identity::current().unwrap();
         let path = crate::scratch::Scratch::new();
         let stepped = [0, -1, 1].map(|seconds| {
-            let wall = me.standpoint.wall + seconds * 1_000_000_000;
-            let standpoint = Standpoint { wall, earliest: wall };
-            let me = Identity { standpoint, ..Identity::clone(&me) };
+            let wall = me.clock_view.wall + seconds * 1_000_000_000;
+            let clock_view = ClockView { wall, earliest: wall };
+            let me = Identity { clock_view, ..Identity::clone(&me) };
             let hidden = Dir::open(&path).unwrap();
             let claim =
                 crate::folder::claim::Claim::prepare(hidden, &path, std::sync::Arc::new(me), Filesystem::Local, || {

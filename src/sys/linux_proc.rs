@@ -101,26 +101,26 @@ impl Proc {
     }
 
     /// `None`: it can't be told.
-    pub fn shift(&self) -> io::Result<Option<Shift>> {
+    pub fn shift(&self) -> io::Result<Option<TimeNsOffset>> {
         let ours = match self.own_link("ns/time") {
             Ok(ours) => ours,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(Shift::NONE)), // no time namespaces in this kernel
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(TimeNsOffset::NONE)), // no time namespaces in this kernel
             Err(e) => return known(Err(e)),
         };
         if namespace(&ours) == Some(INITIAL_TIME_NAMESPACE) {
-            return Ok(Some(Shift::NONE));
+            return Ok(Some(TimeNsOffset::NONE));
         }
         // The file tells the shift of the namespace that our children will be in.
         if known(self.link("self/ns/time_for_children"))?.as_ref() != Some(&ours) {
             return Ok(None);
         }
-        Ok(known(self.read_text("self/timens_offsets"))?.and_then(|offsets| Shift::parse(&offsets)))
+        Ok(known(self.read_text("self/timens_offsets"))?.and_then(|offsets| TimeNsOffset::parse(&offsets)))
     }
 
     /// By way of the main thread: qemu-user makes up `/proc/self/stat`, and others would not find us by such a start.
-    pub fn own_stat(&self, pid: u32) -> io::Result<Seen> {
+    pub fn own_stat(&self, pid: u32) -> io::Result<ProcStat> {
         let stat = self.read(&format!("self/task/{pid}/stat")).or_else(|_| self.read("self/stat"))?;
-        Seen::parse(&stat).ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))
+        ProcStat::parse(&stat).ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))
     }
 
     /// When this machine was booted, Unix seconds: `btime` of `/proc/stat`, which psutil uses too. Where that is not shown (the
@@ -138,14 +138,14 @@ const INITIAL_TIME_NAMESPACE: u64 = 0xEFFF_FFFA;
 
 /// How far a time namespace's boot clock is from the machine's (time_namespaces(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shift {
+pub(super) struct TimeNsOffset {
     nanos: i64,
 }
 
-impl Shift {
-    const NONE: Shift = Shift { nanos: 0 };
+impl TimeNsOffset {
+    const NONE: TimeNsOffset = TimeNsOffset { nanos: 0 };
 
-    fn parse(offsets: &str) -> Option<Shift> {
+    fn parse(offsets: &str) -> Option<TimeNsOffset> {
         offsets.lines().find_map(|line| {
             let mut words = line.split_ascii_whitespace();
             // The clock is named by its number in old kernels.
@@ -154,7 +154,7 @@ impl Shift {
             }
             let seconds: i64 = words.next()?.parse().ok()?;
             let nanos: i64 = words.next()?.parse().ok()?;
-            Some(Shift { nanos: seconds.checked_mul(1_000_000_000)?.checked_add(nanos)? })
+            Some(TimeNsOffset { nanos: seconds.checked_mul(1_000_000_000)?.checked_add(nanos)? })
         })
     }
 
@@ -228,7 +228,7 @@ pub(super) fn boot_time_by_clocks() -> i64 {
 pub(super) struct Outlook {
     proc: Proc,
     /// `None`: the start of a process says nothing.
-    shift: Option<Shift>,
+    shift: Option<TimeNsOffset>,
 }
 
 impl Outlook {
@@ -240,27 +240,27 @@ impl Outlook {
         is_ours.then_some(Outlook { proc, shift })
     }
 
-    pub fn look(&self, me: &Identity, pid: u32) -> Option<Seen> {
+    pub fn look(&self, me: &Identity, pid: u32) -> Option<ProcStat> {
         match pid == me.pid {
             true => self.proc.own_stat(pid).ok(),
-            false => Seen::parse(&self.proc.read(&format!("{pid}/stat")).ok()?),
+            false => ProcStat::parse(&self.proc.read(&format!("{pid}/stat")).ok()?),
         }
     }
 }
 
-pub(super) struct Seen {
+pub(super) struct ProcStat {
     pub command: String,
     pub exited: bool,
     /// Ticks since the boot, as this time namespace counts it.
     ticks: u64,
 }
 
-impl Seen {
+impl ProcStat {
     pub fn start(&self, from: &Outlook) -> Option<u64> {
         self.start_shifted_by(from.shift)
     }
 
-    pub fn start_shifted_by(&self, shift: Option<Shift>) -> Option<u64> {
+    pub fn start_shifted_by(&self, shift: Option<TimeNsOffset>) -> Option<u64> {
         shift?.undo(self.ticks)
     }
 
@@ -273,7 +273,7 @@ impl Seen {
     }
 
     /// The fields of proc_pid_stat(5). The command can hold anything, also `)` and line breaks: the last `)` ends it.
-    fn parse(stat: &[u8]) -> Option<Seen> {
+    fn parse(stat: &[u8]) -> Option<ProcStat> {
         let open = stat.iter().position(|&b| b == b'(')?;
         let close = stat.iter().rposition(|&b| b == b')')?;
         let command = String::from_utf8_lossy(stat.get(open + 1..close)?).into_owned();
@@ -281,7 +281,7 @@ impl Seen {
         // The first of these is field 3.
         let state = *fields.first()?;
         let threads: u64 = fields.get(20 - 3)?.parse().ok()?;
-        Some(Seen {
+        Some(ProcStat {
             command,
             // The main thread can end while others run: it shows as a zombie then, and they are still counted.
             exited: matches!(state, "X" | "x") || state == "Z" && threads <= 1,
@@ -297,31 +297,31 @@ mod tests {
     #[test]
     fn stat_is_parsed_from_the_last_parenthesis() {
         let tail = " 1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 3 0 98765 0 0";
-        let running = Seen::parse(format!("7 (a) b) (c\n)) S{tail}").as_bytes()).unwrap();
+        let running = ProcStat::parse(format!("7 (a) b) (c\n)) S{tail}").as_bytes()).unwrap();
         assert_eq!((running.command.as_str(), running.ticks, running.exited), ("a) b) (c\n)", 98765, false));
         // The main thread ended, two others run.
-        assert!(!Seen::parse(format!("7 (x) Z{tail}").as_bytes()).unwrap().exited);
-        assert!(Seen::parse(format!("7 (x) Z{}", tail.replace(" 3 0", " 1 0")).as_bytes()).unwrap().exited);
-        assert!(Seen::parse(b"7 (x").is_none());
-        assert!(Seen::parse(b"").is_none());
+        assert!(!ProcStat::parse(format!("7 (x) Z{tail}").as_bytes()).unwrap().exited);
+        assert!(ProcStat::parse(format!("7 (x) Z{}", tail.replace(" 3 0", " 1 0")).as_bytes()).unwrap().exited);
+        assert!(ProcStat::parse(b"7 (x").is_none());
+        assert!(ProcStat::parse(b"").is_none());
     }
 
     #[test]
     fn a_shifted_clock_is_undone() {
-        assert_eq!(Shift { nanos: 0 }.undo(500), Some(500));
-        assert_eq!(Shift { nanos: 86_400_000_000_000 }.undo(8_640_500), Some(500));
-        assert_eq!(Shift { nanos: -10_000_000 }.undo(500), Some(501));
-        assert_eq!(Shift { nanos: 5 }.undo(500), None);
+        assert_eq!(TimeNsOffset { nanos: 0 }.undo(500), Some(500));
+        assert_eq!(TimeNsOffset { nanos: 86_400_000_000_000 }.undo(8_640_500), Some(500));
+        assert_eq!(TimeNsOffset { nanos: -10_000_000 }.undo(500), Some(501));
+        assert_eq!(TimeNsOffset { nanos: 5 }.undo(500), None);
     }
 
     /// What can't be understood is no shift of 0.
     #[test]
     fn a_shift_is_read_or_not_known() {
-        let both = Shift::parse("monotonic           3         4\nboottime           -1        -5\n");
-        assert_eq!(both, Some(Shift { nanos: -1_000_000_005 }));
-        assert_eq!(Shift::parse("7 2 0\n"), Some(Shift { nanos: 2_000_000_000 }));
+        let both = TimeNsOffset::parse("monotonic           3         4\nboottime           -1        -5\n");
+        assert_eq!(both, Some(TimeNsOffset { nanos: -1_000_000_005 }));
+        assert_eq!(TimeNsOffset::parse("7 2 0\n"), Some(TimeNsOffset { nanos: 2_000_000_000 }));
         for bad in ["", "monotonic 0 0\n", "boottime 1\n", "boottime x 0\n", "boottime 99999999999999 0\n"] {
-            assert_eq!(Shift::parse(bad), None, "{bad:?}");
+            assert_eq!(TimeNsOffset::parse(bad), None, "{bad:?}");
         }
     }
 

@@ -24,13 +24,13 @@ pub(crate) use process::{presence, process, Identity, Presence, ProcessState, Vi
 #[cfg(unix)]
 mod access;
 #[cfg(unix)]
+mod foreign_file;
+#[cfg(unix)]
 mod numbers;
 #[cfg(unix)]
 mod proof;
 #[cfg(unix)]
 mod room;
-#[cfg(unix)]
-mod small;
 #[cfg(unix)]
 mod stat;
 #[cfg(unix)]
@@ -41,9 +41,9 @@ pub(crate) use proof::take_lock;
 use {access::Access, proof::is_locked};
 #[cfg(unix)]
 pub(crate) use {
-    small::Small,
+    foreign_file::ForeignFile,
     stat::{FileId, FolderStat},
-    unix::{file_name, Claimed, Dir},
+    unix::{file_name, Dir, LockedFile},
 };
 
 #[cfg(all(unix, feature = "capi"))]
@@ -60,15 +60,15 @@ mod linux_proc;
 #[cfg(target_os = "linux")]
 mod staged;
 #[cfg(target_os = "linux")]
-use linux::Standpoint;
+use linux::ClockView;
 #[cfg(target_os = "linux")]
 use linux_fs::{born, entries, glance, id_at, is_known, Moment, UNNOTICED};
 #[cfg(target_os = "linux")]
-use linux_proc::{Outlook, Seen};
+use linux_proc::{Outlook, ProcStat};
 #[cfg(target_os = "linux")]
 pub(crate) use {
-    events::{Beacon, BeaconWatch, Bell, FolderWatch, OwnBeacon, Source, Tail},
-    linux::{process_mark, Exit, ProcessMark},
+    events::{FifoWatch, FolderWatch, HandOffFifo, OwnFifo, Source, Tail, Waker},
+    linux::{process_mark, ExitWatch, ProcessMark},
     linux_fs::{filesystem, fill_random},
     linux_proc::PROCESS_TABLE,
 };
@@ -76,10 +76,10 @@ pub(crate) use {
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
 mod bsd;
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
-use bsd::{born, entries, entries as glance, id_at, is_known, Moment, Outlook, Seen, Standpoint, UNNOTICED};
+use bsd::{born, entries, entries as glance, id_at, is_known, ClockView, Moment, Outlook, ProcStat, UNNOTICED};
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
 pub(crate) use bsd::{
-    filesystem, fill_random, process_mark, Bell, Exit, FolderWatch, ProcessMark, Source, PROCESS_TABLE,
+    filesystem, fill_random, process_mark, ExitWatch, FolderWatch, ProcessMark, Source, Waker, PROCESS_TABLE,
 };
 
 #[cfg(windows)]
@@ -88,16 +88,16 @@ mod windows;
 pub(crate) use windows::path;
 #[cfg(windows)]
 pub(crate) use windows::{
-    file_name, filesystem, fill_random, process_mark, Bell, Claimed, Dir, Exit, FileId, FolderStat, FolderWatch,
-    ProcessMark, Small, Source, PROCESS_TABLE,
+    file_name, filesystem, fill_random, process_mark, Dir, ExitWatch, FileId, FolderStat, FolderWatch, ForeignFile,
+    LockedFile, ProcessMark, Source, Waker, PROCESS_TABLE,
 };
 #[cfg(windows)]
-use windows::{see, Outlook, Standpoint};
+use windows::{see, ClockView, Outlook};
 
 #[cfg(not(target_os = "linux"))]
 mod polled;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use polled::{Beacon, BeaconWatch, OwnBeacon, Tail};
+pub(crate) use polled::{FifoWatch, HandOffFifo, OwnFifo, Tail};
 
 #[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "freebsd", target_os = "netbsd", windows)))]
 compile_error!("lockfolder runs on Linux, macOS, FreeBSD, NetBSD and Windows: see docs/platforms.md");
@@ -119,7 +119,7 @@ pub(crate) enum News {
 /// What is seen of a beacon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // where none can be watched
-pub(crate) enum Light {
+pub(crate) enum FifoState {
     /// Its owner holds it. When it goes out, whoever watches it is woken.
     Lit,
     /// It was put out. It wakes everybody who sleeps by it, at once.
@@ -131,7 +131,7 @@ pub(crate) enum Light {
 /// What opening a small file of somebody else's came to: without following, blocking, or trusting it.
 #[cfg_attr(not(unix), allow(dead_code))] // which sees no mounts
 pub(crate) enum Opened {
-    File(Small),
+    File(ForeignFile),
     /// It vanished.
     Gone,
     /// It is there, but not ours to read, or not now.

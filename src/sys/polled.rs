@@ -4,31 +4,31 @@
 use std::ffi::{CStr, CString};
 use std::io;
 
-use super::{Dir, FileId, Light, News, Source};
+use super::{Dir, FifoState, FileId, News, Source};
 
 /// A file of which tickets are links; it says nothing by itself.
-pub(crate) struct Beacon(());
+pub(crate) struct HandOffFifo(());
 
-impl Beacon {
+impl HandOffFifo {
     pub fn put_out(&self, _news: News) {}
 }
 
 /// A name for a beacon of ours.
-pub(crate) struct OwnBeacon {
+pub(crate) struct OwnFifo {
     pub name: CString,
 }
 
-impl OwnBeacon {
-    pub fn new(name: CString) -> OwnBeacon {
-        OwnBeacon { name }
+impl OwnFifo {
+    pub fn new(name: CString) -> OwnFifo {
+        OwnFifo { name }
     }
 }
 
 /// There is none: [`Dir::watch_beacon`] always fails.
-pub(crate) enum BeaconWatch {}
+pub(crate) enum FifoWatch {}
 
-impl BeaconWatch {
-    pub fn light(&self) -> Light {
+impl FifoWatch {
+    pub fn light(&self) -> FifoState {
         match *self {}
     }
 
@@ -64,10 +64,10 @@ impl Dir {
     }
 
     /// Makes the first of these files, and says which one that is.
-    pub fn light_beacon(&self, beacons: &mut [OwnBeacon]) -> io::Result<(usize, Beacon)> {
+    pub fn light_fifo(&self, beacons: &mut [OwnFifo]) -> io::Result<(usize, HandOffFifo)> {
         let first = beacons.first().ok_or(io::ErrorKind::InvalidInput)?;
         self.touch(&first.name)?;
-        Ok((0, Beacon(())))
+        Ok((0, HandOffFifo(())))
     }
 
     /// Removes a folder in which somebody was to make something, and died.
@@ -75,16 +75,16 @@ impl Dir {
         let _ = self.remove_dir(name);
     }
 
-    pub fn beacon_of(&self, _ticket: &CStr, _hidden: &Dir, _beacons: &[CString]) -> Option<FileId> {
+    pub fn fifo_of(&self, _ticket: &CStr, _hidden: &Dir, _beacons: &[CString]) -> Option<FileId> {
         None
     }
 
-    pub fn watch_beacon(&self, _name: &CStr, _beacon: FileId) -> io::Result<BeaconWatch> {
+    pub fn watch_fifo(&self, _name: &CStr, _beacon: FileId) -> io::Result<FifoWatch> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Removes somebody else's beacon.
-    pub fn discard_beacon(&self, name: &CStr, _beacon: Option<FileId>) {
+    pub fn discard_fifo(&self, name: &CStr, _beacon: Option<FileId>) {
         let _ = self.unlink(name);
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 #[cfg(windows)]
 use super::see;
 #[cfg(unix)]
-use super::Seen;
-use super::{process_mark, Exit, Outlook, ProcessMark, Standpoint};
+use super::ProcStat;
+use super::{process_mark, ClockView, ExitWatch, Outlook, ProcessMark};
 
 /// Who we are, as our bids say it. All of it stays as it is while the process lives, except `created`, which a step of the clock
 /// moves, and the names of the host and the command: a process that enters a PID namespace only moves its children there.
@@ -26,7 +26,7 @@ pub(crate) struct Identity {
     pub host: String,
     pub command: String,
     /// When `created` is another number.
-    pub(super) standpoint: Standpoint,
+    pub(super) clock_view: ClockView,
 }
 
 impl Identity {
@@ -67,7 +67,7 @@ impl Identity {
 
     /// Somebody set the clock: `created` is now another number for everybody who computes it.
     pub fn clock_stepped(&self) -> bool {
-        self.standpoint.clock_stepped()
+        self.clock_view.clock_stepped()
     }
 }
 
@@ -114,13 +114,13 @@ pub(crate) enum ProcessState {
 pub(crate) enum Presence {
     /// There is none. This is a proof that needs no view of `/proc`.
     Gone,
-    /// There is one. It may have exited since; where the kernel tells, [`Exit::happened`] says so.
-    Exists(Option<Exit>),
+    /// There is one. It may have exited since; where the kernel tells, [`ExitWatch::happened`] says so.
+    Exists(Option<ExitWatch>),
 }
 
 /// Is there a process `pid` in our PID namespace?
 pub(crate) fn presence(pid: u32) -> Presence {
-    match Exit::of(pid) {
+    match ExitWatch::of(pid) {
         Ok(exit) => Presence::Exists(Some(exit)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Presence::Gone,
         Err(_) if exists(pid) => Presence::Exists(None),
@@ -151,7 +151,7 @@ pub(crate) fn process(view: &View, me: &Identity, pid: u32, start: Option<u64>, 
 
 /// What is seen of a process that runs, or else all that is known of it.
 #[cfg(unix)]
-fn see(outlook: &Outlook, me: &Identity, pid: u32) -> Result<Seen, ProcessState> {
+fn see(outlook: &Outlook, me: &Identity, pid: u32) -> Result<ProcStat, ProcessState> {
     match outlook.look(me, pid) {
         Some(seen) if seen.exited => Err(ProcessState::Gone),
         Some(seen) => Ok(seen),
@@ -200,6 +200,6 @@ mod tests {
         assert_eq!(process(&View::default(), &me, me.pid, me.start.map(|s| s + 1), None), ProcessState::Replaced);
         assert_eq!(process(&View::default(), &me, me.pid, None, Some(me.created - 3)), ProcessState::Replaced);
         #[cfg(any(target_os = "linux", windows))] // elsewhere nothing tells
-        assert!(!super::super::Exit::of(me.pid).unwrap().happened());
+        assert!(!super::super::ExitWatch::of(me.pid).unwrap().happened());
     }
 }

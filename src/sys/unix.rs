@@ -26,12 +26,12 @@ pub(crate) fn file_name(name: &CStr) -> OsString {
 }
 
 /// A file that we made and hold locked for as long as we live: the kernel's proof of life, in every PID namespace.
-pub(crate) struct Claimed {
+pub(crate) struct LockedFile {
     fd: OwnedFd,
     pub id: FileId,
 }
 
-impl Claimed {
+impl LockedFile {
     /// Whether a file with this stat has the same owner, and nobody else can write to it. For filesystems where nothing else
     /// tells two files apart.
     pub fn is_as_safe(&self, stat: &FolderStat) -> bool {
@@ -163,7 +163,7 @@ impl Dir {
         name: &CStr,
         content: impl FnOnce(FileId, Option<u64>) -> String,
         proof: bool,
-    ) -> io::Result<Option<Claimed>> {
+    ) -> io::Result<Option<LockedFile>> {
         let fd = self.open_at(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, 0o600)?;
         // What has its number may be a file of the program's, see `descriptor`. Nothing is written to that.
         let is_ours = || Ok(self.file_id(name)? == Some(FileId::of(&retry(|| fs::fstat(&fd))?)));
@@ -173,7 +173,7 @@ impl Dir {
             Err(e) => Err(e),
         };
         match filled {
-            Ok(Some(id)) => Ok(Some(Claimed { fd, id })),
+            Ok(Some(id)) => Ok(Some(LockedFile { fd, id })),
             Ok(None) => {
                 let _ = self.unlink(name);
                 Ok(None)

@@ -49,13 +49,13 @@ pub mod sys {
         name.to_str().unwrap().into()
     }
 
-    pub struct Bell(usize);
+    pub struct Waker(usize);
 
-    impl Bell {
-        pub fn new() -> std::io::Result<Bell> {
+    impl Waker {
+        pub fn new() -> std::io::Result<Waker> {
             let mut state = state();
             state.bells.push(false);
-            Ok(Bell(state.bells.len() - 1))
+            Ok(Waker(state.bells.len() - 1))
         }
 
         pub fn ring(&self) {
@@ -79,7 +79,7 @@ pub mod folder {
 
     use super::{change, state};
     use crate::error::{Error, ErrorKind, Result};
-    use crate::owner::bid::Guid;
+    use crate::owner::bid::BidName;
     use crate::owner::rival::Rival;
     use crate::protocol::{Backoff, Check, Leaving, Line, Place, Standing, View, Wait};
 
@@ -102,19 +102,19 @@ pub mod folder {
 
         pub fn sources(_: &Wait<Folder>) {}
 
-        pub fn holds(&self, _: &Guid) -> Result<()> {
+        pub fn holds(&self, _: &BidName) -> Result<()> {
             Ok(())
         }
 
-        pub fn bids(&mut self, _: Option<&Guid>) -> Result<Vec<(Rival, bool)>> {
+        pub fn bids(&mut self, _: Option<&BidName>) -> Result<Vec<(Rival, bool)>> {
             Ok(Vec::new())
         }
 
-        pub fn reap_stale(&mut self, _: Option<&Guid>) -> Result<usize> {
+        pub fn reap_stale(&mut self, _: Option<&BidName>) -> Result<usize> {
             Ok(0)
         }
 
-        pub fn fence(&mut self, _: &Guid) -> Result<u64> {
+        pub fn fence(&mut self, _: &BidName) -> Result<u64> {
             Ok(1)
         }
     }
@@ -124,7 +124,7 @@ pub mod folder {
     }
 
     impl Place for Folder {
-        type Bid = Guid;
+        type Bid = BidName;
         type Rival = ();
 
         fn enter(&mut self) -> Result<()> {
@@ -139,36 +139,36 @@ pub mod folder {
             Ok(None)
         }
 
-        fn post(&mut self) -> Result<Guid> {
+        fn post(&mut self) -> Result<BidName> {
             let mut state = state();
             if state.locked {
                 return Err(busy());
             }
             state.bids += 1;
             state.locked = true;
-            Ok(Guid(state.bids))
+            Ok(BidName(state.bids))
         }
 
-        fn check(&mut self, _: &Guid) -> Result<Check<()>> {
+        fn check(&mut self, _: &BidName) -> Result<Check<()>> {
             Ok(Check::Alone)
         }
 
-        fn precedes(&self, _: &(), _: &Guid) -> bool {
+        fn precedes(&self, _: &(), _: &BidName) -> bool {
             true
         }
 
-        fn unseen(&mut self, _: &Guid) -> Result<Error> {
+        fn unseen(&mut self, _: &BidName) -> Result<Error> {
             Ok(busy())
         }
 
-        fn keep(&mut self, _: &Guid) {}
+        fn keep(&mut self, _: &BidName) {}
 
-        fn take_back(&mut self, _: Guid, error: Error) -> Error {
+        fn take_back(&mut self, _: BidName, error: Error) -> Error {
             change(|state| state.locked = false);
             error
         }
 
-        fn withdraw(&mut self, _: &Guid) -> Result<Option<Error>> {
+        fn withdraw(&mut self, _: &BidName) -> Result<Option<Error>> {
             change(|state| state.locked = false);
             Ok(None)
         }
@@ -284,9 +284,9 @@ pub mod owner {
     pub mod bid {
         /// Each lock has one of its own.
         #[derive(Clone, Copy, PartialEq, Eq)]
-        pub struct Guid(pub u32);
+        pub struct BidName(pub u32);
 
-        impl Guid {
+        impl BidName {
             pub fn as_c_str(&self) -> &'static std::ffi::CStr {
                 c"a bid"
             }

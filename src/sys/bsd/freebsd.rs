@@ -5,9 +5,9 @@ use std::io;
 use libc::{kinfo_proc, CTL_KERN, KERN_PROC, KERN_PROC_PID};
 use rustix::fd::BorrowedFd;
 
-use super::{sysctl, sysctl_by_name, text, Seen};
+use super::{sysctl, sysctl_by_name, text, ProcStat};
 
-pub(super) fn process(pid: u32) -> io::Result<Option<Seen>> {
+pub(super) fn process(pid: u32) -> io::Result<Option<ProcStat>> {
     // The kernel keeps the start since the boot and adds the boot's time, which each step of the clock moves: undo that.
     // Not many times in a row does somebody set the clock between our two questions.
     for _ in 0..100 {
@@ -15,7 +15,7 @@ pub(super) fn process(pid: u32) -> io::Result<Option<Seen>> {
         // SAFETY: numbers, bytes, and pointers that we never follow.
         let info = unsafe { sysctl::<kinfo_proc>(&[CTL_KERN, KERN_PROC, KERN_PROC_PID, pid as libc::c_int]) }?;
         if boot_time()? == base {
-            return Ok(info.map(|info| Seen {
+            return Ok(info.map(|info| ProcStat {
                 exited: info.ki_stat == libc::SZOMB,
                 micros: micros(info.ki_start) - base,
                 command: text(&info.ki_comm),

@@ -5,9 +5,9 @@ use std::mem::{size_of, MaybeUninit};
 
 use rustix::fd::BorrowedFd;
 
-use super::{sysctl_by_name, text, Seen};
+use super::{sysctl_by_name, text, ProcStat};
 
-pub(super) fn process(pid: u32) -> io::Result<Option<Seen>> {
+pub(super) fn process(pid: u32) -> io::Result<Option<ProcStat>> {
     /// For the fourth argument: zombies too.
     const ZOMBIES: u64 = 1;
     let mut info = MaybeUninit::<libc::proc_bsdinfo>::zeroed();
@@ -21,7 +21,7 @@ pub(super) fn process(pid: u32) -> io::Result<Option<Seen>> {
     if filled < size {
         return Ok(None); // no such process, or not ours to know
     }
-    Ok(Some(Seen {
+    Ok(Some(ProcStat {
         exited: info.pbi_status == libc::SZOMB,
         micros: info.pbi_start_tvsec as i64 * 1_000_000 + info.pbi_start_tvusec as i64,
         command: text(&info.pbi_comm),

@@ -60,7 +60,7 @@ pub(crate) const PROCESS_TABLE: &str = "the kernel's table of processes";
 
 /// The clock as we saw it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Standpoint {
+pub(super) struct ClockView {
     /// What `Identity::created` was computed from.
     base: i64,
 }
@@ -69,7 +69,7 @@ impl Identity {
     pub(super) fn read(_before: Option<&Identity>) -> io::Result<Identity> {
         let pid = std::process::id();
         // First: so a step of the clock meanwhile is one after it.
-        let standpoint = Standpoint { base: kernel::base_of_starts()? };
+        let clock_view = ClockView { base: kernel::base_of_starts()? };
         let seen = kernel::process(pid)?.ok_or_else(|| io::Error::other("the kernel does not know this process"))?;
         Ok(Identity {
             pid,
@@ -79,7 +79,7 @@ impl Identity {
             pidns: None,
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             command: seen.command,
-            standpoint,
+            clock_view,
         })
     }
 
@@ -89,14 +89,14 @@ impl Identity {
     }
 }
 
-impl Standpoint {
+impl ClockView {
     pub fn clock_stepped(&self) -> bool {
         kernel::base_of_starts().is_ok_and(|base| base.abs_diff(self.base) > 100_000)
     }
 }
 
 /// What the kernel says of a process.
-pub(super) struct Seen {
+pub(super) struct ProcStat {
     /// A zombie, or one that is about to be.
     pub exited: bool,
     /// Microseconds since `kernel::base_of_starts`.
@@ -104,7 +104,7 @@ pub(super) struct Seen {
     command: String,
 }
 
-impl Seen {
+impl ProcStat {
     pub fn start(&self, _from: &Outlook) -> Option<u64> {
         u64::try_from(self.micros).ok()
     }
@@ -178,16 +178,16 @@ impl Outlook {
         Some(Outlook)
     }
 
-    pub fn look(&self, _me: &Identity, pid: u32) -> Option<Seen> {
+    pub fn look(&self, _me: &Identity, pid: u32) -> Option<ProcStat> {
         kernel::process(pid).ok()?
     }
 }
 
 /// Nothing tells us when a process exits.
-pub(crate) enum Exit {}
+pub(crate) enum ExitWatch {}
 
-impl Exit {
-    pub fn of(_pid: u32) -> io::Result<Exit> {
+impl ExitWatch {
+    pub fn of(_pid: u32) -> io::Result<ExitWatch> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -206,15 +206,15 @@ impl Exit {
 pub(crate) type Source<'a> = BorrowedFd<'a>;
 
 /// Wakes a thread that waits. Ringing is async-signal-safe: one write(2) to a pipe.
-pub(crate) struct Bell {
+pub(crate) struct Waker {
     reader: io::PipeReader,
     writer: io::PipeWriter,
 }
 
-impl Bell {
-    pub fn new() -> io::Result<Bell> {
+impl Waker {
+    pub fn new() -> io::Result<Waker> {
         let (reader, writer) = io::pipe()?;
-        Ok(Bell { reader, writer })
+        Ok(Waker { reader, writer })
     }
 
     /// Called once for each wait at most, so the pipe never fills up.

@@ -6,13 +6,13 @@ use std::mem::{size_of, MaybeUninit};
 use libc::{kinfo_proc2, CTL_KERN, KERN_PROC2, KERN_PROC_PID};
 use rustix::fd::{AsRawFd, BorrowedFd};
 
-use super::{sysctl, sysctl_by_name, text, Seen};
+use super::{sysctl, sysctl_by_name, text, ProcStat};
 
-pub(super) fn process(pid: u32) -> io::Result<Option<Seen>> {
+pub(super) fn process(pid: u32) -> io::Result<Option<ProcStat>> {
     let size = size_of::<kinfo_proc2>() as libc::c_int;
     // SAFETY: numbers and bytes.
     let info = unsafe { sysctl::<kinfo_proc2>(&[CTL_KERN, KERN_PROC2, KERN_PROC_PID, pid as libc::c_int, size, 1]) }?;
-    Ok(info.map(|info| Seen {
+    Ok(info.map(|info| ProcStat {
         exited: i32::from(info.p_stat) == libc::LSZOMB,
         micros: i64::from(info.p_ustart_sec) * 1_000_000 + i64::from(info.p_ustart_usec),
         command: text(&info.p_comm),

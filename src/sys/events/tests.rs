@@ -13,29 +13,29 @@ fn folder() -> (Scratch, Dir) {
 
 /// There is something to read.
 fn is_ready(source: Source<'_>) -> bool {
-    Bell::new().unwrap().sleep([Some(source), None], Duration::ZERO)
+    Waker::new().unwrap().sleep([Some(source), None], Duration::ZERO)
 }
 
 #[test]
 fn a_sleep_ends_by_any_source_and_tells_whether_it_was_the_first() {
-    let [quiet, loud, bell] = [(); 3].map(|()| Bell::new().unwrap());
+    let [quiet, loud, waker] = [(); 3].map(|()| Waker::new().unwrap());
     let (quiet, loud) = (Some(quiet.fd.as_fd()), Some(loud.fd.as_fd()));
     rustix::io::write(loud.unwrap(), &1u64.to_ne_bytes()).unwrap();
     // For ever, if nothing wakes.
-    assert!(bell.sleep([loud, quiet], Duration::MAX));
-    assert!(!bell.sleep([quiet, loud], Duration::MAX));
-    assert!(!bell.sleep([None, loud], Duration::MAX));
-    assert!(!bell.sleep([None, None], Duration::ZERO));
+    assert!(waker.sleep([loud, quiet], Duration::MAX));
+    assert!(!waker.sleep([quiet, loud], Duration::MAX));
+    assert!(!waker.sleep([None, loud], Duration::MAX));
+    assert!(!waker.sleep([None, None], Duration::ZERO));
 }
 
 /// Or every later sleep would be none.
 #[test]
 fn a_bell_wakes_once() {
-    let bell = Bell::new().unwrap();
-    bell.ring();
-    assert!(is_ready(bell.fd.as_fd()));
-    assert!(!bell.sleep([None, None], Duration::MAX));
-    assert!(!is_ready(bell.fd.as_fd()));
+    let waker = Waker::new().unwrap();
+    waker.ring();
+    assert!(is_ready(waker.fd.as_fd()));
+    assert!(!waker.sleep([None, None], Duration::MAX));
+    assert!(!is_ready(waker.fd.as_fd()));
 }
 
 /// A look takes a byte from a beacon that is out. And a forked child of the owner keeps it open, so that closing it tells
@@ -44,40 +44,40 @@ fn a_bell_wakes_once() {
 fn a_look_takes_the_news_from_nobody_else() {
     for news in [News::HandedOver, News::Left] {
         let (path, dir) = folder();
-        let (_, beacon) = dir.light_beacon(&mut [OwnBeacon::new(c"beacon".to_owned())]).unwrap();
+        let (_, beacon) = dir.light_fifo(&mut [OwnFifo::new(c"beacon".to_owned())]).unwrap();
         let watches = [(); 2].map(|()| watch(&dir, c"beacon"));
         drop(path); // what is open stays
-        assert!(watches.iter().all(BeaconWatch::is_lit));
+        assert!(watches.iter().all(FifoWatch::is_lit));
 
         let childs = beacon.fd.try_clone().unwrap();
         beacon.put_out(news);
-        let lights: Vec<Light> = (0..4).map(|look| watches[look % 2].light()).collect();
+        let lights: Vec<FifoState> = (0..4).map(|look| watches[look % 2].light()).collect();
         drop(childs);
-        assert_eq!(lights, [Light::Out(news); 4]);
+        assert_eq!(lights, [FifoState::Out(news); 4]);
     }
 }
 
 #[test]
 fn the_death_of_its_owner_makes_a_beacon_dark() {
     let (_path, dir) = folder();
-    let (_, beacon) = dir.light_beacon(&mut [OwnBeacon::new(c"beacon".to_owned())]).unwrap();
+    let (_, beacon) = dir.light_fifo(&mut [OwnFifo::new(c"beacon".to_owned())]).unwrap();
     let watch = watch(&dir, c"beacon");
     assert!(!is_ready(watch.source()));
     drop(beacon);
-    assert_eq!(watch.light(), Light::Dark);
+    assert_eq!(watch.light(), FifoState::Dark);
 }
 
-fn watch(dir: &Dir, name: &CStr) -> BeaconWatch {
-    dir.watch_beacon(name, dir.file_id(name).unwrap().unwrap()).unwrap()
+fn watch(dir: &Dir, name: &CStr) -> FifoWatch {
+    dir.watch_fifo(name, dir.file_id(name).unwrap().unwrap()).unwrap()
 }
 
 /// Who still watches the one of the last time would take the new one for it.
 #[test]
 fn a_beacon_is_lit_again_when_nobody_watches_it_any_more() {
     let (path, dir) = folder();
-    let mut beacons = [c"a", c"b"].map(|name| OwnBeacon::new(name.to_owned()));
+    let mut beacons = [c"a", c"b"].map(|name| OwnFifo::new(name.to_owned()));
     let number = |name: &str| std::fs::metadata(path.join(name)).unwrap().ino();
-    let mut lit = || ["a", "b"][dir.light_beacon(&mut beacons).unwrap().0];
+    let mut lit = || ["a", "b"][dir.light_fifo(&mut beacons).unwrap().0];
     assert_eq!(lit(), "a");
     let a = number("a");
     assert_eq!((lit(), number("a")), ("a", a));

@@ -21,17 +21,17 @@ use super::{done, wide};
 pub(crate) type Source<'a> = BorrowedHandle<'a>;
 
 /// Wakes a thread that waits.
-pub(crate) struct Bell {
+pub(crate) struct Waker {
     event: OwnedHandle,
 }
 
-impl Bell {
-    pub fn new() -> io::Result<Bell> {
+impl Waker {
+    pub fn new() -> io::Result<Waker> {
         // SAFETY: it returns a new handle of ours, or NULL. The event resets itself when it has woken a thread.
         unsafe {
             let event = CreateEventW(ptr::null(), 0, 0, ptr::null());
             done(i32::from(!event.is_null()))?;
-            Ok(Bell { event: OwnedHandle::from_raw_handle(event) })
+            Ok(Waker { event: OwnedHandle::from_raw_handle(event) })
         }
     }
 

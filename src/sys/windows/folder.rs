@@ -58,14 +58,14 @@ fn verbatim(path: &Path) -> PathBuf {
 }
 
 /// A regular file, open for reading.
-pub(crate) struct Small {
+pub(crate) struct ForeignFile {
     file: File,
     pub id: FileId,
     /// Last modified, Unix milliseconds.
     pub modified: i64,
 }
 
-impl Small {
+impl ForeignFile {
     /// The content, or as much of it as `limit`.
     pub fn read(&self, limit: usize) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
@@ -110,12 +110,12 @@ fn lock(file: &File, how: u32) -> io::Result<bool> {
 }
 
 /// A file that we made and hold locked for as long as we live: the kernel's proof of life.
-pub(crate) struct Claimed {
+pub(crate) struct LockedFile {
     _file: File,
     pub id: FileId,
 }
 
-impl Claimed {
+impl LockedFile {
     /// Asked on Unix alone: nothing here is taken for ours by its content.
     pub fn is_as_safe(&self, stat: &FolderStat) -> bool {
         stat.is_private_within()
@@ -250,7 +250,7 @@ impl Dir {
         let about = About::file(&file)?;
         let modified = about.modified();
         Ok(match about.is_regular() {
-            true => Opened::File(Small { file, id: about.id(), modified }),
+            true => Opened::File(ForeignFile { file, id: about.id(), modified }),
             false => Opened::NotRegular { modified },
         })
     }
@@ -264,11 +264,11 @@ impl Dir {
         name: &CStr,
         content: impl FnOnce(FileId, Option<u64>) -> String,
         proof: bool,
-    ) -> io::Result<Option<Claimed>> {
+    ) -> io::Result<Option<LockedFile>> {
         let path = self.at(name)?;
         let file = patiently(|| sharing().read(true).write(true).create_new(true).open(&path))?;
         match self.fill(&file, name, content, proof) {
-            Ok(Some(id)) => Ok(Some(Claimed { _file: file, id })),
+            Ok(Some(id)) => Ok(Some(LockedFile { _file: file, id })),
             Ok(None) => Ok(None),
             Err(e) => {
                 let _ = self.unlink(name);

@@ -11,13 +11,13 @@ mod process;
 mod security;
 mod volume;
 
-pub(crate) use events::{Bell, FolderWatch, Source};
+pub(crate) use events::{FolderWatch, Source, Waker};
 #[cfg(feature = "capi")]
 pub(crate) use folder::path;
-pub(crate) use folder::{file_name, Claimed, Dir, Small};
+pub(crate) use folder::{file_name, Dir, ForeignFile, LockedFile};
 pub(crate) use open::FileId;
-pub(crate) use process::{process_mark, Exit, ProcessMark, PROCESS_TABLE};
-pub(super) use process::{see, Outlook, Standpoint};
+pub(crate) use process::{process_mark, ExitWatch, ProcessMark, PROCESS_TABLE};
+pub(super) use process::{see, ClockView, Outlook};
 pub(crate) use security::FolderStat;
 pub(crate) use volume::filesystem;
 

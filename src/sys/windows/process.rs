@@ -32,7 +32,7 @@ pub(crate) const PROCESS_TABLE: &str = "the system";
 
 /// Nothing: no step of the clock changes what we say of ourselves.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::sys) struct Standpoint;
+pub(in crate::sys) struct ClockView;
 
 /// Nothing: from everywhere a process looks alike.
 pub(in crate::sys) struct Outlook;
@@ -46,7 +46,7 @@ impl Outlook {
 impl Identity {
     pub(in crate::sys) fn read(_before: Option<&Identity>) -> io::Result<Identity> {
         // SAFETY: a pseudo-handle that is always valid.
-        let seen = Seen::of(unsafe { GetCurrentProcess() })?;
+        let seen = ProcStat::of(unsafe { GetCurrentProcess() })?;
         let host = host()?;
         let command = std::env::current_exe()?;
         Ok(Identity {
@@ -57,7 +57,7 @@ impl Identity {
             pidns: None,
             host,
             command: command.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-            standpoint: Standpoint,
+            clock_view: ClockView,
         })
     }
 
@@ -69,7 +69,7 @@ impl Identity {
     }
 }
 
-impl Standpoint {
+impl ClockView {
     /// No step of the clock changes what we say of ourselves.
     pub fn clock_stepped(&self) -> bool {
         false
@@ -129,17 +129,17 @@ pub(super) fn unix_micros(ticks: u64) -> i64 {
 // ---- other processes ----
 
 /// What is seen of a process.
-pub(in crate::sys) struct Seen {
+pub(in crate::sys) struct ProcStat {
     /// When it was created: 100 ns since 1601.
     created: u64,
 }
 
-impl Seen {
-    fn of(process: HANDLE) -> io::Result<Seen> {
+impl ProcStat {
+    fn of(process: HANDLE) -> io::Result<ProcStat> {
         let [mut created, mut exited, mut kernel, mut user] = [FILETIME::default(); 4];
         // SAFETY: an open handle, and room for the answers.
         done(unsafe { GetProcessTimes(process, &mut created, &mut exited, &mut kernel, &mut user) })?;
-        Ok(Seen { created: ticks(created) })
+        Ok(ProcStat { created: ticks(created) })
     }
 
     pub fn start(&self, _from: &Outlook) -> Option<u64> {
@@ -152,7 +152,7 @@ impl Seen {
 }
 
 /// What is seen of a process that runs, or else all that is known of it.
-pub(in crate::sys) fn see(_outlook: &Outlook, _me: &Identity, pid: u32) -> Result<Seen, ProcessState> {
+pub(in crate::sys) fn see(_outlook: &Outlook, _me: &Identity, pid: u32) -> Result<ProcStat, ProcessState> {
     let process = match open(pid, PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE)
         .or_else(|_| open(pid, PROCESS_QUERY_LIMITED_INFORMATION))
     {
@@ -163,7 +163,7 @@ pub(in crate::sys) fn see(_outlook: &Outlook, _me: &Identity, pid: u32) -> Resul
     if has_exited(process.as_handle()) {
         return Err(ProcessState::Gone); // and somebody has a handle on it
     }
-    Seen::of(process.as_raw_handle()).map_err(|_| ProcessState::Exists)
+    ProcStat::of(process.as_raw_handle()).map_err(|_| ProcessState::Exists)
 }
 
 fn open(pid: u32, rights: u32) -> io::Result<OwnedHandle> {
@@ -188,16 +188,16 @@ fn has_exited(process: BorrowedHandle<'_>) -> bool {
 }
 
 /// Tells when a process exits, whatever becomes of its PID.
-pub(crate) struct Exit {
+pub(crate) struct ExitWatch {
     process: OwnedHandle,
 }
 
-impl Exit {
+impl ExitWatch {
     /// `NotFound`: there is no such process. Any other error: we may not wait for it. Ask [`crate::sys::process`] afterwards
     /// whether it is the right one.
-    pub fn of(pid: u32) -> io::Result<Exit> {
+    pub fn of(pid: u32) -> io::Result<ExitWatch> {
         match open(pid, PROCESS_SYNCHRONIZE) {
-            Ok(process) => Ok(Exit { process }),
+            Ok(process) => Ok(ExitWatch { process }),
             Err(e) if is(&e, ERROR_INVALID_PARAMETER) => Err(io::ErrorKind::NotFound.into()),
             Err(e) => Err(e),
         }
@@ -227,7 +227,7 @@ mod tests {
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        let exit = Exit::of(child.id()).expect("the handle of `child` keeps it");
+        let exit = ExitWatch::of(child.id()).expect("the handle of `child` keeps it");
         child.wait().unwrap();
         assert!(exit.happened());
         assert_eq!(process(&View::default(), &me, child.id(), None, None), ProcessState::Gone);

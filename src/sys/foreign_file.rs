@@ -13,7 +13,7 @@ use super::unix::{retry, Dir};
 use super::{born, is_locked, take_lock, Moment, Opened};
 
 /// A regular file, open for reading.
-pub(crate) struct Small {
+pub(crate) struct ForeignFile {
     fd: OwnedFd,
     size: u64,
     pub id: FileId,
@@ -21,7 +21,7 @@ pub(crate) struct Small {
     pub modified: i64,
 }
 
-impl Small {
+impl ForeignFile {
     /// The content as it was when the file was opened (or later), or as much of it as `limit`.
     pub fn read(&self, limit: usize) -> io::Result<Vec<u8>> {
         let mut content = zeros(limit)?;
@@ -80,7 +80,7 @@ impl Dir {
         let stat = retry(|| fs::fstat(&fd))?;
         let modified = modified(&stat);
         Ok(match is_regular(&stat) {
-            true => Opened::File(Small { fd, size: stat.st_size as u64, id: FileId::of(&stat), modified }),
+            true => Opened::File(ForeignFile { fd, size: stat.st_size as u64, id: FileId::of(&stat), modified }),
             false => Opened::NotRegular { modified },
         })
     }
