@@ -189,12 +189,7 @@ impl protocol::Line for Folder {
         };
         match rival {
             Some(rival) => Error::busy(self.path(), rival.holder()),
-            None => {
-                let ahead = self.view().map_or(0, |view| view.ahead);
-                let folder = self.path().display();
-                let text = format!("the lock folder {folder} is busy: {ahead} claimants are in line before us");
-                Error::new(ErrorKind::Busy, text)
-            }
+            None => Error::new(ErrorKind::Busy, self.why_nobody_holds()),
         }
     }
 
@@ -204,6 +199,18 @@ impl protocol::Line for Folder {
 }
 
 impl Folder {
+    /// The lock is free, and it is another's turn. A claimant that is stopped does not come, and it is known by its PID.
+    fn why_nobody_holds(&mut self) -> String {
+        let view = protocol::Line::view(self).unwrap_or_default();
+        let folder = self.path().display();
+        let first = view.first.and_then(|first| self.judge_claim(first.claim).ok()?);
+        let who = first.and_then(|first| first.bid.ok()).map_or_else(String::new, |first| {
+            let command = first.command.map_or_else(String::new, |command| format!(" ({command})"));
+            format!("; the first of them, PID {}{command}, has not come forward", first.pid)
+        });
+        format!("nobody holds the lock folder {folder}, but {} claimants are in line before us{who}", view.ahead)
+    }
+
     /// What ends a sleep. The first is news of the lock.
     pub(crate) fn sources(wait: &Wait<Folder>) -> [Option<Source<'_>>; 2] {
         match wait.waits_for() {

@@ -336,3 +336,14 @@ fn a_sweep_takes_the_tickets_of_those_who_are_gone() {
     sweep(&hidden, |_| true);
     assert!(claimant.place.first_in_line().is_none());
 }
+
+/// A claimant that is stopped at the head of the line keeps a free lock from those behind it, until they pass it over.
+#[test]
+fn a_wait_that_ends_while_nobody_holds_names_the_first_in_line() {
+    let mut scene = Scene::new();
+    let [_first, mut second] = [scene.claimant(), scene.claimant()];
+    scene._holder.unlock().unwrap();
+    let error = second.place.why_not_yet().to_string();
+    let said = format!("1 claimants are in line before us; the first of them, PID {} (", std::process::id());
+    assert!(error.contains(&said) && error.ends_with("has not come forward"), "{error}");
+}
