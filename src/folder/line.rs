@@ -205,8 +205,10 @@ impl Folder {
         let folder = self.path().display();
         let first = view.first.and_then(|first| self.judge_claim(first.claim).ok()?);
         let who = first.and_then(|first| first.bid.ok()).map_or_else(String::new, |first| {
-            let command = first.command.map_or_else(String::new, |command| format!(" ({command})"));
-            format!("; the first of them, PID {}{command}, has not come forward", first.pid)
+            // Others may have written these, and the message may end up on a terminal.
+            let command = first.command.map_or_else(String::new, |command| format!(" ({})", command.escape_debug()));
+            let host = first.host.map_or_else(String::new, |host| format!(" on host {}", host.escape_debug()));
+            format!("; the first of them, PID {}{command}{host}, has not come forward", first.pid)
         });
         format!("nobody holds the lock folder {folder}, but {} claimants are in line before us{who}", view.ahead)
     }

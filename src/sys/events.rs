@@ -179,14 +179,21 @@ impl Dir {
     /// place. Then it gets its name.
     fn make_fifo(&self, name: &CStr) -> io::Result<OwnedFd> {
         self.in_stage(|stage| {
+            // An error: what is there, if anything, is not ours to take out.
             fs::mknodat(stage.fd(), STAGED, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
-            let fd = stage.open_fifo(STAGED, OFlags::RDWR)?;
-            Access::of(self)?.give_to_fifo(fd.as_fd())?;
-            // One page is all that is ever written. A pipe has 16, of which a user has only so many (pipe(7)).
-            let _ = rustix::pipe::fcntl_setpipe_size(&fd, LEFT.len());
-            stage.link(STAGED, self, name)?;
-            Ok(fd)
+            let made = self.finish_fifo(stage, name);
+            let _ = stage.unlink(STAGED);
+            made
         })
+    }
+
+    fn finish_fifo(&self, stage: &Dir, name: &CStr) -> io::Result<OwnedFd> {
+        let fd = stage.open_fifo(STAGED, OFlags::RDWR)?;
+        Access::of(self)?.give_to_fifo(fd.as_fd())?;
+        // One page is all that is ever written. A pipe has 16, of which a user has only so many (pipe(7)).
+        let _ = rustix::pipe::fcntl_setpipe_size(&fd, LEFT.len());
+        stage.link(STAGED, self, name)?;
+        Ok(fd)
     }
 
     /// The beacon that has this ticket's name in this folder. It is one only if it is also one of the `beacons` in `hidden`, and

@@ -16,15 +16,12 @@ pub(super) const STAGED: &CStr = c"fifo";
 const STAGE: &CStr = c"queue";
 
 impl Dir {
-    /// Makes something in a folder in which nobody else can put another file in its place. What is left there goes.
+    /// Makes something in a folder in which nobody else can put another file in its place. `make` takes out again what it
+    /// has made, and nothing else.
     pub(super) fn in_stage<T>(&self, make: impl FnOnce(&Dir) -> io::Result<T>) -> io::Result<T> {
         let name = staged_name(STAGE)?;
         retry_until(Errno::EXIST, || fs::mkdirat(self.fd(), leaf(&name)?, to_mode(0o700)))?;
-        let made = self.open_stage(&name).and_then(|stage| {
-            let made = make(&stage);
-            let _ = stage.unlink(STAGED);
-            made
-        });
+        let made = self.open_stage(&name).and_then(|stage| make(&stage));
         let _ = self.remove_dir(&name);
         made
     }

@@ -347,3 +347,15 @@ fn a_wait_that_ends_while_nobody_holds_names_the_first_in_line() {
     let said = format!("1 claimants are in line before us; the first of them, PID {} (", std::process::id());
     assert!(error.contains(&said) && error.ends_with("has not come forward"), "{error}");
 }
+
+#[test]
+fn what_others_wrote_into_a_claim_reaches_no_terminal_unescaped() {
+    let mut scene = Scene::new();
+    let [first, mut second] = [scene.claimant(), scene.claimant()];
+    scene._holder.unlock().unwrap();
+    let claim = first.place.claim.as_ref().unwrap().id().file();
+    let content = format!("{{\"PID\": {}, \"COMMAND\": \"\\u001b[2J\", \"HOST\": \"\\u0007\"}}", std::process::id());
+    std::fs::write(scene.path.join(".lockfolder").join(claim.to_str().unwrap()), content).unwrap();
+    let error = second.place.why_not_yet().to_string();
+    assert!(error.contains("PID") && !error.contains(char::is_control), "{error:?}");
+}
