@@ -1,4 +1,4 @@
-//! The line in memory (`src/queue.rs`, `src/queue/standing.rs`, `src/sys/events.rs`): tickets, beacons, and the folder that they are in. What the
+//! The line in memory (`src/folder/queue.rs`, `src/queue/standing.rs`, `src/sys/events.rs`): tickets, beacons, and the folder that they are in. What the
 //! real code asks of the line is done here in the steps that those make, and answered.
 
 use super::calls::{Answer, Call, NONE};

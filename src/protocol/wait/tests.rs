@@ -200,7 +200,7 @@ fn who_was_told_too_soon_takes_its_place_again() {
     assert!(b.is_woken() && b.advance() == Step::Acquired);
 }
 
-/// Nobody can come before it, so it need not read the line; but once in a while it does.
+/// It need not read the line each time; but once in a while it does.
 #[test]
 fn whoever_is_first_reads_the_line_only_when_a_look_is_due() {
     let scene = Scene::new();
