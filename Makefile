@@ -13,7 +13,7 @@ BUILT  := target/release
 # A program for each file, but race has several.
 EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(filter-out examples-c/race_%,$(wildcard examples-c/*.c)))
 
-.PHONY: all lib examples demo test test-windows check-platforms soak mutants fuzz loom tsan coverage bench header help clean
+.PHONY: all lib examples demo test test-hosts test-hosts-quick test-windows check-platforms soak mutants fuzz loom tsan check-rust-version coverage bench header help clean
 
 all: lib examples staged
 
@@ -45,6 +45,12 @@ SECONDS := 600
 soak: ## all kinds of claimants under random kills and stops, for SECONDS=600
 	scripts/soak $(SECONDS)
 
+test-hosts: ## hosts that share a folder by NFS and SMB: emulated guests, for up to an hour; as root
+	tests/hosts/run all
+
+test-hosts-quick: ## the same for minutes: the part that `make test` has
+	tests/hosts/run quick
+
 mutants: ## breaks the core in every small way, to see that the tests notice; for hours (FILES=src/protocol/acquire.rs)
 	scripts/mutants $(FILES)
 
@@ -56,6 +62,9 @@ loom: ## threads that share a handle, in every order of their steps
 
 tsan: ## ThreadSanitizer on what threads may share; builds Rust's library from source, for minutes (Debian 12)
 	scripts/tsan
+
+check-rust-version: ## builds with the oldest Rust that Cargo.toml promises, which rustup installs
+	scripts/check-rust-version
 
 coverage: ## which lines of the core the tests run, as a table (TESTS="lib threads")
 	scripts/coverage $(TESTS)
@@ -70,7 +79,7 @@ bench: ## measures it beside other locks, and writes the figures into docs/bench
 	scripts/bench
 
 header: ## makes include/lockfolder.h from src/ffi
-	LOCKFOLDER_WRITE_HEADER=1 $(CARGO) test --quiet --test header is_fresh
+	LOCKFOLDER_WRITE_HEADER=1 $(CARGO) test --quiet --test interfaces header::is_fresh
 
 clean: ## removes what was built
 	$(CARGO) clean

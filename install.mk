@@ -1,12 +1,13 @@
-# make install [PREFIX=/usr/local] [LIBDIR=$PREFIX/lib] [DESTDIR=]      and `make uninstall` with the same
+# make install [PREFIX=/usr/local] [LIBDIR=$PREFIX/lib] [DESTDIR=]      and `make uninstall` with the same values
 #
-# What is installed is gathered in target/stage first (`make` does it too), so that `sudo make install` only copies.
+# What is installed is gathered in target/stage first (`make` does that too), so that `sudo make install` only copies.
 
 PREFIX     ?= /usr/local
 BINDIR     ?= $(PREFIX)/bin
 INCLUDEDIR ?= $(PREFIX)/include
 LIBDIR     ?= $(PREFIX)/lib
 MANDIR     ?= $(PREFIX)/share/man
+DOCDIR     ?= $(PREFIX)/share/doc/lockfolder
 # Files that are installed name these paths.
 override PREFIX := $(abspath $(PREFIX))
 override LIBDIR := $(abspath $(LIBDIR))
@@ -19,6 +20,8 @@ RUSTC      ?= rustc
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 SONAME  := liblockfolder.so.$(firstword $(subst ., ,$(VERSION)))
 STAGE   := target/stage
+# The contract, which the header names, and the pages that it refers to.
+PAGES   := $(patsubst %,docs/%.md,contract filesystems guarantees platforms protocol waiting)
 TOOLS   := $(patsubst %,$(STAGE)/%,$(filter lockrun lockls,$(basename $(notdir $(wildcard examples-c/*.c)))))
 
 .PHONY: staged install uninstall abi
@@ -36,7 +39,8 @@ $(STAGE)/complete: $(shell find src packaging -type f) include/lockfolder.h Carg
 	@$(MAKE) --no-print-directory $(TOOLS)
 	@touch $@
 
-# Linked to the static library: they need no library path, and a program started under a lock inherits none.
+# These are linked to the static library: they need no library path, and a program that they start under a lock
+# inherits none.
 $(STAGE)/%: examples-c/%.c
 	$(CC) $(STRICT) $(CFLAGS) -Iinclude -o $@ $< $(STAGE)/liblockfolder.a $$(cat $(STAGE)/native-static-libs) -pthread
 
@@ -49,7 +53,7 @@ FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@SONAME
 
 install: $(STAGE)/complete ## installs below PREFIX (/usr/local); DESTDIR and LIBDIR as usual
 	$(INSTALL) -d $(addprefix $(DESTDIR),$(BINDIR) $(INCLUDEDIR) $(LIBDIR)/pkgconfig $(LIBDIR)/cmake/lockfolder \
-	    $(MANDIR)/man1 $(MANDIR)/man3)
+	    $(MANDIR)/man1 $(MANDIR)/man3 $(DOCDIR))
 	$(INSTALL) -m 644 include/lockfolder.h include/lockfolder.hpp $(DESTDIR)$(INCLUDEDIR)/
 	$(INSTALL) -m 755 $(STAGE)/liblockfolder.so $(DESTDIR)$(LIBDIR)/liblockfolder.so.$(VERSION)
 	ln -sf liblockfolder.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
@@ -61,6 +65,7 @@ install: $(STAGE)/complete ## installs below PREFIX (/usr/local); DESTDIR and LI
 	$(if $(TOOLS),$(INSTALL) -m 755 $(TOOLS) $(DESTDIR)$(BINDIR)/)
 	$(INSTALL) -m 644 $(STAGE)/man/*.1 $(DESTDIR)$(MANDIR)/man1/
 	$(INSTALL) -m 644 $(STAGE)/man/*.3 $(DESTDIR)$(MANDIR)/man3/
+	$(INSTALL) -m 644 $(PAGES) $(DESTDIR)$(DOCDIR)/
 
 uninstall: $(STAGE)/complete ## removes what `make install` with the same PREFIX, DESTDIR and LIBDIR made
 	rm -f $(addprefix $(DESTDIR)$(INCLUDEDIR)/,lockfolder.h lockfolder.hpp)
@@ -68,7 +73,8 @@ uninstall: $(STAGE)/complete ## removes what `make install` with the same PREFIX
 	rm -f $(DESTDIR)$(LIBDIR)/pkgconfig/lockfolder.pc $(DESTDIR)$(LIBDIR)/cmake/lockfolder/lockfolder-config*.cmake
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(TOOLS)))
 	cd $(STAGE)/man && for page in *; do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; done
-	-rmdir $(DESTDIR)$(LIBDIR)/cmake/lockfolder
+	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,$(notdir $(PAGES)))
+	-rmdir $(DESTDIR)$(LIBDIR)/cmake/lockfolder $(DESTDIR)$(DOCDIR)
 
 abi: ## renews packaging/abi/lockfolder.abi, the description of the ABI
 	packaging/abi/make packaging/abi/lockfolder.abi

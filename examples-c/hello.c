@@ -1,4 +1,4 @@
-/* The lock in its shortest form: open, lock, work, unlock, close.
+/* The shortest program that uses the lock: open, lock, work, unlock, close.
  *
  *     hello [FOLDER]
  */
@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Says why the last call did not succeed. NULL: why lf_open didn't. */
+/* Prints why the last call failed. NULL: why lf_open failed. */
 static int complain(const lf_folder *folder)
 {
     char why[1024];
@@ -26,12 +26,12 @@ int main(int argc, char **argv)
         return complain(NULL);
 
     if (lf_lock_wait(folder, 10 * 1000) != LF_OK) {
-        result = complain(folder); /* LF_TIMEOUT: it says who holds the lock */
+        result = complain(folder); /* LF_TIMEOUT: the message names the holder */
     } else {
-        printf("Nobody else is in here now. The bid in %s says so to everybody.\n", path);
+        printf("This process holds the lock now. Its bid in %s shows that to everybody.\n", path);
 
         if (lf_unlock(folder) != LF_OK)
-            result = complain(folder); /* LF_ERR_LOST: somebody deleted the bid, others may have been in */
+            result = complain(folder); /* LF_ERR_LOST: somebody deleted the bid, others may have held the lock since */
     }
     lf_close(folder);
     return result;

@@ -1,4 +1,4 @@
-/* Who is in a lock folder? `lockls --help` says more. */
+/* Lists the bids in a lock folder. See `lockls --help`. */
 #define _GNU_SOURCE /* getopt_long */
 #include <lockfolder.h>
 
@@ -13,20 +13,20 @@ enum { IN_USE = 0, FREE = 1, TROUBLE = 2 };
 
 static const char HELP[] =
     "Usage: lockls [OPTION]... FOLDER\n"
-    "Lists the bids in the lock folder FOLDER: who holds the lock, or is about to.\n"
+    "Lists the bids in the lock folder FOLDER: of the holder, and of claimants.\n"
     "\n"
-    "  -r, --reap     first delete what dead processes left, and say how many bids\n"
-    "  -q, --quiet    print nothing, only set the exit status\n"
+    "  -r, --reap     first delete the bids of dead processes, and print how many\n"
+    "  -q, --quiet    print nothing, and only set the exit status\n"
     "  -h, --help     this text\n"
     "  -V, --version  the version of the library\n"
     "\n"
-    "STATE is live, stale (the process is gone; whoever locks next deletes the bid),\n"
+    "STATE is live, stale (the process is gone, and the next lock deletes the bid),\n"
     "unknown (another host or container: counts as live) or malformed (it is cut\n"
-    "off, or no bid at all: counts as live). AGE is the time since the bid was\n"
+    "off, or is not a bid: counts as live). AGE is the time since the bid was\n"
     "posted. In text that others wrote, what is not printable ASCII is shown as\n"
     "\\xNN.\n"
     "\n"
-    "Exit status: 0 somebody is in there, 1 nobody is (stale bids don't count),\n"
+    "Exit status: 0 a bid is there, 1 no bid is there (stale bids don't count),\n"
     "2 wrong usage, or the folder is missing or can't be read.\n";
 
 enum { STATE, PID, COMMAND, HOST, AGE, NAME, COLUMNS };
@@ -44,7 +44,7 @@ static void *allocate(size_t size)
     return memory;
 }
 
-/* A copy that a terminal takes for text, whatever is in it; "-" for NULL. */
+/* A copy that is safe to print on a terminal. "-" for NULL. */
 static char *escape(const char *text)
 {
     if (text == NULL)
@@ -170,7 +170,7 @@ int main(int argc, char **argv)
         }
     }
     if (argc - optind != 1) {
-        fputs("lockls: one folder, please. Try 'lockls --help'.\n", stderr);
+        fputs("lockls: name one folder. Try 'lockls --help'.\n", stderr);
         return TROUBLE;
     }
     lf_folder *folder;

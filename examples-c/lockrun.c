@@ -1,4 +1,4 @@
-/* Runs a command under the lock, after flock(1). `lockrun --help` says how. */
+/* Runs a command while it holds the lock, as flock(1) does. See `lockrun --help`. */
 #define _GNU_SOURCE /* getopt_long */
 #include <lockfolder.h>
 
@@ -12,11 +12,11 @@ enum { NOT_OBTAINED = 1, USAGE = 64, LOCK_FAILED = 71, CANNOT_RUN = 126, NOT_FOU
 
 static lf_folder *folder;
 
-/* What differs by system:
- *   heed_signals  from here on, what asks this process to end ends the wait
- *   hold_signals  and from here on waits for run(). True: it has ended the wait
- *   run           runs the command, passes on what comes, and returns its status. Comes after hold_signals, and so does
- *   leave         the last thing: the exit status, or the end as by what ended the wait */
+/* The functions that differ by system, in the order of their calls:
+ *   heed_signals  from now on a signal that would end this process ends the wait
+ *   hold_signals  from now on such a signal is kept until run(). True: a signal has ended the wait
+ *   run           runs the command, passes signals on to it, and returns its status
+ *   leave         exits with the status, or ends the process by the signal that ended the wait */
 #ifdef _WIN32
 #include "lockrun_windows.h"
 #else
@@ -25,12 +25,12 @@ static lf_folder *folder;
 
 static const char HELP[] =
     "Usage: lockrun [OPTION]... FOLDER [--] COMMAND [ARGUMENT]...\n"
-    "Runs COMMAND while holding the lock FOLDER, which is made if it is missing.\n"
+    "Runs COMMAND while it holds the lock of FOLDER. Makes FOLDER if it is missing.\n"
     "\n"
-    "  -n, --nonblock        don't wait: fail if somebody else holds the lock\n"
+    "  -n, --nonblock        don't wait: fail if another process holds the lock\n"
     "  -w, --wait SECONDS    wait no longer than this (0.5 is half a second)\n"
     "  -E, --exit-code CODE  exit with CODE if the lock was not obtained (default 1)\n"
-    "  -q, --quiet           don't say who holds the lock that was not obtained\n"
+    "  -q, --quiet           don't name the holder if the lock was not obtained\n"
     "  -h, --help            this text\n"
     "  -V, --version         the version of the library\n"
     "\n"
@@ -53,7 +53,7 @@ static int wrong_usage(const char *what, const char *value)
     return USAGE;
 }
 
-/* Milliseconds, rounded up; -1 if it is no number of seconds. */
+/* The milliseconds, rounded up. -1 if the text is not a number of seconds. */
 static int64_t parse_seconds(const char *text)
 {
     char *end;
@@ -128,6 +128,6 @@ int main(int argc, char **argv)
         complain(folder);
         result = LOCK_FAILED;
     }
-    lf_close(folder); /* unlocks, where a signal came just as we got the lock */
+    lf_close(folder); /* this unlocks if a signal came just after the lock was taken */
     return leave(result);
 }

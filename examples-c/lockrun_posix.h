@@ -1,23 +1,23 @@
-/* lockrun on POSIX systems: signals, and fork and exec. lockrun.c has the rest. */
+/* lockrun on POSIX systems: signals, fork and exec. lockrun.c has the rest. */
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define ABOUT_SIGNALS \
-    "TERM, INT, HUP, QUIT, USR1, USR2 and ALRM are passed on to COMMAND; before it\n" \
+    "TERM, INT, HUP, QUIT, USR1, USR2 and ALRM are passed on to COMMAND. Before it\n" \
     "runs, they end the wait and lockrun. If COMMAND is suspended, so is lockrun.\n" \
     "COMMAND must not outlive lockrun: the lock is free once lockrun has ended, also\n" \
-    "when it was killed.\n"
+    "if lockrun was killed.\n"
 #define ABOUT_COMMANDS_STATUS "that of COMMAND, or 128+N if signal N killed it"
 
-/* What is passed on (ALRM because the wait uses it, see on_signal: so it comes first), and SIGCHLD, which we need. */
+/* The signals that are passed on, and SIGCHLD, which lockrun needs. ALRM comes first because on_signal uses it. */
 static const int SIGNALS[] = {SIGALRM, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGCHLD};
 enum { SIGNAL_COUNT = sizeof SIGNALS / sizeof *SIGNALS };
 static struct sigaction inherited[SIGNAL_COUNT];
 
-static volatile sig_atomic_t caught; /* the first signal that came before the command ran */
-static volatile sig_atomic_t child;  /* the command's PID while it can be sent signals, else 0 */
+static volatile sig_atomic_t caught; /* the first signal that came before the command started */
+static volatile sig_atomic_t child;  /* the PID of the command while signals can be sent to it, else 0 */
 static sigset_t mask;                /* the signals that were blocked when lockrun began */
 
 static void on_signal(int number, siginfo_t *info, void *context)
@@ -25,14 +25,15 @@ static void on_signal(int number, siginfo_t *info, void *context)
     (void)context;
     int error = errno;
     if (child > 0) {
-        /* The terminal's signals (si_code > 0) go to the whole process group: the command has its own. */
-        if (info->si_code <= 0 && info->si_pid != child)
+        /* The terminal sends its signals (si_code > 0) to the whole process group, so the command gets them itself. An alarm that
+         * lockrun inherited comes from the system, too, but to lockrun alone. */
+        if (info->si_code > 0 ? number == SIGALRM : info->si_pid != child)
             kill(child, number);
     } else {
         if (caught == 0)
             caught = number;
         lf_cancel(folder);
-        alarm(1); /* the wait may be about to begin, and then this was too early: cancel again */
+        alarm(1); /* cancel again: a cancellation before the wait begins has no effect */
     }
     errno = error;
 }
@@ -42,7 +43,7 @@ static void handle(int number)
     struct sigaction now, action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
     sigfillset(&action.sa_mask);
     sigaction(number, NULL, &now);
-    if (now.sa_handler != SIG_IGN || number == SIGALRM) /* what nohup(1) ignores stays ignored, for the command too */
+    if (now.sa_handler != SIG_IGN || number == SIGALRM) /* a signal that nohup(1) ignores stays ignored, also in the command */
         sigaction(number, &action, NULL);
 }
 
@@ -51,23 +52,24 @@ static void heed_signals(void)
     for (int i = 0; i < SIGNAL_COUNT; i++) {
         sigaction(SIGNALS[i], NULL, &inherited[i]);
         if (SIGNALS[i] == SIGCHLD)
-            signal(SIGCHLD, SIG_DFL); /* if it were ignored, there would be nothing to wait for */
-        else if (SIGNALS[i] != SIGTSTP) /* while no command runs, it simply stops us */
+            signal(SIGCHLD, SIG_DFL); /* if it is ignored, waitid finds no child */
+        else if (SIGNALS[i] != SIGTSTP) /* while no command runs, SIGTSTP stops lockrun as usual */
             handle(SIGNALS[i]);
     }
 }
 
-/* The child is to inherit no handler, and the parent to miss no signal. */
+/* Blocks the signals, so that the child gets no handler and the parent misses no signal. */
 static bool hold_signals(void)
 {
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, &mask);
-    alarm(0);
+    if (caught != 0)
+        alarm(0); /* ours; an alarm that lockrun inherited is for the command, too */
     return caught != 0;
 }
 
-/* Ends as the signal that ended the wait would have ended this process. */
+/* Ends this process by the signal that ended the wait, or exits with the status. */
 static int leave(int result)
 {
     if (caught == 0)
@@ -77,11 +79,11 @@ static int leave(int result)
     sigset_t one;
     sigemptyset(&one);
     sigaddset(&one, caught);
-    sigprocmask(SIG_UNBLOCK, &one, NULL); /* delivered here, if it was blocked */
+    sigprocmask(SIG_UNBLOCK, &one, NULL); /* the signal arrives here if it was blocked */
     return 128 + caught;
 }
 
-/* In the child: becomes the command, with the signals as lockrun found them. */
+/* In the child: runs the command, with the signals as they were when lockrun began. */
 static void execute(char **command)
 {
     for (int i = 0; i < SIGNAL_COUNT; i++)
@@ -93,14 +95,14 @@ static void execute(char **command)
     _exit(error == ENOENT ? NOT_FOUND : CANNOT_RUN);
 }
 
-/* Waits until the command has ended, and stops when it is stopped, so that a shell sees a job that is suspended. The
- * ended command is left to be reaped: so long its PID can't be another's, and may be sent signals. */
+/* Waits until the command has ended. It stops lockrun while the command is stopped, so that a shell sees a suspended job. It does
+ * not reap the command: until then no other process can have its PID, and a signal can't go to a wrong process. */
 static void wait_for_end(pid_t pid)
 {
     for (;;) {
         siginfo_t now;
         if (waitid(P_PID, (id_t)pid, &now, WEXITED | WSTOPPED | WNOWAIT) != 0)
-            continue; /* EINTR; nothing else can happen to a child that is there */
+            continue; /* EINTR: no other error is possible while the child exists */
         if (now.si_code != CLD_STOPPED)
             return;
         siginfo_t seen;
@@ -112,7 +114,7 @@ static void wait_for_end(pid_t pid)
     }
 }
 
-/* Runs the command and returns its status. All signals are blocked, before and after. */
+/* Runs the command and returns its status. All signals are blocked when it is called and when it returns. */
 static int run(char **command)
 {
     handle(SIGTSTP);
@@ -124,7 +126,7 @@ static int run(char **command)
     if (pid == 0)
         execute(command);
 
-    /* From here on nothing is lost: what came since we blocked is delivered, and passed on, now. */
+    /* A signal that came while signals were blocked arrives here, and is passed on. */
     sigset_t all;
     sigfillset(&all);
     child = pid;

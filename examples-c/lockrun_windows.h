@@ -1,16 +1,16 @@
-/* lockrun on Windows: console events, and CreateProcess. lockrun.c has the rest. Text is UTF-8: see windows.rc. */
+/* lockrun on Windows: console events, and CreateProcess. lockrun.c has the rest. Text is UTF-8, see windows.rc. */
 #include <windows.h>
 
 #define ABOUT_SIGNALS \
-    "Ctrl+C and Ctrl+Break go to COMMAND too, which may heed them or not; before it\n" \
+    "Ctrl+C and Ctrl+Break go to COMMAND too, and it may ignore them. Before COMMAND\n" \
     "runs, they end the wait and lockrun. If lockrun is terminated, so is COMMAND.\n" \
-    "What COMMAND started must not outlive it: the lock is free once it has ended.\n"
-#define ABOUT_COMMANDS_STATUS "that of COMMAND, which can have any number"
+    "Processes that COMMAND starts must not outlive it: its end frees the lock.\n"
+#define ABOUT_COMMANDS_STATUS "that of COMMAND, which can be any number"
 
-static SRWLOCK moment = SRWLOCK_INIT; /* taken to act on an event, and to end the time in which they are acted on */
+static SRWLOCK moment = SRWLOCK_INIT; /* held while an event is handled, and to end the time in which events are handled */
 static bool waits, interrupted;
 
-/* In a thread of its own. */
+/* Windows calls this in another thread. */
 static BOOL WINAPI on_event(DWORD event)
 {
     for (;;) {
@@ -21,12 +21,12 @@ static BOOL WINAPI on_event(DWORD event)
             lf_cancel(folder);
         }
         ReleaseSRWLockExclusive(&moment);
-        if (!matters) /* the command was told too */
+        if (!matters) /* the command gets the event too */
             break;
-        Sleep(10); /* the wait may be about to begin, and then this was too early: cancel again */
+        Sleep(10); /* cancel again: a cancellation before the wait begins has no effect */
     }
     if (event != CTRL_C_EVENT && event != CTRL_BREAK_EVENT)
-        Sleep(INFINITE); /* when this returns, the system ends us; the main thread, when all is tidied up */
+        Sleep(INFINITE); /* the return of this function would end the process; the main thread ends it after its clean-up */
     return TRUE;
 }
 
@@ -49,7 +49,7 @@ static int leave(int result)
     return interrupted ? (int)0xC000013A /* STATUS_CONTROL_C_EXIT */ : result;
 }
 
-/* Writes an argument as every program's C library reads it: in quotes; a backslash before a quote counts only as half of one. */
+/* Writes an argument so that the C library of a program reads it back: in quotes, with the backslashes before a quote doubled. */
 static char *quote(char *end, const char *argument)
 {
     *end++ = '"';
@@ -84,8 +84,8 @@ static char *command_line(char **command)
     return line;
 }
 
-/* A job that ends all of its processes when its last handle is closed: ours, whatever ends us. What the command starts is
- * not in it, so that it may leave a service behind. NULL: none can be had, and a command can outlive us. */
+/* A job that ends its processes when its last handle is closed. lockrun has that handle, so any end of lockrun ends the command. The
+ * processes that the command starts are not in the job: it may start a service. NULL: no job, and a command can outlive lockrun. */
 static HANDLE make_job(void)
 {
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION limits = {

@@ -1,7 +1,7 @@
-/* Processes race for a lock folder and are killed on the way; a referee watches. `race --help` says more.
+/* Processes race for a lock folder, and some are killed. A referee watches the race. See `race --help`.
  *
- * The verdict rests on two witnesses that know nothing of the lock: the referee (race.h) and the ledger, in which each
- * holder checks what the one before left. `--sabotage` skips the lock, and shows that both would see it. */
+ * Two witnesses that know nothing of the lock give the verdict: the referee (race.h), and the ledger. In the ledger each holder
+ * checks what the holder before it wrote. `--sabotage` skips the lock, and shows that both witnesses notice. */
 #define _GNU_SOURCE
 #include "race.h"
 
@@ -20,25 +20,25 @@
 static const char HELP[] =
     "Usage: race [OPTION]... FOLDER\n"
     "Processes compete for the lock FOLDER to update one file, for some seconds. Each\n"
-    "checks what the one before left; whoever is killed is replaced.\n"
+    "checks what the one before wrote. A killed process is replaced.\n"
     "\n"
     "  -p, --processes N           how many (default 8)\n"
     "  -s, --seconds S             how long (default 8)\n"
-    "  -k, --kills N               kill N processes a second by SIGKILL, whatever they do\n"
-    "  -K, --kill-holders PERCENT  kill so many of the holders, in the midst of their work\n"
+    "  -k, --kills N               kill N processes a second by SIGKILL, at any moment\n"
+    "  -K, --kill-holders PERCENT  kill this share of the holders, during their work\n"
     "  -S, --stops N               stop N processes a second by SIGSTOP, for half a second at most\n"
     "  -c, --containers N          N of the processes are each PID 1 of a container (as root)\n"
-    "  -g, --guest COMMAND         one of the processes is COMMAND, which enters in its own way\n"
-    "                              (tests/soak has some); can be given several times\n"
+    "  -g, --guest COMMAND         one of the processes is COMMAND, which locks in its own way\n"
+    "                              (see tests/soak); can be given several times\n"
     "      --wait                  wait for the lock with lf_lock_wait (default)\n"
     "      --try                   call lf_lock again and again instead\n"
-    "      --mix                   now the one, now the other\n"
+    "      --mix                   use both ways in turn\n"
     "      --work MS               holders work for up to MS milliseconds (default 1)\n"
-    "      --pause MS              and then stay away for up to MS milliseconds (default 0)\n"
+    "      --pause MS              and then pause for up to MS milliseconds (default 0)\n"
     "      --fence N               take a fencing token every N updates (default 50; 0: never)\n"
     "      --grace MS              bids that can't be read are stale after MS milliseconds\n"
     "      --svg FILE              draw a picture of a moment of the race\n"
-    "      --sabotage              skip the lock, to see that it is noticed\n"
+    "      --sabotage              skip the lock, to see that the race notices\n"
     "  -q, --quiet                 print the verdict only\n"
     "  -h, --help                  this text\n"
     "  -V, --version               the version of the library\n"
@@ -53,7 +53,7 @@ void die(const char *what)
 
 static race *share(const race_options *options, int *memory)
 {
-    *memory = memfd_create("race", MFD_CLOEXEC); /* a file, so that guests find it too */
+    *memory = memfd_create("race", MFD_CLOEXEC); /* a file, so that guests can map it too */
     race *race = MAP_FAILED;
     if (*memory >= 0 && ftruncate(*memory, sizeof *race) == 0)
         race = mmap(NULL, sizeof *race, PROT_READ | PROT_WRITE, MAP_SHARED, *memory, 0);
@@ -71,7 +71,7 @@ static race *share(const race_options *options, int *memory)
     return race;
 }
 
-/* The ledger lies beside the lock folder: in it, there are only bids. */
+/* The ledger is beside the lock folder, and not inside: there are only bids inside. */
 static void make_ledger(supervisor *s)
 {
     int length = (int)strlen(s->options->folder);
@@ -87,7 +87,7 @@ static void make_ledger(supervisor *s)
         die(s->ledger_path);
 }
 
-/* Reports every entry of a folder but those whose name begins with `expected`, of which one may be there. */
+/* Reports every entry of a folder. One entry whose name begins with `expected` is allowed. */
 static void check_entries(race *race, const char *path, const char *expected)
 {
     DIR *directory = opendir(path);
@@ -104,7 +104,7 @@ static void check_entries(race *race, const char *path, const char *expected)
     closedir(directory);
 }
 
-/* Afterwards: the lock is to be had, its fencing tokens go on, and nothing is left that is not explained. */
+/* Checks the folder after the race: the lock is free, the fencing tokens grow on, and only known files are left. */
 static void check_folder(supervisor *s, ledger_line last)
 {
     race *race = s->race;
@@ -133,7 +133,7 @@ static void check_folder(supervisor *s, ledger_line last)
     check_entries(race, hidden, "fence-");
 }
 
-/* Who got how many. */
+/* Prints how many locks each kind of process got. */
 static void print_shares(supervisor *s)
 {
     unsigned long long ours = 0, contained = 0;
@@ -153,7 +153,7 @@ static race_result judge(supervisor *s, double seconds)
     unsigned long long updates = count_updates(race), adopted = atomic_load(&race->adopted);
     if (!read_line(s->ledger, DONE_LINE, &last))
         report(race, &race->seen_in_ledger, "the ledger is torn at the end");
-    /* The last to be in there may have died before its report, and nobody came after it. */
+    /* The last holder may have died before its report, and no holder came after it. */
     bool died_unreported = pthread_mutex_trylock(&race->referee) == EOWNERDEAD && last.number == updates + 1;
     if (last.number != updates && !died_unreported)
         report(race, &race->seen_in_ledger, "%llu updates are in the ledger, %llu were reported", last.number, updates);
@@ -246,7 +246,7 @@ static race_options parse(int argc, char **argv)
         }
     }
     if (argc - optind != 1) {
-        fputs("race: one folder, please. Try 'race --help'.\n", stderr);
+        fputs("race: name one folder. Try 'race --help'.\n", stderr);
         exit(TROUBLE);
     }
     if (options.containers + options.guests > options.processes) {
@@ -260,7 +260,7 @@ static race_options parse(int argc, char **argv)
 int main(int argc, char **argv)
 {
     race_options options = parse(argc, argv);
-    /* Makes the folder, and is closed before the first fork: a child would inherit what proves that its owner lives. */
+    /* Makes the folder. It is closed before the first fork, because a child would inherit the proof that the owner lives. */
     lf_folder *folder;
     if (lf_open(options.folder, LF_OPEN_DEFAULT, &folder) != LF_OK) {
         char why[1024];

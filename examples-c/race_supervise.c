@@ -1,4 +1,4 @@
-/* Starts the competitors, kills and stops some on the way, and sends others in the place of the dead. */
+/* Starts the competitors, kills and stops some of them, and replaces the dead. */
 #define _GNU_SOURCE
 #include "race.h"
 
@@ -18,13 +18,13 @@ bool is_contained(const race_options *options, int index)
     return index < options->containers;
 }
 
-/* Forks. In a container, the child is PID 1 of a namespace that nobody else is in. */
+/* Forks. In a container, the child is PID 1 of a new namespace. */
 static pid_t fork_into(bool container)
 {
     if (!container)
         return fork();
     int home = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-    if (home < 0 || unshare(CLONE_NEWPID) != 0) /* for our children, not for us */
+    if (home < 0 || unshare(CLONE_NEWPID) != 0) /* this applies to the children of this process only */
         die("no PID namespace (only as root)");
     pid_t pid = fork();
     if (pid != 0 && setns(home, CLONE_NEWPID) != 0)
@@ -33,7 +33,7 @@ static pid_t fork_into(bool container)
     return pid;
 }
 
-/* In a container: makes /proc show it. Returns the PID by which the supervisor knows us. */
+/* In a container: mounts its /proc. Returns the PID of this process in the namespace of the supervisor. */
 static int settle(void)
 {
     char outside[32] = "";
@@ -63,7 +63,7 @@ static void start(supervisor *s, int index)
     if (pid < 0)
         die("fork");
     if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody races on when the supervisor is gone */
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* no process races on after the supervisor is gone */
         if (getppid() != (contained ? 0 : parent))
             _exit(TROUBLE);
         sigprocmask(SIG_SETMASK, &s->inherited_mask, NULL);
@@ -71,14 +71,14 @@ static void start(supervisor *s, int index)
             run_guest(s, index, s->options->guest[guest]);
         race_options options = *s->options;
         if (contained)
-            options.kill_holders = 0; /* no PID 1 can kill itself */
+            options.kill_holders = 0; /* a PID 1 can't kill itself */
         _exit(compete(s->race, &options, index, s->ledger, contained ? settle() : (int)getpid()));
     }
     s->pids[index] = pid;
     s->stopped_until[index] = 0;
 }
 
-/* Buries the dead, and sends others in their place while the race goes on. Returns how many are left. */
+/* Reaps the dead, and replaces them while the race goes on. Returns the number of processes that are left. */
 static int reap(supervisor *s)
 {
     int status, left = 0;
@@ -122,7 +122,7 @@ static void show_progress(supervisor *s, double elapsed, double rate, bool on_te
     char who[32] = "nobody";
     if (holder != 0)
         snprintf(who, sizeof who, "PID %d", holder);
-    /* One line of a terminal. Whoever enters after somebody died inside has reaped that one's bid, or found it reaped. */
+    /* One line of a terminal. A process that enters after a death inside has reaped the bid of the dead, or another has. */
     fprintf(stderr, "%s%5.1f s %6.0f locks/s  %-11s holds  %llu killed, %llu stale bids reaped%s%s", on_terminal ? "\r" : "",
             elapsed, rate, who, s->killed, atomic_load(&s->race->taken_over),
             count_violations(s->race) > 0 ? "  VIOLATED" : "", on_terminal ? "\033[K" : "\n");
@@ -131,7 +131,7 @@ static void show_progress(supervisor *s, double elapsed, double rate, bool on_te
 static void disturb(supervisor *s, bool kills)
 {
     int index = (int)(random() % s->options->processes);
-    pid_t victim = s->pids[index]; /* it can't be another's PID: nobody else reaps our children */
+    pid_t victim = s->pids[index]; /* this PID is still the child's: only this process reaps its children */
     if (victim <= 0)
         return;
     if (kills) {
@@ -142,7 +142,7 @@ static void disturb(supervisor *s, bool kills)
     }
 }
 
-/* Lets those go on whose time is over, and all if `all`. */
+/* Continues the stopped processes whose time is over, and all of them if `all`. */
 static void go_on(supervisor *s, bool all)
 {
     for (int i = 0; i < s->options->processes; i++) {
@@ -153,7 +153,7 @@ static void go_on(supervisor *s, bool all)
     }
 }
 
-/* Whoever holds, is it only for a moment; so if nobody gets the lock for long, nobody can. */
+/* Each holder holds for a short time. If no process gets the lock for a long time, the folder is wedged. */
 static void watch_for_wedge(supervisor *s, unsigned long long locks, double elapsed)
 {
     static unsigned long long last;
@@ -189,7 +189,7 @@ double supervise(supervisor *s)
     srandom((unsigned)getpid());
     for (int i = 0; i < options->processes; i++)
         start(s, i);
-    /* However slow this machine is, somebody shall have had the lock; unless it seems that nobody can. */
+    /* On a slow machine the race goes on until a process had the lock, or the folder is wedged. */
     while ((elapsed < options->seconds || (count_updates(s->race) == 0 && s->wedges == 0)) && !atomic_load(&s->race->stop)) {
         double wake = shown + interval < options->seconds ? shown + interval : options->seconds;
         if (elapsed >= options->seconds)

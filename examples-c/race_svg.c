@@ -1,4 +1,4 @@
-/* Draws a moment of the race: a row for each place, time from left to right. */
+/* Draws a moment of the race. Each place has a row, and time goes from left to right. */
 #include "race.h"
 
 #include <stdlib.h>
@@ -39,7 +39,7 @@ static double y_of(int row)
     return TOP + row * ROW + ROW / 2.0;
 }
 
-/* The ring of a place, oldest first. */
+/* The events of a place, oldest first. */
 static unsigned first_event(const place *place)
 {
     unsigned count = atomic_load(&place->event_count);
@@ -64,7 +64,7 @@ static int count_events(const picture *p, event_kind kind, int64_t from, int64_t
     return count;
 }
 
-/* A moment of about HOLDS_SHOWN holds; of all such, the one with the most deaths. Not the first second, when all set out. */
+/* Chooses a moment of about HOLDS_SHOWN holds with the most deaths. The first second does not count, because all start then. */
 static void choose_moment(picture *p, int64_t end)
 {
     int64_t begin = end > 4000000000 ? 1000000000 : 0;
@@ -72,7 +72,7 @@ static void choose_moment(picture *p, int64_t end)
         const place *place = &p->race->places[row];
         unsigned first = first_event(place);
         if (first > 0 && event_at(place, first)->at > begin)
-            begin = event_at(place, first)->at; /* what was before is forgotten */
+            begin = event_at(place, first)->at; /* the ring has lost the events before */
     }
     int holds = count_events(p, HOLDS, begin, end);
     int64_t length = end - begin;
@@ -94,7 +94,7 @@ static void draw_text(const picture *p, double x, double y, const char *style, c
     fprintf(p->file, "<text x=\"%.1f\" y=\"%.1f\" %s>%s</text>\n", x, y, style, text);
 }
 
-/* The first hold of another place between two times; `to` if there is none. */
+/* The time of the first hold of another place between two times, or `to` if there is none. */
 static int64_t next_hold(const picture *p, int row, int64_t from, int64_t to)
 {
     for (int other = 0; other < p->options->processes; other++) {
@@ -108,7 +108,7 @@ static int64_t next_hold(const picture *p, int row, int64_t from, int64_t to)
     return to;
 }
 
-/* The supervisor sees a death some time after it happened. A holder that died was dead when the next one held. */
+/* The supervisor sees a death later than it happened. A dead holder was dead before the next process held. */
 static void correct_deaths(const picture *p)
 {
     for (int row = 0; row < p->options->processes; row++) {
@@ -172,7 +172,7 @@ static int by_begin(const void *a, const void *b)
     return first->begin < second->begin ? -1 : first->begin > second->begin;
 }
 
-/* A thin line from the end of each hold to the next: how the lock passes on, also from the dead. */
+/* Draws a thin line from the end of each hold to the next hold. It shows how the lock passes on, also from the dead. */
 static void draw_batons(const picture *p, hold *holds, int count)
 {
     qsort(holds, (size_t)count, sizeof *holds, by_begin);

@@ -1,4 +1,4 @@
-/* A competitor: enters, checks what the one before left, updates the ledger, leaves. */
+/* A competitor. It enters, checks what the holder before it wrote, updates the ledger, and leaves. */
 #define _GNU_SOURCE
 #include "race.h"
 
@@ -98,7 +98,7 @@ typedef struct {
     uint64_t random;
 } competitor;
 
-/* Below `limit`, by chance (xorshift). */
+/* A random number below `limit` (xorshift). */
 static int64_t chance(competitor *me, int64_t limit)
 {
     me->random ^= me->random << 13;
@@ -125,8 +125,8 @@ static void put(competitor *me, int index, ledger_line line)
         report(me->race, &me->race->errors, "PID %d could not write to the ledger: %s", me->pid, strerror(errno));
 }
 
-/* Checks what is in the ledger on entering. `after_death`: whoever was inside before died there, so an update may be
- * half done; without a death, that means that somebody else is at it now. Returns the last update that was done. */
+/* Checks the ledger on entry. `after_death`: the holder before died inside, so an update may be half done. Without a death, a
+ * half done update means that another process is inside. Returns the last update that is complete. */
 static ledger_line check_ledger(competitor *me, bool after_death)
 {
     race *race = me->race;
@@ -137,7 +137,7 @@ static ledger_line check_ledger(competitor *me, bool after_death)
     }
     unsigned long long reported = count_updates(race);
     if (after_death && done.number == reported + 1) {
-        atomic_fetch_add(&race->adopted, 1); /* it died between the update and its report */
+        atomic_fetch_add(&race->adopted, 1); /* the process died between the update and its report */
         reported++;
     }
     bool is_interrupted = strcmp(mark.word, "in") == 0;
@@ -165,7 +165,7 @@ static unsigned long long take_fence(competitor *me, ledger_line done)
     return token;
 }
 
-/* Inside. Marks the update, does it, takes the mark away; may be killed at each step. */
+/* Inside: marks the update, makes it, and removes the mark. The process may be killed at each step. */
 static void update(competitor *me)
 {
     race *race = me->race;
@@ -216,7 +216,7 @@ static void update(competitor *me)
         pthread_mutex_unlock(&race->referee);
 }
 
-/* Each way in. False: it was an error, or the race is over. */
+/* Takes the lock in one of the ways. False: an error came, or the race is over. */
 static bool enter(competitor *me)
 {
     if (me->options->sabotage)
@@ -276,11 +276,11 @@ int compete(race *race, const race_options *options, int index, int ledger, int 
             break;
         }
         add_event(race, me.place, HOLDS);
-        if (!atomic_load(&race->stop)) { /* whoever waited to the end only leaves again */
+        if (!atomic_load(&race->stop)) { /* after the end of the race it only unlocks */
             atomic_fetch_add(&me.place->locks, 1);
             update(&me);
         }
-        add_event(race, me.place, LEAVES); /* before it is true, so that no two holds overlap in the picture */
+        add_event(race, me.place, LEAVES); /* before the unlock, so that no two holds overlap in the picture */
         well = leave(&me);
     }
     lf_close(me.folder);

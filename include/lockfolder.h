@@ -5,39 +5,48 @@
  *     if (lf_open("/var/lib/app/lock", LF_OPEN_DEFAULT, &folder) != LF_OK) ...
  *     if (lf_lock_wait(folder, -1) == LF_OK) {
  *         ... work that nobody else may do meanwhile ...
- *         lf_unlock(folder);
+ *         if (lf_unlock(folder) != LF_OK) ...
  *     }
  *     lf_close(folder);
  *
- * What holds for every function:
+ * A claimant is a handle; its bid is the file that it posts in the folder. A claimant takes the lock when its bid is
+ * the only live one, and holds it until that bid is deleted. A bid is stale if its owner, the process that posted it,
+ * is provably gone. Any other bid counts as live.
  *
- * - Status. Functions that can fail return an lf_status: zero is done, above zero an outcome to expect, below zero an
- *   error. After anything but LF_OK, lf_error_message on the same handle says why. Results are written on LF_OK only, but for
- *   the pointers that lf_open and lf_bids give, which are NULL after a failure.
- * - Pointers. NULL is checked for (LF_ERR_INVALID); any other pointer must be valid. What the library gives is freed by the
- *   library: a handle by lf_close, a list by lf_bid_list_free. Static strings are never freed.
- * - Threads. Any thread may call any function on one handle at any time; lf_close comes last. Two handles exclude each
- *   other, in one process too: threads that should exclude each other open a handle each.
- * - Fork. In a child, every call on an inherited handle is LF_ERR_FORKED, and lf_close only frees its memory; the parent's
- *   lock is unharmed. A child opens its own handle.
- * - Exec. Unlock first, or fork and wait: descriptors are close-on-exec, and with them goes the kernel's proof that the
- *   owner of the bid lives.
- * - Signals. EINTR never surfaces; no signal handler, timer or atexit function is installed. Only lf_cancel may be
- *   called from a signal handler.
- * - Cancellation. pthread_cancel never takes effect inside a call: it stays pending, and the thread ends at its next
- *   cancellation point after the call. A wait sleeps on; end it by lf_cancel, again and again until the thread has ended (a
- *   wait that has not begun can't be cancelled). The lock that a call took is held then: a clean-up handler unlocks.
- *   A thread with PTHREAD_CANCEL_ASYNCHRONOUS must not call any function here (pthread_setcanceltype(3)).
- * - Stack. A call needs no more than 32 KiB, whatever is in the folder (what the thread's own start takes is counted).
- * - Descriptors. A handle has a few, and a program that closes them (close_range, closefrom) breaks it: they may be another
- *   file's by then, which the library would write to, lock or close. Call lf_close before, or fork and close in the child.
- *   A child that shares the table of descriptors with its parent (clone with CLONE_FILES, vfork) must not call lf_close on an
- *   inherited handle: that would close the parent's, and with them its proof of life. A child that shares its parent's memory
- *   (CLONE_VM, vfork) must not use an inherited handle at all: there it is not known for a child. Threads that use one
- *   handle share one table of descriptors (no unshare with CLONE_FILES between them).
- * - Panics. None leaves the library: LF_ERR_INTERNAL.
+ * Rules for all functions:
  *
- * What a program may rely on: docs/contract.md.
+ * - Status. A function that can fail returns an lf_status: zero is done, above zero is an outcome to expect, below
+ *   zero is an error. After any other status than LF_OK, lf_error_message on the same handle says why. Results are
+ *   written on LF_OK only, except the pointers that lf_open and lf_bids give: these are NULL after a failure.
+ * - Pointers. Each function checks for NULL (LF_ERR_INVALID). Any other pointer must be valid. What the library gives
+ *   is freed by the library: a handle by lf_close, a list by lf_bid_list_free. Static strings are never freed.
+ * - Threads. Any thread may call any function on one handle at any time; lf_close comes last. Two handles exclude
+ *   each other, also in one process: threads that should exclude each other open a handle each.
+ * - Fork. In a child, each function that returns a status returns LF_ERR_FORKED for an inherited handle, and lf_close
+ *   only frees memory. The parent's lock is unharmed. lf_error_message and lf_error_code still work: they give that
+ *   failure and 0. A child opens its own handle.
+ * - Exec. Unlock first, or fork and wait. The descriptors are close-on-exec, and the kernel's proof that the owner of
+ *   the bid is alive ends with them.
+ * - Signals. No function fails with EINTR. The library installs no signal handler, timer or atexit function. A signal
+ *   handler may call lf_cancel and nothing else.
+ * - Cancellation. pthread_cancel never takes effect inside a call. The request stays pending, and the thread ends at
+ *   its next cancellation point after the call. The wait itself continues. Call lf_cancel repeatedly until the thread
+ *   has ended. If the call took the lock, the lock is held then: unlock it in a clean-up handler. A thread with
+ *   PTHREAD_CANCEL_ASYNCHRONOUS must not call any function here (pthread_setcanceltype(3)).
+ * - Stack. A call needs at most 32 KiB, whatever is in the folder. This includes what the thread's own start takes.
+ * - Descriptors. A handle keeps a few open. A program that closes them (close_range, closefrom) breaks the handle:
+ *   the numbers may by then belong to other files, which the library would then write to, lock or close. Call
+ *   lf_close first, or fork and close them in the child. A child that shares its parent's table of descriptors (clone
+ *   with CLONE_FILES, vfork) must not call lf_close on an inherited handle: that would close the parent's
+ *   descriptors, and end the proof that the parent is alive. A child that shares its parent's memory (CLONE_VM,
+ *   vfork) must not use an inherited handle at all: the library can't detect that it is in a child. Threads that use
+ *   one handle must share one table of descriptors (no unshare with CLONE_FILES between them).
+ * - Memory. If the system gives no memory, the process ends as by abort(3). After the first lock of a handle, lf_lock
+ *   and lf_unlock of a free lock allocate nothing.
+ * - Panics. No panic leaves the library: the call returns LF_ERR_INTERNAL.
+ *
+ * Each function has a man page. All that a program may rely on is in share/doc/lockfolder/contract.md, below the prefix
+ * of the installation (in the source: docs/contract.md).
  */
 
 #ifndef LOCKFOLDER_H
@@ -50,8 +59,8 @@
 #include <stdint.h>
 
 /*
- * Before a function whose result must not be ignored: the compiler warns where a program ignores it. It is empty where the compiler
- * has no such warning. A program can define it before it includes this header, also as nothing.
+ * Stands before each function whose result must not be ignored: the compiler warns where a program ignores it. It is
+ * empty if the compiler has no such warning. A program can define it before it includes this header, also as nothing.
  */
 #ifndef LF_MUST_USE
 #if defined(__cplusplus) && __cplusplus >= 201703L
@@ -66,7 +75,8 @@
 /**
  * Whether this header has version `major`.`minor` or a later one. `#if` can use it.
  */
-#define LF_VERSION_CHECK(major, minor) (LF_VERSION_MAJOR > (major) || (LF_VERSION_MAJOR == (major) && LF_VERSION_MINOR >= (minor)))
+#define LF_VERSION_CHECK(major, minor) \
+    (LF_VERSION_MAJOR > (major) || (LF_VERSION_MAJOR == (major) && LF_VERSION_MINOR >= (minor)))
 
 /**
  * Version of this header: major.
@@ -84,29 +94,37 @@
 #define LF_VERSION_PATCH 0
 
 /**
- * For `lf_open`: nothing special.
+ * For `lf_open`: no options.
  */
 #define LF_OPEN_DEFAULT 0
 
 /**
- * For `lf_open`: don't make the folder if it is missing.
+ * For `lf_open`: do not make the folder if it is missing.
  */
 #define LF_OPEN_NO_CREATE 1
 
 /**
- * For `lf_open`: refuse a folder that the effective user doesn't own, or that group or others can write (`LF_ERR_UNSAFE`).
+ * For `lf_open`: refuse a folder that the effective user does not own, or that group or others can write
+ * (`LF_ERR_UNSAFE`). Each lock checks this again, also for the sub-folder `.lockfolder` and what is in it.
  */
 #define LF_OPEN_PRIVATE 2
 
 /**
- * For `lf_open`: use the folder although other hosts or mounts can write to it and its filesystem is not known to show
- * every bid in a listing. Right where all claimants use this one mount, or its caches are off; else two can hold at once.
+ * For `lf_open`: use the folder although other hosts or mounts can write to it and its filesystem is not known to
+ * show every bid in a listing. Correct only if all claimants use this one mount or its caches are off. Otherwise two
+ * can hold the lock at once.
  */
 #define LF_OPEN_TRUST_FILESYSTEM 4
 
 /**
- * A snapshot of a folder's bids, ordered by name. Opaque: made by `lf_bids`, freed by `lf_bid_list_free`. It never changes,
- * so any thread may read it; it outlives the handle that it came from.
+ * For `lf_open`: no thread of the library renews a lease (see `lf_set_lease`). The program calls `lf_renew`, at least
+ * every sixth of the lease.
+ */
+#define LF_OPEN_NO_THREAD 8
+
+/**
+ * A snapshot of a folder's bids, ordered by name. Opaque: made by `lf_bids`, freed by `lf_bid_list_free`. It never
+ * changes, so any thread may read it. It stays valid after its handle was closed.
  */
 typedef struct lf_bid_list lf_bid_list;
 
@@ -118,18 +136,18 @@ typedef struct lf_bid_list lf_bid_list;
 typedef struct lf_folder lf_folder;
 
 /**
- * What a call came to. Zero: done. Above zero: an outcome to expect. Below zero: an error, and `lf_error_message`
- * says more.
+ * The result of a call. Zero: done. Above zero: an outcome to expect. Below zero: an error. `lf_error_message` says
+ * more.
  */
 typedef int32_t lf_status;
 
 /**
- * What is known of the owner of a bid.
+ * The state of a bid: what is known of its owner.
  */
 typedef int32_t lf_bid_state;
 
 /**
- * One bid. Read it through the pointer of `lf_bid_list_get` alone, and never copy or allocate one: later versions add
+ * One bid. Read it only through the pointer of `lf_bid_list_get`, and never copy or allocate one: later versions add
  * fields at its end. Everything in it belongs to the list.
  */
 typedef struct lf_bid {
@@ -138,19 +156,19 @@ typedef struct lf_bid {
      */
     const char *name;
     /**
-     * The owner's host name, UTF-8; NULL where the bid does not say.
+     * The owner's host name, UTF-8; NULL if the bid does not say.
      */
     const char *host;
     /**
-     * The owner's command name, UTF-8; NULL where the bid does not say.
+     * The owner's command name, UTF-8; NULL if the bid does not say.
      */
     const char *command;
     /**
-     * The owner's PID, in its own PID namespace; 0 where the bid can't be read.
+     * The owner's PID, in its own PID namespace; 0 if the bid can't be read.
      */
     int64_t pid;
     /**
-     * When the owner's process started, Unix seconds; -1 where unknown.
+     * When the owner's process started, Unix seconds; -1 if unknown.
      */
     int64_t created;
     /**
@@ -169,7 +187,7 @@ typedef struct lf_bid {
 #define LF_OK 0
 
 /**
- * Another claimant holds the lock or bids for it; or another thread's lock call on this handle is under way.
+ * Another claimant holds the lock or bids for it, or another thread's lock call on this handle is in progress.
  */
 #define LF_BUSY 1
 
@@ -189,17 +207,18 @@ typedef struct lf_bid {
 #define LF_ERR_INVALID -1
 
 /**
- * The lock is not held by this handle.
+ * This handle does not hold the lock.
  */
 #define LF_ERR_NOT_HELD -2
 
 /**
- * The lock is held by this handle already.
+ * This handle holds the lock already. Also after the bid was lost, until `lf_unlock` has reported it. To know, ask
+ * `lf_holds`.
  */
 #define LF_ERR_ALREADY_HELD -3
 
 /**
- * The lock was held, and the bid is gone: somebody deleted it. Others may have been in meanwhile.
+ * The lock was held, and the bid is gone: somebody deleted it. Others may have held the lock meanwhile.
  */
 #define LF_ERR_LOST -4
 
@@ -214,22 +233,24 @@ typedef struct lf_bid {
 #define LF_ERR_IO -6
 
 /**
- * `LF_OPEN_PRIVATE` was asked, and others can write to the folder.
+ * The wrong users have access. `LF_OPEN_PRIVATE` is set, and the folder, or what the library keeps in it, has
+ * another owner, or group or others can write to it. Or, from `lf_fence`, whatever the flags: a user who can't
+ * delete others' files in the folder could delete tokens.
  */
 #define LF_ERR_UNSAFE -7
 
 /**
- * This filesystem or system can't carry the lock's promise.
+ * This filesystem or system can't guarantee that only one process holds the lock.
  */
 #define LF_ERR_UNSUPPORTED -8
 
 /**
- * A bug of ours, caught.
+ * An internal error in the library.
  */
 #define LF_ERR_INTERNAL -9
 
 /**
- * The bid of the handle that was asked.
+ * The bid of this handle.
  */
 #define LF_BID_OWN 0
 
@@ -244,13 +265,14 @@ typedef struct lf_bid {
 #define LF_BID_STALE 2
 
 /**
- * Its owner can't be judged from here: another host or container, or we may not read it. Counts as live.
+ * Its owner can't be judged from here: it is on another host or in another container, or we may not read the bid. It
+ * counts as live.
  */
 #define LF_BID_UNKNOWN 3
 
 /**
- * It has the name of a bid, but it is cut off, or no bid at all. Counts as live; one that is cut off, until the grace of
- * `lf_set_malformed_grace` is over.
+ * It is named like a bid but is cut off, or is not a bid. It counts as live. (A cut-off one counts as stale after
+ * the grace of `lf_set_malformed_grace`.)
  */
 #define LF_BID_MALFORMED 4
 
@@ -259,32 +281,37 @@ extern "C" {
 #endif /* __cplusplus */
 
 /**
- * The version of the library that is loaded, as "MAJOR.MINOR.PATCH". The header that a program was compiled with has
- * `LF_VERSION_MAJOR`, `LF_VERSION_MINOR` and `LF_VERSION_PATCH`.
+ * Gives the version of the library that is loaded, as "MAJOR.MINOR.PATCH".
  *
- * Static: valid as long as the library is loaded, and never to be freed.
+ * The header that a program was compiled with has `LF_VERSION_MAJOR`, `LF_VERSION_MINOR` and `LF_VERSION_PATCH`. The
+ * string is static: it is valid as long as the library is loaded, and is never freed.
  */
 const char *lf_version(void);
 
 /**
- * The name of a status, such as "LF_BUSY"; "LF_UNKNOWN" for a value that is none.
+ * Gives the name of a status, such as "LF_BUSY".
  *
- * Static: valid as long as the library is loaded, and never to be freed.
+ * It is "LF_UNKNOWN" for a value that is not a valid status. The string is static: it is valid as long as the
+ * library is loaded, and is never freed.
  */
 const char *lf_status_name(lf_status status);
 
 /**
- * Opens a lock folder, and makes it if it is missing (one level). Locks nothing.
+ * Opens a lock folder, and makes it if it is missing. It locks nothing.
  *
- * `path` is bytes on Unix and UTF-8 on Windows. It is resolved now, so a later chdir changes nothing; each lock then uses
+ * It makes one level only, with mode 0777 less the umask, or 0700 with `LF_OPEN_PRIVATE`.
+ *
+ * `path` is bytes on Unix and UTF-8 on Windows. It is resolved now, so a later chdir changes nothing. Each lock uses
  * the folder that is at the resolved path at that time. `flags` is a sum of `LF_OPEN_…`.
  *
- * On success `*out` is a handle that `lf_close` frees; on failure it is NULL. Open one for each thread that should exclude
- * others. Why it failed: `lf_error_message` and `lf_error_code` with NULL for the handle, on the same thread.
+ * On success `*out` is a handle that `lf_close` frees. After a failure it is NULL, and `lf_error_message` and
+ * `lf_error_code` say why: call them on the same thread, with NULL for the handle. Threads that should exclude each
+ * other open a handle each.
  *
- * Returns `LF_OK`; `LF_ERR_INVALID` (a NULL, an empty path, an unknown flag); `LF_ERR_IO` (`ENOENT`, `EACCES`, `ENOTDIR`…);
- * `LF_ERR_UNSAFE` (`LF_OPEN_PRIVATE`); `LF_ERR_UNSUPPORTED` (a filesystem not known to carry the lock, or no /proc);
- * `LF_ERR_INTERNAL`.
+ * Returns `LF_OK`; `LF_ERR_INVALID`: a NULL, an empty path, an unknown flag; `LF_ERR_IO`: `ENOENT`, `EACCES`,
+ * `ENOTDIR`…; `LF_ERR_UNSAFE`: `LF_OPEN_PRIVATE` is set, and the folder has another owner, or group or others can
+ * write to it; `LF_ERR_UNSUPPORTED`: the filesystem is not known to show every bid in a listing, or /proc can't be
+ * read; `LF_ERR_INTERNAL`.
  */
 LF_MUST_USE
 lf_status lf_open(const char *path,
@@ -292,108 +319,154 @@ lf_status lf_open(const char *path,
                   struct lf_folder **out);
 
 /**
- * Unlocks if the lock is held, and frees the handle. NULL is fine. No other thread may be using the handle.
+ * Closes a handle, and unlocks first if the lock is held.
+ *
+ * It frees the handle. NULL is allowed. No other thread may be using the handle. It can't report an error of the
+ * unlock; call `lf_unlock` first to see it.
  *
  * In a forked child it frees the memory and leaves the folder alone: the parent keeps its lock.
  */
 void lf_close(struct lf_folder *folder);
 
 /**
- * Takes the lock if it is free: one round of check-bid-check. Reaps stale bids on its way. Never waits for another's
- * critical section (where two bid at the same moment, it takes a few milliseconds at most to decide). It may overtake those who wait
- * in `lf_lock_wait`, but not for more than about 100 ms: then it leaves the lock, for a few milliseconds at most, to the first of
- * them, and returns `LF_BUSY` if that one comes.
+ * Takes the lock if it is free.
+ *
+ * It makes one round of check-bid-check, and deletes stale bids on its way. It never waits until another claimant
+ * unlocks (if two bid at the same moment, it takes a few milliseconds at most to decide). For about 100 ms it may go
+ * ahead of callers that wait in `lf_lock_wait`. Then it gives the first waiter a few milliseconds to take the lock,
+ * and returns `LF_BUSY` if that waiter takes it.
+ *
+ * A failed attempt leaves no bid of its own. If the bid can't be deleted, the message names it.
+ * `LF_ERR_ALREADY_HELD` changes nothing: a lock that is held stays held.
  *
  * Returns `LF_OK`: the lock is held until `lf_unlock` or `lf_close`; `LF_BUSY`: `lf_error_message` says who has it;
- * `LF_ERR_ALREADY_HELD`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_IO`, and `LF_ERR_UNSAFE` or `LF_ERR_UNSUPPORTED` if another
- * folder is at the path than before, or a listing misses our own bid; `LF_ERR_INTERNAL`. After anything but `LF_OK` no
- * bid of ours is left in the folder, or else the message names it.
+ * `LF_ERR_ALREADY_HELD`: this handle holds the lock; also after the bid was lost, until `lf_unlock` has reported it;
+ * `LF_ERR_IO`; `LF_ERR_UNSAFE`: `LF_OPEN_PRIVATE` is set, and the folder, or what the library keeps in it, is not
+ * private now; `LF_ERR_UNSUPPORTED`: the folder at the path was replaced, and `lf_open` would refuse the new one, or
+ * a listing does not show our own bid, or /proc can't be read; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
 LF_MUST_USE
 lf_status lf_lock(struct lf_folder *folder);
 
 /**
- * Waits for the lock, `timeout_ms` milliseconds at most: below 0 for ever; 0 is `lf_lock`, but with `LF_TIMEOUT` for `LF_BUSY`.
- * Signals don't end it. The time is taken from the monotonic clock.
+ * Waits for the lock, for a limited time or for ever.
  *
- * Returns what `lf_lock` returns (`LF_BUSY` only while another thread's lock call on this handle is under way), and
- * `LF_TIMEOUT`: `lf_error_message` says who had it; `LF_CANCELLED`: see `lf_cancel`.
+ * `timeout_ms` is in milliseconds, on the monotonic clock. A value below 0 means for ever. With 0 it acts like
+ * `lf_lock`, but returns `LF_TIMEOUT` instead of `LF_BUSY`. Callers that wait are served first come, first served.
+ * Signals do not end the wait.
+ *
+ * A failed attempt leaves no bid of its own. If the bid can't be deleted, the message names it.
+ * `LF_ERR_ALREADY_HELD` changes nothing: a lock that is held stays held.
+ *
+ * Returns `LF_OK`: the lock is held until `lf_unlock` or `lf_close`; `LF_TIMEOUT`: `lf_error_message` says who had
+ * it; `LF_CANCELLED`: see `lf_cancel`; `LF_BUSY`: another thread's lock call on this handle is in progress;
+ * `LF_ERR_ALREADY_HELD`: this handle holds the lock; also after the bid was lost, until `lf_unlock` has reported it;
+ * `LF_ERR_IO`; `LF_ERR_UNSAFE`: `LF_OPEN_PRIVATE` is set, and the folder, or what the library keeps in it, is not
+ * private now; `LF_ERR_UNSUPPORTED`: the folder at the path was replaced, and `lf_open` would refuse the new one, or
+ * a listing does not show our own bid, or /proc can't be read; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
 LF_MUST_USE
 lf_status lf_lock_wait(struct lf_folder *folder,
                        int64_t timeout_ms);
 
 /**
- * Makes a wait in progress on this handle return `LF_CANCELLED`. Without a wait in progress it does nothing, and a later
- * wait is not affected.
+ * Makes a wait in progress on this handle return `LF_CANCELLED`.
  *
- * To end a wait for certain, also one that is about to begin: set a flag of your own, at which the waiting thread looks before it
- * waits, and call this again and again until that thread says that it is done.
+ * A wait that this call found in progress never returns `LF_OK` or `LF_TIMEOUT`: if it has just taken the lock, it
+ * gives the lock back. It can still return an error. Without a wait in progress the call does nothing, and a later
+ * wait is not affected. It returns `LF_OK` in both cases.
  *
- * Callable from another thread and from a signal handler: it is async-signal-safe and leaves `errno` alone.
+ * To end a wait for certain, also one that is about to begin: set your own flag, which the waiting thread checks
+ * before it waits. Then call `lf_cancel` repeatedly until that thread has finished. A signal handler can't loop: let
+ * it set the flag, call `lf_cancel`, and start a timer (alarm(2)) whose handler does the same. The man page
+ * lf_cancel(3) has an example.
  *
- * Returns `LF_OK`; `LF_ERR_INVALID`; `LF_ERR_FORKED`. It does not change what `lf_error_message` says.
+ * Other threads and signal handlers may call it: it is async-signal-safe and leaves `errno` alone. It does not
+ * change what `lf_error_message` says.
+ *
+ * Returns `LF_OK`; `LF_ERR_INVALID`; `LF_ERR_FORKED`.
  */
 lf_status lf_cancel(struct lf_folder *folder);
 
 /**
- * Gives the lock back: deletes the bid. It looks at the bid's name alone: whether another folder took the place of ours while
- * we held, or another file that of our bid, `lf_holds` says, so ask it first where that can happen.
+ * Gives the lock back: deletes the bid.
  *
- * Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`: somebody had deleted the bid, others may have been in, and the handle no
- * longer holds; `LF_ERR_IO`: the bid could not be deleted, the handle still holds, and you can try again;
- * `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+ * It goes by the name of the bid. It does not notice if the folder, or the file of the bid, was replaced while the
+ * lock was held. If that can happen, call `lf_holds` first.
+ *
+ * Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`: somebody deleted the bid, or its lease is over (see
+ * `lf_set_lease`). Others may have held the lock meanwhile, and this handle no longer holds it; `LF_ERR_IO`: the bid
+ * could not be deleted, this handle still holds the lock, and you can try again (with a lease, the lock counts as lost
+ * from then on); `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
 lf_status lf_unlock(struct lf_folder *folder);
 
 /**
- * Does this handle hold the lock?
+ * Checks that this handle holds the lock.
  *
- * Returns `LF_OK`: yes, and the bid is still in the folder; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`: it was held, but the bid, or the
- * folder itself, is gone (`lf_unlock` then ends it); `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+ * Returns `LF_OK`: it does, and the bid is still in the folder; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`: it did, but the
+ * bid, or the folder itself, is gone or was replaced, or its lease is over (call `lf_unlock` to clear this state);
+ * `LF_ERR_IO`;
+ * `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
 LF_MUST_USE
 lf_status lf_holds(struct lf_folder *folder);
 
 /**
- * Is any other claimant's bid there that is not stale? Changes nothing in the folder. `*in_use` is set on `LF_OK` only.
+ * Tells whether another claimant has a bid that is not stale.
  *
- * Returns `LF_OK`; `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_UNSAFE` or `LF_ERR_UNSUPPORTED` if another folder
- * is at the path than before; `LF_ERR_INTERNAL`.
+ * It changes nothing in the folder. `*in_use` is set on `LF_OK` only.
+ *
+ * Returns `LF_OK`; `LF_ERR_IO`; `LF_ERR_UNSAFE` or `LF_ERR_UNSUPPORTED`: the folder at the path was replaced, and
+ * `lf_open` would refuse the new one; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
 LF_MUST_USE
 lf_status lf_in_use(struct lf_folder *folder,
                     bool *in_use);
 
 /**
- * Deletes every bid whose owner is provably gone, and what else such owners left in the sub-folder `.lockfolder`. `*reaped`,
- * set on `LF_OK` only, is the number of bids deleted; `reaped` may be NULL. `lf_lock` does this too, so it is only for
- * tidiness.
+ * Deletes every bid whose owner is provably gone.
  *
- * Returns as `lf_in_use`.
+ * It also deletes other files that these owners left in the sub-folder `.lockfolder`. `*reaped`, set on `LF_OK`
+ * only, is the number of bids that it deleted; `reaped` may be NULL. `lf_lock` deletes stale bids too, so this is
+ * only for tidiness.
+ *
+ * Returns `LF_OK`; `LF_ERR_IO`; `LF_ERR_UNSAFE` or `LF_ERR_UNSUPPORTED`: the folder at the path was replaced, and
+ * `lf_open` would refuse the new one; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
 lf_status lf_reap_stale(struct lf_folder *folder,
                         size_t *reaped);
 
 /**
- * A fencing token: larger than every token given before in this folder, also across crashes and power loss (it is on the
- * disk, by fsync, before it is given out). Hand it to the resource, which refuses any smaller one than it has seen.
- * `*token`, from 1 upwards, is set on `LF_OK` only. Deleting the folder starts the count anew.
+ * Gives a fencing token: a number that is larger than every earlier one of this folder.
  *
- * Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`; `LF_ERR_UNSAFE`: a user could delete tokens in the
- * sub-folder who could not delete others' files in the folder (as far as mode bits tell); `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+ * Each call gives a new, larger number, also after crashes and power loss (it is on the disk, by fsync, before the
+ * call returns). Hand it to the resource, which refuses any number smaller than the largest that it has seen.
+ * `*token` is 1 or more, and is set on `LF_OK` only. If the folder is deleted, the numbers begin again.
+ *
+ * In a sticky folder only root and the owner of the folder get tokens. Any other user could delete its own token there,
+ * and a later token could be smaller. For users who trust each other, use a folder that is not sticky.
+ *
+ * Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`; `LF_ERR_UNSAFE`: a user who can't delete others' files in the
+ * folder could delete tokens, because the sub-folder's permissions are weaker than the folder's (by owner, mode and
+ * access control list; the members of a group are not looked up), or because the folder is sticky and this user is
+ * neither root nor its owner; `LF_ERR_IO`;
+ * `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
 LF_MUST_USE
 lf_status lf_fence(struct lf_folder *folder,
                    uint64_t *token);
 
 /**
- * After how many milliseconds a bid that is *cut off* counts as stale; 0, the default: never. Cut off means: the file is
- * empty, or it is the beginning of a JSON object that breaks off. It may be a Python peer's between its open and its write,
- * so give it seconds. On a local filesystem, one that is older than this boot is stale whatever the grace.
+ * Sets after how long a cut-off bid counts as stale.
  *
- * It has no effect on a file that has the name of a bid and is none (other JSON, no PID in it, larger than 4 KiB, not a regular
- * file): that counts as live for ever, and the library never deletes it. `lf_error_message` names it.
+ * A bid is cut off if its file is empty, has NUL bytes alone, or is the beginning of a JSON object that breaks off. A
+ * Python peer may be between its open and its write, so give it seconds. `ms` is in milliseconds. 0, the default,
+ * means never. On a local filesystem, a cut-off bid that is older than this boot is stale whatever the grace.
+ *
+ * The grace has no effect on a file that is named like a bid but is not one (other JSON, no PID in it, larger than 4
+ * KiB, not a regular file). That counts as live for ever, and the library never deletes it. `lf_error_message` names
+ * it.
  *
  * Returns `LF_OK`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
@@ -401,48 +474,113 @@ lf_status lf_set_malformed_grace(struct lf_folder *folder,
                                  uint32_t ms);
 
 /**
- * A snapshot of the bids, with the state of each. A bid is an entry whose name is a UUID and `.json`; what has another name is
- * not listed. Changes nothing in the folder. On `LF_OK`, `*out` is a list that
- * `lf_bid_list_free` frees; else it is NULL.
+ * Sets how long the lease of the next lock lasts, where a lease is needed.
  *
- * Returns as `lf_in_use`.
+ * A lease is needed where other hosts can write to the folder (NFS, GlusterFS: see docs/filesystems.md), because no
+ * host sees whether a process of another host lives. A thread of the library renews it while the lock is held. If a
+ * host that holds the lock dies, another host gets the lock after the longer one of the two leases. A holder that can't
+ * renew its lease has lost the lock after two thirds of it: `lf_holds` is `LF_ERR_LOST`, and `lf_lost_fd` is readable.
+ *
+ * `ms` is in milliseconds, from 5,000 to 3,600,000. The default is 30,000.
+ *
+ * Returns `LF_OK`; `LF_ERR_INVALID`; `LF_ERR_ALREADY_HELD`: not while the lock is held; `LF_ERR_FORKED`;
+ * `LF_ERR_INTERNAL`.
+ */
+lf_status lf_set_lease(struct lf_folder *folder,
+                       uint32_t ms);
+
+/**
+ * Renews the lease now.
+ *
+ * For programs that open with `LF_OPEN_NO_THREAD`: call it at least every sixth of the lease. It can take as long as
+ * the server of the folder takes to answer. Where there is no lease, it does nothing.
+ *
+ * Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`: the lease is over, or another claimant took it over;
+ * `LF_ERR_IO`: this try failed and the lock is still held, so try again (`lf_valid_for` says for how long that helps);
+ * `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+ */
+LF_MUST_USE
+lf_status lf_renew(struct lf_folder *folder);
+
+/**
+ * Tells for how long the lock is certainly held.
+ *
+ * That is without another renewal of the lease. `*ms` is in milliseconds, and is set on `LF_OK` only. -1: for as long
+ * as this process lives, because there is no lease. A virtual machine that is paused from outside can't know it, so a
+ * program that can be paused between this call and its work uses `lf_fence` too.
+ *
+ * Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+ */
+LF_MUST_USE
+lf_status lf_valid_for(struct lf_folder *folder,
+                       int64_t *ms);
+
+/**
+ * Gives a descriptor that tells when a lease is lost.
+ *
+ * It becomes readable when this handle loses a lock because its lease is over or was taken over.
+ * Poll it for reading, and never read from it or close it. It is the library's, is the same for the whole life of the
+ * handle, and is valid until `lf_close`. From the next lock on it is unreadable again. It does not tell that somebody
+ * deleted the bid in a folder without leases: `lf_holds` does.
+ *
+ * Returns the descriptor; -1: this system has none (only Linux has), no descriptor is free, the handle is NULL, or it
+ * belongs to the parent process. `lf_error_message` says why, except for a NULL and where the system has none.
+ */
+LF_MUST_USE
+int lf_lost_fd(struct lf_folder *folder);
+
+/**
+ * Gives a snapshot of the bids, with the state of each.
+ *
+ * A bid is an entry whose name is a UUID and `.json`. Other entries are not listed. The call changes nothing in the
+ * folder. On `LF_OK`, `*out` is a list that `lf_bid_list_free` frees. After a failure it is NULL.
+ *
+ * Returns `LF_OK`; `LF_ERR_IO`; `LF_ERR_UNSAFE` or `LF_ERR_UNSUPPORTED`: the folder at the path was replaced, and
+ * `lf_open` would refuse the new one; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
 LF_MUST_USE
 lf_status lf_bids(struct lf_folder *folder,
                   struct lf_bid_list **out);
 
 /**
- * How many bids are in the list; 0 for NULL.
+ * Gives the number of bids in a list. It is 0 for NULL.
  */
 size_t lf_bid_list_len(const struct lf_bid_list *list);
 
 /**
- * The bid at `index`, from 0; NULL past the end, and for a NULL list. It belongs to the list, and is valid until
- * `lf_bid_list_free`.
+ * Gives the bid at an index of a list.
+ *
+ * The first index is 0. The result is NULL past the end, and for a NULL list. The bid belongs to the list, and is
+ * valid until `lf_bid_list_free`.
  */
 const struct lf_bid *lf_bid_list_get(const struct lf_bid_list *list,
                                      size_t index);
 
 /**
- * Frees a list and everything in it. NULL is fine.
+ * Frees a list and everything in it. NULL is allowed.
  */
 void lf_bid_list_free(struct lf_bid_list *list);
 
 /**
- * Why the last call on this handle that did not return `LF_OK` did not, as a sentence that a person can act on: the folder, the
- * file, the PID, command and host of the holder, the system's own error text. UTF-8. NULL for the handle: why this
- * thread's last failed `lf_open` failed. Nothing failed yet: the empty string.
+ * Gives the reason for the last failure on this handle, as a sentence for people.
  *
- * Copies like snprintf: at most `size` bytes, always terminated, and returns the length of the whole text without its NUL.
- * `buffer` may be NULL if `size` is 0. Bound to the handle, not to the thread.
+ * It names what a person needs to act: the folder, the file, the PID, command and host of the holder, the system's
+ * own error text. It is UTF-8. A failure is any other status than `LF_OK`. A call that succeeds does not clear the
+ * reason. If nothing has failed yet, the text is empty. With NULL for the handle: the reason for this thread's last
+ * failed `lf_open`.
+ *
+ * It copies like snprintf: at most `size` bytes, always terminated, and returns the length of the whole text without
+ * its NUL. `buffer` may be NULL if `size` is 0. The reason belongs to the handle, not to the thread.
  */
 size_t lf_error_message(const struct lf_folder *folder,
                         char *buffer,
                         size_t size);
 
 /**
- * The `errno` (on Windows the `GetLastError` value) behind that failure, or 0 if there is none. NULL as in
- * `lf_error_message`.
+ * Gives the system's error code of the last failure on this handle.
+ *
+ * It is the `errno` (on Windows the `GetLastError` value) behind the text of `lf_error_message`, or 0 if there is
+ * none. With NULL for the handle: that of this thread's last failed `lf_open`.
  */
 int lf_error_code(const struct lf_folder *folder);
 

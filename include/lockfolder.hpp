@@ -2,23 +2,25 @@
  * lockfolder for C++17 and later: a mutex between processes that lives in a folder.
  *
  *     lockfolder::Folder folder("/var/lib/app/lock");
- *     std::scoped_lock held(folder);
+ *     std::scoped_lock lock(folder);
  *     ... work that nobody else may do meanwhile ...
  *
- * A Folder is one claimant on one lock folder. It meets Lockable and TimedLockable, so it goes wherever a std::timed_mutex
- * goes: std::unique_lock, std::scoped_lock (of several, without deadlock), std::lock.
+ * A Folder is one claimant on one lock folder. It is Lockable and TimedLockable, so it can be used like a
+ * std::timed_mutex: with std::unique_lock, std::scoped_lock (of several, without deadlock) and std::lock.
  *
- * What holds for every member:
+ * Rules for all members:
  *
- * - Errors are thrown as lockfolder::Error, a std::system_error: code() is one of lockfolder::errc and compares equal to
- *   the std::errc that says the same; what() is the library's sentence for people; system_code() is the errno behind it.
- * - Threads. Any thread may call any member at any time, except the destructor and moves. But two threads do not exclude
- *   each other through one Folder: threads that should, have one each. (While one thread waits in lock(), try_lock() in
- *   another is false and lock() throws errc::busy.)
- * - Fork. In a child every call on an inherited Folder is errc::forked, and its destructor leaves the parent's lock alone.
- * - A Folder that was moved from can be assigned to and destroyed; everything else is errc::invalid.
+ * - Errors are thrown as lockfolder::Error, a std::system_error. code() is one of lockfolder::errc and compares equal
+ *   to the std::errc with the same meaning. what() is the library's sentence for people. system_code() is the errno
+ *   behind it.
+ * - Threads. Any thread may call any member at any time, except the destructor and moves. But two threads do not
+ *   exclude each other through one Folder: threads that should exclude each other open a Folder each. (While one
+ *   thread waits in lock(), try_lock() in another returns false and lock() throws errc::busy.)
+ * - Fork. In a child, each member throws errc::forked for an inherited Folder (unlock() and cancel() do nothing), and
+ *   the destructor leaves the parent's lock alone. last_error() and native_handle() still work.
+ * - A Folder that was moved from can be assigned to and destroyed. Everything else throws errc::invalid.
  *
- * All of it is inline over lockfolder.h, which says more about each function. Link as for C.
+ * The members are inline functions over lockfolder.h, which says more about each function. Link as for C.
  */
 
 #ifndef LOCKFOLDER_HPP
@@ -42,20 +44,20 @@
 
 namespace lockfolder {
 
-/// What a call came to, other than done. The values are those of lf_status.
+/// The result of a call that did not succeed. The values are those of lf_status.
 enum class errc : int {
-    busy = LF_BUSY,                  ///< somebody else holds or bids
+    busy = LF_BUSY,                  ///< another claimant holds the lock or bids for it
     timeout = LF_TIMEOUT,            ///< the time to wait is over
     cancelled = LF_CANCELLED,        ///< Folder::cancel ended the wait
     invalid = LF_ERR_INVALID,        ///< a bad argument
     not_held = LF_ERR_NOT_HELD,      ///< this Folder does not hold the lock
     already_held = LF_ERR_ALREADY_HELD, ///< this Folder holds the lock already
-    lost = LF_ERR_LOST,              ///< it was held, and somebody deleted the bid
+    lost = LF_ERR_LOST,              ///< the lock was held, and somebody deleted the bid
     forked = LF_ERR_FORKED,          ///< the Folder belongs to the parent process
     io = LF_ERR_IO,                  ///< the system refused: Error::system_code
-    unsafe = LF_ERR_UNSAFE,          ///< others can write to the folder, and Open::only_mine was asked
-    unsupported = LF_ERR_UNSUPPORTED, ///< this filesystem or system can't carry the lock's promise
-    internal = LF_ERR_INTERNAL       ///< a bug in the library, caught
+    unsafe = LF_ERR_UNSAFE,          ///< the wrong users have access: LF_ERR_UNSAFE
+    unsupported = LF_ERR_UNSUPPORTED, ///< this filesystem or system can't guarantee the lock
+    internal = LF_ERR_INTERNAL       ///< an internal error in the library
 };
 
 namespace detail {
@@ -74,11 +76,11 @@ public:
         case LF_ERR_NOT_HELD: return "the lock is not held";
         case LF_ERR_ALREADY_HELD: return "the lock is held already";
         case LF_ERR_LOST: return "the lock was lost: somebody deleted the bid";
-        case LF_ERR_FORKED: return "the lock folder was opened by the parent process";
+        case LF_ERR_FORKED: return "the parent process opened the lock folder";
         case LF_ERR_IO: return "the system refused";
-        case LF_ERR_UNSAFE: return "others can write to the lock folder";
-        case LF_ERR_UNSUPPORTED: return "this filesystem or system can't carry the lock";
-        case LF_ERR_INTERNAL: return "a bug in lockfolder";
+        case LF_ERR_UNSAFE: return "the wrong users have access to the lock folder";
+        case LF_ERR_UNSUPPORTED: return "this filesystem or system can't guarantee the lock";
+        case LF_ERR_INTERNAL: return "an internal error in lockfolder";
         default: return lf_status_name(status);
         }
     }
@@ -110,16 +112,16 @@ inline const std::error_category &category() noexcept {
 
 inline std::error_code make_error_code(errc status) noexcept { return {static_cast<int>(status), category()}; }
 
-/// What every member throws.
+/// The exception that every member throws.
 class Error : public std::system_error {
 public:
     Error(errc status, const std::string &text, int system_code)
         : std::system_error(make_error_code(status)), text_(text), system_code_(system_code, std::system_category()) {}
 
-    /// The library's sentence: the folder, the file, who holds, the system's own text.
+    /// The library's sentence: it names the folder, the file, the holder, and the system's own text.
     const char *what() const noexcept override { return text_.what(); }
 
-    /// What the system said, such as std::errc::permission_denied; zero if it said nothing.
+    /// The system's error, such as std::errc::permission_denied; zero if there is none.
     const std::error_code &system_code() const noexcept { return system_code_; }
 
 private:
@@ -131,7 +133,7 @@ private:
 enum class Open : std::uint32_t {
     normally = LF_OPEN_DEFAULT,
     no_create = LF_OPEN_NO_CREATE,              ///< don't make the folder if it is missing
-    only_mine = LF_OPEN_PRIVATE,                ///< refuse one that others own or can write: errc::unsafe
+    only_mine = LF_OPEN_PRIVATE,                ///< see LF_OPEN_PRIVATE: errc::unsafe
     trust_filesystem = LF_OPEN_TRUST_FILESYSTEM ///< see LF_OPEN_TRUST_FILESYSTEM
 };
 
@@ -139,29 +141,29 @@ constexpr Open operator|(Open a, Open b) noexcept {
     return static_cast<Open>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
 }
 
-/// What is known of the owner of a bid. A later library may know more states.
+/// The state of a bid: what is known of its owner. A later library may know more states.
 enum class State : std::int32_t {
-    own = LF_BID_OWN,             ///< the Folder that was asked
+    own = LF_BID_OWN,             ///< this Folder
     live = LF_BID_LIVE,           ///< alive
     stale = LF_BID_STALE,         ///< provably gone
-    unknown = LF_BID_UNKNOWN,     ///< can't be judged from here; counts as live
-    malformed = LF_BID_MALFORMED  ///< the bid is cut off, or no bid at all; counts as live
+    unknown = LF_BID_UNKNOWN,     ///< can't be judged from here; it counts as live
+    malformed = LF_BID_MALFORMED  ///< the bid is cut off or is not a bid; it counts as live
 };
 
-/// One bid of a snapshot: a value, which stays what it was.
+/// One bid of a snapshot. It is a value, so it never changes.
 struct Bid {
     std::string name;                   ///< file name in the folder
-    std::optional<std::string> host;    ///< where the bid says so
-    std::optional<std::string> command; ///< where the bid says so
-    std::optional<std::int64_t> pid;    ///< in its owner's PID namespace; none where the bid can't be read
-    std::optional<std::chrono::system_clock::time_point> created; ///< when the owner's process started, where known
+    std::optional<std::string> host;    ///< none if the bid does not say
+    std::optional<std::string> command; ///< none if the bid does not say
+    std::optional<std::int64_t> pid;    ///< in its owner's PID namespace; none if the bid can't be read
+    std::optional<std::chrono::system_clock::time_point> created; ///< when the owner's process started
     std::chrono::milliseconds age;      ///< since it was posted
     State state;
 };
 
 namespace detail {
 
-/// Milliseconds for lf_lock_wait: rounded up, never below 0 (which would be for ever), and cut at what fits.
+/// Milliseconds for lf_lock_wait: rounded up, never below 0 (that would mean for ever), and at most what fits.
 template <class Rep, class Period>
 std::int64_t milliseconds_up(const std::chrono::duration<Rep, Period> &time) {
     const double about = std::chrono::duration<double, std::milli>(time).count();
@@ -175,18 +177,20 @@ std::int64_t milliseconds_up(const std::chrono::duration<Rep, Period> &time) {
 /// One claimant on one lock folder.
 class Folder {
 public:
-    /// Opens a lock folder, and makes it if it is missing (one level). Locks nothing. The path is resolved now.
+    /// Opens a lock folder, and makes it if it is missing (one level). It locks nothing. The path is resolved now.
     explicit Folder(const std::filesystem::path &path, Open how = Open::normally) {
         lf_folder *opened = nullptr;
         const std::string bytes = to_bytes(path);
-        if (bytes.find('\0') != std::string::npos) throw Error(errc::invalid, "the path of the lock folder has a NUL in it", 0);
+        if (bytes.find('\0') != std::string::npos) {
+            throw Error(errc::invalid, "the path of the lock folder contains a NUL", 0);
+        }
         const lf_status status = lf_open(bytes.c_str(), static_cast<std::uint32_t>(how), &opened);
         if (status != LF_OK) throw Error(errc{status}, message_of(nullptr), lf_error_code(nullptr));
         handle_.reset(opened);
     }
 
     Folder(Folder &&) noexcept = default;
-    Folder &operator=(Folder &&) noexcept = default; ///< closes, and so unlocks, what was there
+    Folder &operator=(Folder &&) noexcept = default; ///< closes the handle that was there, and so unlocks it
     Folder(const Folder &) = delete;
     Folder &operator=(const Folder &) = delete;
     ~Folder() = default; ///< unlocks if held
@@ -196,36 +200,36 @@ public:
     /// Waits for the lock. Throws errc::cancelled if cancel() ended the wait.
     void lock() { check(lf_lock_wait(handle_.get(), -1)); }
 
-    /// Takes the lock if it is free; never waits for another's critical section. False: somebody else has it, and
-    /// last_error() says who.
+    /// Takes the lock if it is free. It never waits until another claimant unlocks. False: another claimant has the
+    /// lock, and last_error() says who.
     [[nodiscard]] bool try_lock() { return outcome(lf_lock(handle_.get())); }
 
-    /// Waits for the lock, this long at most, rounded up to milliseconds. Throws errc::cancelled as lock() does.
+    /// Waits for the lock for at most this time, rounded up to milliseconds. Throws errc::cancelled as lock() does.
     template <class Rep, class Period>
     [[nodiscard]] bool try_lock_for(const std::chrono::duration<Rep, Period> &time) {
         return outcome(lf_lock_wait(handle_.get(), detail::milliseconds_up(time)));
     }
 
-    /// Waits for the lock until this clock says that it is time. If that is past, tries once.
+    /// Waits for the lock until this time of this clock. If that time is past, it tries once.
     template <class Clock, class Duration>
     [[nodiscard]] bool try_lock_until(const std::chrono::time_point<Clock, Duration> &time) {
         for (;;) {
             const auto now = Clock::now();
             if (time <= now) return try_lock_for(std::chrono::milliseconds::zero());
             const lf_status status = lf_lock_wait(handle_.get(), detail::milliseconds_up(time - now));
-            // The library counts by the monotonic clock, and this one may go at another pace.
+            // The library uses the monotonic clock. This clock may run at another speed.
             if (status != LF_TIMEOUT) return outcome(status);
         }
     }
 
-    /// Gives the lock back. Never throws, since guards call it in their destructors. To know whether it went well, use
-    /// unlock_or_throw().
+    /// Gives the lock back. It never throws, because guards call it in their destructors. Use unlock_or_throw() to
+    /// see an error.
     void unlock() noexcept { lf_unlock(handle_.get()); }
 
-    // ---- what else a claimant does ----
+    // ---- other calls ----
 
-    /// Gives the lock back. Throws errc::lost if somebody had deleted the bid (others may have been in), and errc::io if the
-    /// bid could not be deleted: then the lock is still held, and you can try again.
+    /// Gives the lock back. Throws errc::lost if somebody deleted the bid (others may have held the lock meanwhile).
+    /// Throws errc::io if the bid could not be deleted: then the lock is still held, and you can try again.
     void unlock_or_throw() { check(lf_unlock(handle_.get())); }
 
     /// Whether this Folder holds the lock and its bid is still in the folder. False also if the lock was lost.
@@ -236,32 +240,34 @@ public:
         return true;
     }
 
-    /// Whether any other claimant's bid is there that is not stale. Changes nothing.
+    /// Whether another claimant has a bid that is not stale. It changes nothing in the folder.
     [[nodiscard]] bool in_use() const {
         bool in_use = false;
         check(lf_in_use(handle_.get(), &in_use));
         return in_use;
     }
 
-    /// Deletes every bid whose owner is provably gone, and says how many. Locking does so too.
+    /// Deletes every bid whose owner is provably gone, and returns their number. Each lock deletes them too.
     std::size_t reap_stale() {
         std::size_t reaped = 0;
         check(lf_reap_stale(handle_.get(), &reaped));
         return reaped;
     }
 
-    /// A fencing token, larger than every one given before in this folder, also across crashes. Only while held.
+    /// A fencing token. Each call gives a new number, larger than every earlier one of this folder, also after
+    /// crashes and power loss. The lock must be held.
     [[nodiscard]] std::uint64_t fence() {
         std::uint64_t token = 0;
         check(lf_fence(handle_.get(), &token));
         return token;
     }
 
-    /// Makes a wait in progress on this Folder throw errc::cancelled; without one, does nothing. For other threads, and for
-    /// signal handlers.
+    /// Makes a wait in progress on this Folder throw errc::cancelled. Without a wait it does nothing. Other threads
+    /// and signal handlers may call it. To end a wait for certain: see lf_cancel.
     void cancel() noexcept { lf_cancel(handle_.get()); }
 
-    /// A snapshot of the bids, by name. Our own is among them while we hold. Changes nothing.
+    /// A snapshot of the bids, ordered by name. It includes our own bid while we hold the lock. It changes nothing in
+    /// the folder.
     [[nodiscard]] std::vector<Bid> bids() const {
         lf_bid_list *snapshot = nullptr;
         check(lf_bids(handle_.get(), &snapshot));
@@ -272,7 +278,8 @@ public:
         return bids;
     }
 
-    /// After how long a bid that is cut off counts as stale, rounded up to milliseconds; 0, the default: never.
+    /// Sets after how long a cut-off bid counts as stale, rounded up to milliseconds. 0, the default, means never.
+    /// See lf_set_malformed_grace.
     template <class Rep, class Period>
     void set_malformed_grace(const std::chrono::duration<Rep, Period> &grace) {
         const std::int64_t most = std::numeric_limits<std::uint32_t>::max();
@@ -280,12 +287,13 @@ public:
         check(lf_set_malformed_grace(handle_.get(), static_cast<std::uint32_t>(wanted < most ? wanted : most)));
     }
 
-    /// Why the last call on this Folder that did not do what it was asked did not: also after a try_lock() that was false.
+    /// The reason for the last failure on this Folder, also after a try_lock() that returned false. A call that
+    /// succeeds does not clear it.
     [[nodiscard]] std::string last_error() const { return handle_ ? message_of(handle_.get()) : moved_from(); }
 
     using native_handle_type = lf_folder *;
 
-    /// For the functions of lockfolder.h. It stays this Folder's.
+    /// For the functions of lockfolder.h. It still belongs to this Folder.
     [[nodiscard]] native_handle_type native_handle() const noexcept { return handle_.get(); }
 
 private:
@@ -339,14 +347,20 @@ private:
         if (bid.host) value.host = bid.host;
         if (bid.command) value.command = bid.command;
         if (bid.pid != 0) value.pid = bid.pid;
-        if (bid.created >= 0) value.created = std::chrono::system_clock::time_point(std::chrono::seconds(bid.created));
+        if (bid.created >= 0) {
+            // A bid can say any number, and a time_point counts smaller units, so it holds fewer seconds.
+            using std::chrono::seconds;
+            using std::chrono::system_clock;
+            const seconds latest = std::chrono::duration_cast<seconds>((system_clock::duration::max)());
+            value.created = system_clock::time_point(seconds(bid.created) < latest ? seconds(bid.created) : latest);
+        }
         value.age = std::chrono::milliseconds(bid.age_ms);
         value.state = static_cast<State>(bid.state);
         return value;
     }
 };
 
-/// The version of the library that is loaded; the header's is in LF_VERSION_MAJOR and so on.
+/// The version of the library that is loaded. The version of the header is in LF_VERSION_MAJOR and so on.
 inline const char *version() noexcept { return lf_version(); }
 
 } // namespace lockfolder

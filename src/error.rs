@@ -1,6 +1,7 @@
-//! Why a call did not do what it was asked to: a kind to branch on, a sentence for a person, and who was in the way.
+//! The reason for a failure: a kind to branch on, a sentence for a person, and the rival that was in the way.
 //!
-//! All of it is plain data, and nothing else of the crate is used here: an error that is kept keeps no descriptor open.
+//! All of it is plain data, and this file uses nothing else of the crate: an error that a program keeps holds no descriptor
+//! open.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -8,74 +9,78 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The kinds of failure. The first three are outcomes to expect, the rest are errors.
+/// The kinds of failure. The first three are outcomes to expect, the rest are errors. (`Busy` is a mistake of the program only
+/// if another thread is locking the same handle; then [`Error::holder`] is `None`.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Another claimant holds the lock or is bidding for it, or another thread is locking this handle.
+    /// Another claimant holds the lock or bids for it, or another thread's lock call on this handle is in progress.
     Busy,
-    /// The time given for waiting is over.
+    /// The time to wait is over.
     Timeout,
     /// The wait was cancelled.
     Cancelled,
     /// A bad argument.
     Invalid,
-    /// The lock is not held by this handle.
+    /// This handle does not hold the lock.
     NotHeld,
-    /// The lock is held by this handle already.
+    /// This handle holds the lock already. Also after the bid was lost, until an unlock has reported it.
     AlreadyHeld,
-    /// The lock was held, and its bid is gone: somebody deleted it.
+    /// The lock was held, and the bid is gone: somebody deleted it. Others may have held the lock meanwhile.
     Lost,
     /// The handle belongs to the parent process.
     Forked,
     /// The system refused; see [`Error::raw_os_error`].
     Io,
-    /// A private folder was asked for, and others can write to this one.
+    /// The wrong users have access. A private folder was asked for, and the folder, or what the library keeps in it, has
+    /// another owner, or group or others can write to it. Or, from [`Guard::fence`](crate::Guard::fence), whatever the
+    /// options: a user who can't delete others' files in the folder could delete tokens.
     Unsafe,
-    /// This filesystem or system can't carry the lock's promise.
+    /// This filesystem or system can't guarantee that only one process holds the lock.
     Unsupported,
-    /// A bug of this library, caught.
+    /// An internal error in the library.
     Internal,
 }
 
-/// What is known of the owner of a bid.
+/// The state of a bid: what is known of its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BidState {
-    /// The handle that was asked.
+    /// The owner is this handle.
     Own,
-    /// Alive.
+    /// The owner is alive.
     Live,
-    /// Provably gone.
+    /// The owner is provably gone.
     Stale,
-    /// It can't be judged from here (another host or container); counts as live.
+    /// The owner can't be judged from here: it is on another host or in another container, or we may not read the bid. It
+    /// counts as live.
     Unknown,
-    /// It is cut off, or no bid at all although its name is one; counts as live.
+    /// The file is named like a bid but is cut off, or is not a bid. It counts as live.
     Malformed,
 }
 
-/// The bid that was in the way, and what it says of its owner. Its [`Display`](fmt::Display) is a sentence for a person.
+/// The bid that was in the way, and what it says about its owner. Its [`Display`](fmt::Display) is a sentence for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {
     /// The bid's file name in the lock folder.
     pub name: OsString,
-    /// The PID, in its owner's PID namespace. `None` where the bid can't be read.
+    /// The owner's PID, in its own PID namespace. `None` if the bid can't be read.
     pub pid: Option<u32>,
-    /// The owner's command name, where the bid says so.
+    /// The owner's command name. `None` if the bid does not say.
     pub command: Option<String>,
-    /// The owner's host name, where the bid says so.
+    /// The owner's host name. `None` if the bid does not say.
     pub host: Option<String>,
-    /// What was known of its owner.
+    /// The state of the bid.
     pub state: BidState,
-    /// Why there is no owner to be read from it.
+    /// The reason why no owner can be read from it.
     pub(crate) unread: Option<Unread>,
 }
 
-/// Why a bid tells no owner.
+/// The reason why a bid names no owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unread {
-    /// We may not read it, or not now.
+    /// We may not read it, or can't read it now.
     Denied,
     /// Its owner may be writing it.
     CutOff(&'static str),
@@ -83,11 +88,11 @@ pub(crate) enum Unread {
     Foreign(&'static str),
 }
 
-/// What went wrong.
+/// The reason for a failure.
 ///
-/// Its [`Display`](fmt::Display) is a sentence that a person can act on: it names the folder, the file, and the PID, command
-/// and host of the holder. The sentence is composed only when somebody reads it. An error is plain data: it can be cloned,
-/// kept and sent to other threads, and keeps nothing of the folder open.
+/// Its [`Display`](fmt::Display) is a sentence that a person can act on: it names the folder, the file, and the PID,
+/// command and host of the holder. The sentence is composed only when somebody reads it. An error is plain data: it can be
+/// cloned, kept and sent to other threads, and it holds nothing of the folder open.
 ///
 /// ```
 /// use lockfolder::{ErrorKind, LockFolder};
@@ -105,7 +110,7 @@ pub(crate) enum Unread {
 pub struct Error {
     kind: ErrorKind,
     reason: Reason,
-    /// What a person can do about it.
+    /// What a person can do against it.
     advice: Option<&'static str>,
     left_behind: Option<PathBuf>,
 }
@@ -143,7 +148,8 @@ impl Error {
         Self::from_reason(kind, Reason::Fixed(text))
     }
 
-    /// The handle on this folder `what`. Composed when it is read, so that even a forked child may make it.
+    /// "This handle on the lock folder … `what`". The text is composed when somebody reads it, so even a forked child may
+    /// make such an error.
     pub(crate) fn misuse(kind: ErrorKind, folder: &Arc<Path>, what: &'static str) -> Self {
         Self::from_reason(kind, Reason::Handle { folder: Arc::clone(folder), what })
     }
@@ -161,25 +167,25 @@ impl Error {
         Self { kind, reason, advice: None, left_behind: None }
     }
 
-    /// The same story with another outcome: what kept us waiting is why the time ran out.
+    /// The same reason with another kind: the rival that kept us waiting is the reason for the time-out too.
     pub(crate) fn into_kind(mut self, kind: ErrorKind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// Adds what it means and what can be done about it, where the system's own text does not say.
+    /// Adds what it means and what a person can do, if the system's own text does not say it.
     pub(crate) fn advising(mut self, advice: Option<&'static str>) -> Self {
         self.advice = advice;
         self
     }
 
-    /// Adds that a bid of ours could not be deleted, and so stays in the folder.
+    /// Adds that a bid of ours could not be deleted and stays in the folder.
     pub(crate) fn leaving(mut self, bid: PathBuf) -> Self {
         self.left_behind = Some(bid);
         self
     }
 
-    /// What the system said.
+    /// The system's error.
     pub(crate) fn io_error(&self) -> Option<&io::Error> {
         match &self.reason {
             Reason::System { source, .. } => Some(source),
@@ -187,19 +193,20 @@ impl Error {
         }
     }
 
-    /// What to branch on.
+    /// The kind of failure, to branch on.
     ///
     /// ```
     /// use lockfolder::{ErrorKind, LockFolder};
     /// let error = LockFolder::open("").unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::Invalid);
     /// ```
+    #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The system's error number (`errno`; on Windows the `GetLastError` value) behind it. [`source`](std::error::Error::source)
-    /// has the whole [`io::Error`].
+    /// The system's error number (`errno`; on Windows the `GetLastError` value), if a system call failed.
+    /// [`source`](std::error::Error::source) gives the whole [`io::Error`].
     ///
     /// ```
     /// use std::error::Error;
@@ -215,7 +222,7 @@ impl Error {
         self.io_error().and_then(io::Error::raw_os_error)
     }
 
-    /// The claimant that was in the way, if one was: it held the lock, or was bidding for it.
+    /// The claimant that was in the way, if there was one: it held the lock or bid for it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -233,6 +240,7 @@ impl Error {
     /// # std::fs::remove_dir_all(&path).unwrap();
     /// # Ok::<(), lockfolder::Error>(())
     /// ```
+    #[must_use]
     pub fn holder(&self) -> Option<&Holder> {
         match &self.reason {
             Reason::Busy { holder, .. } => Some(holder),
@@ -241,27 +249,30 @@ impl Error {
     }
 }
 
-/// What others wrote is escaped: it may end up on a terminal.
+/// Text that others wrote is escaped, because it may be shown on a terminal.
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.name.to_string_lossy();
         let name = name.escape_debug();
         match self.unread {
             Some(Unread::Denied) => {
-                return write!(f, "the bid {name} can't be judged: we may not read it, or not now; it counts as live");
+                return write!(
+                    f,
+                    "the bid {name} can't be judged: we may not read it, or can't read it now. It counts as live"
+                );
             }
             Some(Unread::CutOff(why)) => {
                 return write!(
                     f,
-                    "the bid {name} can't be judged: {why}, so its owner may be writing it; it counts as live until the \
+                    "the bid {name} can't be judged: {why}, so its owner may be writing it. It counts as live until the \
                      grace of lf_set_malformed_grace is over. If nobody is writing it, delete it"
                 );
             }
             Some(Unread::Foreign(why)) => {
                 return write!(
                     f,
-                    "the file {name} is in the way: it has the name of a bid, but {why}; it counts as live and is never \
-                     deleted by us. Move it away, or delete it if nobody needs it"
+                    "the file {name} is in the way: it has the name of a bid, but {why}. It counts as live, and we never \
+                     delete it. Move it away, or delete it if nobody needs it"
                 );
             }
             None => write!(f, "the bid {name}")?,
@@ -290,7 +301,7 @@ impl fmt::Display for Error {
         match self.kind {
             ErrorKind::Timeout => f.write_str("the time to wait is over: ")?,
             ErrorKind::Cancelled => f.write_str("the wait was cancelled: ")?,
-            ErrorKind::Internal => f.write_str("a bug in lockfolder, please report it: ")?,
+            ErrorKind::Internal => f.write_str("an internal error in lockfolder, please report it: ")?,
             _ => {}
         }
         match &self.reason {
@@ -307,8 +318,8 @@ impl fmt::Display for Error {
             None => Ok(()),
             Some(bid) => write!(
                 f,
-                "; our bid {} could not be deleted and remains: the next call on this handle tries again, \
-                 and it counts as stale once this process has ended",
+                "; our bid {} could not be deleted and remains. The next call on this handle tries again. \
+                 The bid counts as stale after this process has ended",
                 bid.display()
             ),
         }
@@ -331,7 +342,7 @@ mod tests {
         for (kind, beginning) in [
             (ErrorKind::Timeout, "the time to wait is over: "),
             (ErrorKind::Cancelled, "the wait was cancelled: "),
-            (ErrorKind::Internal, "a bug in lockfolder, please report it: "),
+            (ErrorKind::Internal, "an internal error in lockfolder, please report it: "),
             (ErrorKind::Busy, ""),
         ] {
             assert_eq!(Error::fixed(kind, "why").to_string(), format!("{beginning}why"));

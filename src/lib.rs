@@ -1,7 +1,8 @@
 //! A mutex between processes that lives in a folder.
 //!
-//! A claimant posts a *bid*, a small JSON file named `<GUID>.json`, into the lock folder, looks for rivals, and holds the
-//! lock while its bid is the only one: check, bid, check. Anybody can see who holds it with `ls` and `cat`.
+//! A *claimant* is a handle on a lock folder. Its *bid* is a small JSON file named `<GUID>.json`. The claimant looks for
+//! the bids of others, posts its own, and looks again: check, bid, check. It has the lock if its bid is the only live one,
+//! until it deletes that bid. `ls` and `cat` show which process has the lock.
 //!
 //! ```
 //! use lockfolder::LockFolder;
@@ -15,23 +16,21 @@
 //! # Ok::<(), lockfolder::Error>(())
 //! ```
 //!
+//! # Handles, guards and threads
+//!
+//! - A [`LockFolder`] is a handle: one claimant. Threads that should exclude each other open a handle each. Threads that
+//!   share one handle do not wait for each other: while one of them locks it, the lock call of another one fails.
+//! - A [`Guard`] is the lock, held. It can be sent to another thread, and it can outlive its handle.
+//! - The sub-folder `.lockfolder` of the lock folder holds what the library needs besides the bids: prepared bids, the
+//!   line of waiters, and the last fencing token. It stays. Don't delete it while claimants use the folder; without it,
+//!   fencing tokens begin again at 1.
+//!
 //! # The feature `capi`
 //!
-//! It adds the C interface, `lf_*`, and is on by default, so that `cargo build --release` makes the C library. A Rust program does
-//! without it, and then exports no such symbol: `lockfolder = { version = "0.1", default-features = false }`.
+//! It adds the C interface, `lf_*`. It is on by default, so `cargo build --release` makes the C library. A Rust program
+//! turns it off, and then exports no such symbol: `lockfolder = { version = "0.1", default-features = false }`.
 //!
-//! # How to read the source
-//!
-//! `ARCHITECTURE.md` says what each room is for, and what it may import. In short:
-//!
-//! - `protocol` is what a claimant does, and in what order: `acquire` is check-bid-check, whole, on one page. It knows no file and no
-//!   process. `Place` and `Line` say what it needs of where bids are posted.
-//! - `folder` is the lock folder: the place of that protocol. It posts, lists and reaps bids, and keeps the line of those who wait.
-//! - `owner` is a bid's content, and the verdict whether its owner is alive.
-//! - `api` is what users call: [`LockFolder`], [`OpenOptions`], [`Guard`].
-//! - `sys` makes every system call, and is all that differs by platform.
-//! - `ffi` is the C interface, with the feature `capi`. It converts and nothing else.
-//! - `error` is every error and its message.
+//! To read the source, begin with `ARCHITECTURE.md`: it says what each folder of `src` is for.
 
 #![deny(unsafe_code, missing_docs, missing_debug_implementations, clippy::print_stdout, clippy::print_stderr)]
 
@@ -48,13 +47,15 @@ mod scratch;
 #[allow(unsafe_code)]
 mod sys;
 
-/// From here the handle takes what its threads share, so that tests/loom can put its own in the place.
+/// The handle takes mutexes and atomics from here, so tests/loom can replace them by its own.
 use std::sync;
 
+#[cfg(unix)]
+pub use api::LostSignal;
 pub use api::{BidInfo, Guard, LockFolder, OpenOptions, UnlockError};
 pub use error::{BidState, Error, ErrorKind, Holder, Result};
 
-/// All of it may be sent to other threads, and be used by several at once.
+/// Several threads may share each of these, and send it to each other.
 const _: () = {
     const fn is_send_and_sync<T: Send + Sync + 'static>() {}
     is_send_and_sync::<LockFolder>();

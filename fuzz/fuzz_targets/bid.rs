@@ -1,4 +1,5 @@
-//! The reader of bids, fed with anything. What it reads, it can write, and reads back the same.
+//! The reader of bids, fed with any bytes. A bid that was read can be written, and is then read as
+//! the same bid.
 #![no_main]
 
 use std::ffi::CStr;
@@ -28,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
 
-    // And one of ours, for any time and chance.
+    // A bid of ours, for any time and any random number.
     if let Some(&[now, chance]) = bytes.as_chunks::<8>().0.first_chunk() {
         let now = u64::from_le_bytes(now);
         let name = BidName::new(now, chance);

@@ -1,4 +1,5 @@
-//! Any sequence of calls on a real folder, beside a model. Its twin in `cargo test` is `tests/sequences.rs`.
+//! Any sequence of calls on a real folder, beside a model. The same test in `cargo test` is
+//! `tests/promises/sequences.rs`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,18 +1,20 @@
-//! What a user asks of a claimant, but for the lock itself.
+//! The calls of a user on a claimant, other than to lock and unlock.
+
+use std::time::Duration;
 
 use crate::api::snapshot::BidInfo;
-use crate::error::{BidState, Result};
+use crate::error::{BidState, ErrorKind, Result};
 use crate::folder::Folder;
-use crate::protocol::Session;
+use crate::protocol::{Place, Session};
 
-/// Each call knows the bid by which we hold the lock, or that we don't.
+/// Each call looks first whether we hold the lock, and with which bid.
 impl Session<Folder> {
-    /// The lock is held, and everybody who goes by the path sees that.
+    /// Checks that the lock is held, and that all claimants who open the path see that.
     pub fn holds(&self) -> Result<()> {
         self.place.holds(&self.held_bid()?)
     }
 
-    /// A live bid is there, and it is not ours.
+    /// Tells whether another claimant has a bid that counts as live.
     pub fn in_use(&mut self) -> Result<bool> {
         let bids = self.bids()?;
         Ok(bids.iter().any(|bid| !matches!(bid.state, BidState::Own | BidState::Stale)))
@@ -27,6 +29,25 @@ impl Session<Folder> {
     pub fn reap_stale(&mut self) -> Result<usize> {
         let held = self.held();
         self.place.reap_stale(held.as_ref())
+    }
+
+    pub fn renew(&self) -> Result<()> {
+        self.held_bid()?;
+        self.place.renew()
+    }
+
+    pub fn valid_for(&self) -> Result<Option<Duration>> {
+        self.held_bid()?;
+        self.place.valid_for()
+    }
+
+    pub fn set_lease(&mut self, length: Duration) -> Result<()> {
+        match self.held() {
+            None => self.place.set_lease(length),
+            Some(_) => {
+                Err(self.place.misuse(ErrorKind::AlreadyHeld, "holds the lock, so its lease can't be changed now"))
+            }
+        }
     }
 
     pub fn fence(&mut self) -> Result<u64> {

@@ -1,4 +1,4 @@
-//! The lock, held: [`Guard`]. It is bound to the bid that won.
+//! The held lock: [`Guard`]. It belongs to the bid that won.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,15 +8,18 @@ use crate::api::lock_folder::LockFolder;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::owner::bid::BidName;
+use crate::protocol::Session;
 
 impl LockFolder {
-    /// Waits for the lock, for ever: first come, first served, and asleep meanwhile. Signals don't end it;
+    /// Waits for the lock, for ever. (It does not wait for another thread that locks this same handle.)
+    ///
+    /// Callers that wait are served first come, first served, and they sleep meanwhile. Signals do not end the wait;
     /// [`LockFolder::cancel`] does.
     ///
     /// # Errors
     ///
-    /// Those of [`LockFolder::try_lock`] ([`ErrorKind::Busy`] only while another thread locks this handle), and
-    /// [`ErrorKind::Cancelled`].
+    /// Those of [`LockFolder::try_lock`], and [`ErrorKind::Cancelled`]. [`ErrorKind::Busy`] only if another thread's lock
+    /// call on this handle is in progress.
     ///
     /// ```
     /// use lockfolder::LockFolder;
@@ -33,8 +36,10 @@ impl LockFolder {
         self.handle().acquire_within(None).map(|()| self.guard())
     }
 
-    /// Waits for the lock, for so long at most, by the monotonic clock. Zero is [`LockFolder::try_lock`], but with
-    /// [`ErrorKind::Timeout`] where that says [`ErrorKind::Busy`].
+    /// Waits for the lock, for at most this time on the monotonic clock.
+    ///
+    /// With zero it does not wait: if another claimant has the lock, it fails with [`ErrorKind::Timeout`], where
+    /// [`LockFolder::try_lock`] fails with [`ErrorKind::Busy`].
     ///
     /// # Errors
     ///
@@ -58,16 +63,22 @@ impl LockFolder {
         self.handle().acquire_within(Some(timeout)).map(|()| self.guard())
     }
 
-    /// Takes the lock if it is free: one round of check-bid-check, which never waits for another's critical section. It may
-    /// overtake those who wait, but not for more than about 100 ms: then it leaves the lock, for a few milliseconds at most, to
-    /// the first of them.
+    /// Takes the lock if it is free.
+    ///
+    /// It makes one round of check-bid-check, and never waits until another claimant unlocks. For about 100 ms it may go ahead
+    /// of callers that wait. Then it gives the first waiter a few milliseconds to take the lock, and fails with
+    /// [`ErrorKind::Busy`] if that waiter takes it.
+    ///
+    /// A failed attempt leaves no bid of its own. If the bid can't be deleted, the message names it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Busy`]: it is not free; [`Error::holder`] says who has it. [`ErrorKind::AlreadyHeld`],
-    /// [`ErrorKind::Forked`], [`ErrorKind::Io`]; [`ErrorKind::Unsafe`] or [`ErrorKind::Unsupported`] if another folder is at the
-    /// path than before, or a listing misses our own bid. After an error no bid of ours is left in the folder, or else the error
-    /// says which one.
+    /// [`ErrorKind::Busy`]: the lock is not free; [`Error::holder`] says who has it (`None`: another thread is locking this
+    /// handle). [`ErrorKind::AlreadyHeld`]: this
+    /// handle holds the lock; also after the bid was lost, until an unlock has reported it. [`ErrorKind::Io`].
+    /// [`ErrorKind::Unsafe`]: a private folder was asked for, and the folder, or what the library keeps in it, is not
+    /// private now. [`ErrorKind::Unsupported`]: the folder at the path was replaced, and [`LockFolder::open`] would refuse
+    /// the new one, or a listing does not show our own bid, or `/proc` can't be read. [`ErrorKind::Forked`].
     ///
     /// ```
     /// use lockfolder::{ErrorKind, LockFolder};
@@ -86,18 +97,19 @@ impl LockFolder {
         self.handle().acquire().map(|()| self.guard())
     }
 
-    /// The guard of the lock that this thread took just now.
+    /// The guard of the lock that this thread has just taken.
     fn guard(&self) -> Guard {
         let bid = self.handle().claimant().held().expect("only a guard gives it back, and there is none yet");
         Guard::new(self.shared(), bid)
     }
 }
 
-/// The lock, held. Dropping it unlocks; [`Guard::unlock`] does so too, and says whether it went well.
+/// The held lock. Dropping the guard unlocks. [`Guard::unlock`] does so too, and reports an error.
 ///
-/// It owns what it needs: it can be sent to another thread or task, be stored beside its [`LockFolder`], and outlive it. It is
-/// bound to the bid that won, so it never unlocks a later lock of the same handle. In a forked child it does nothing: the
-/// parent keeps its lock. A forgotten guard ([`std::mem::forget`]) keeps the lock until the process ends.
+/// A guard owns what it needs: you can send it to another thread or task, store it beside its [`LockFolder`], and keep it
+/// longer than that. It belongs to the bid that won, so it never unlocks a later lock of the same handle. In a forked child
+/// it does nothing: the parent keeps its lock. A forgotten guard ([`std::mem::forget`]) keeps the lock until the process
+/// ends.
 ///
 /// ```
 /// use lockfolder::LockFolder;
@@ -121,45 +133,52 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// The handle took the lock just now, by this bid.
+    /// The handle has just taken the lock with this bid.
     pub(crate) fn new(folder: LockFolder, bid: BidName) -> Guard {
         Guard { folder, bid }
     }
 
-    /// Unlocks: deletes the bid. It looks at the bid's name alone. [`Guard::holds`] also tells whether another folder took the place of
-    /// ours, or another file that of our bid.
+    /// Unlocks: deletes the bid.
+    ///
+    /// It goes by the name of the bid. It does not notice if the folder, or the file of the bid, was replaced while the
+    /// lock was held. If that can happen, call [`Guard::holds`] first.
     ///
     /// # Errors
     ///
-    /// The error gives the guard back. [`Io`](crate::ErrorKind::Io): the bid could not be deleted and the lock is still held, so
-    /// try again with [`UnlockError::into_guard`]. [`Lost`](crate::ErrorKind::Lost): somebody had deleted the bid, others may have
-    /// been in, and the lock is no longer held. [`Forked`](crate::ErrorKind::Forked): the lock is the parent's.
+    /// The error gives the guard back. [`Io`](crate::ErrorKind::Io): the bid could not be deleted and the lock is still
+    /// held; you can try again with [`UnlockError::into_guard`]. [`Lost`](crate::ErrorKind::Lost): somebody deleted the
+    /// bid, others may have held the lock meanwhile, and this guard no longer holds it.
+    /// [`NotHeld`](crate::ErrorKind::NotHeld): an earlier unlock reported the loss. [`Forked`](crate::ErrorKind::Forked):
+    /// the lock belongs to the parent.
     ///
     /// ```
-    /// use lockfolder::LockFolder;
+    /// use lockfolder::{ErrorKind, LockFolder};
     /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-unlock-{}", std::process::id()));
     /// let folder = LockFolder::open(&path)?;
     /// let guard = folder.lock()?;
     /// if let Err(failed) = guard.unlock() {
     ///     eprintln!("{failed}");
-    ///     failed.into_guard().unlock()?; // try again
+    ///     if failed.error().kind() == ErrorKind::Io {
+    ///         failed.into_guard().unlock()?; // the lock is still held: try again
+    ///     }
     /// }
     /// # drop(folder);
     /// # std::fs::remove_dir_all(&path).unwrap();
     /// # Ok::<(), lockfolder::Error>(())
     /// ```
     pub fn unlock(self) -> Result<(), UnlockError> {
-        let unlocked = self.folder.handle().holding(&self.bid).and_then(|mut claimant| claimant.unlock());
+        let unlocked = self.folder.handle().call_holding(&self.bid, Session::unlock);
         // After a success, the drop of `self` finds that this bid is no longer held, and does nothing.
         unlocked.map_err(|error| UnlockError::new(error, self))
     }
 
-    /// Succeeds if the lock is held and its bid is still in the folder, and the folder is still at its path.
+    /// Checks that the lock is held, that its bid is still in the folder, and that the folder is still at its path.
     ///
     /// # Errors
     ///
-    /// [`Lost`](crate::ErrorKind::Lost): the bid, or the folder itself, is gone. [`Io`](crate::ErrorKind::Io): the system does
-    /// not say. [`NotHeld`](crate::ErrorKind::NotHeld): an unlock found that it was lost. [`Forked`](crate::ErrorKind::Forked).
+    /// [`Lost`](crate::ErrorKind::Lost): the bid, or the folder itself, is gone or was replaced.
+    /// [`Io`](crate::ErrorKind::Io): the system refused to tell. [`NotHeld`](crate::ErrorKind::NotHeld): an earlier unlock
+    /// reported the loss. [`Forked`](crate::ErrorKind::Forked).
     ///
     /// ```
     /// use lockfolder::{ErrorKind, LockFolder};
@@ -176,16 +195,19 @@ impl Guard {
     /// # Ok::<(), lockfolder::Error>(())
     /// ```
     pub fn holds(&self) -> Result<()> {
-        self.folder.handle().holding(&self.bid)?.holds()
+        self.folder.handle().call_holding(&self.bid, |claimant| claimant.holds())
     }
 
-    /// A fencing token: larger than every token given before in this folder, also across crashes and power loss (it is on the
-    /// disk before it is given out). Hand it to the resource, which refuses any smaller one than it has seen. Deleting the
-    /// folder starts the count anew.
+    /// Gives a fencing token: a number that is larger than every earlier one of this folder.
+    ///
+    /// Each call gives a new, larger number, also after crashes and power loss (it is on the disk before the call returns).
+    /// Hand it to the resource, which refuses any number smaller than the largest that it has seen. If the folder is
+    /// deleted, the numbers begin again.
     ///
     /// # Errors
     ///
-    /// As [`Guard::holds`].
+    /// Those of [`Guard::holds`]. [`Unsafe`](crate::ErrorKind::Unsafe): the sub-folder's permissions are weaker than the
+    /// folder's, so a user who can't delete others' files in the folder could delete tokens.
     ///
     /// ```
     /// use lockfolder::LockFolder;
@@ -199,7 +221,54 @@ impl Guard {
     /// # Ok::<(), lockfolder::Error>(())
     /// ```
     pub fn fence(&self) -> Result<u64> {
-        self.folder.handle().holding(&self.bid)?.fence()
+        self.folder.handle().call_holding(&self.bid, Session::fence)
+    }
+
+    /// Renews the lease now.
+    ///
+    /// A lease is there where other hosts can write to the folder: see `docs/filesystems.md`. A thread of the library renews it, unless
+    /// [`renew_in_thread`](crate::OpenOptions::renew_in_thread) is off. Without a lease this does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`](crate::ErrorKind::Lost): the lease is over, or another claimant took it over. [`Io`](crate::ErrorKind::Io): this try
+    /// failed, and the lock is still held ([`Guard::valid_for`] says for how long), so try again.
+    /// [`NotHeld`](crate::ErrorKind::NotHeld), [`Forked`](crate::ErrorKind::Forked).
+    ///
+    /// ```
+    /// use lockfolder::LockFolder;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-renew-{}", std::process::id()));
+    /// let guard = LockFolder::open(&path)?.lock()?;
+    /// guard.renew()?;
+    /// # drop(guard);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn renew(&self) -> Result<()> {
+        self.folder.handle().call_holding(&self.bid, |claimant| claimant.renew())
+    }
+
+    /// For how long it is certain that we hold the lock, without another renewal of the lease. `None`: for as long as this process lives,
+    /// because there is no lease.
+    ///
+    /// A virtual machine that is paused from outside can't know it. So a program that may be paused between this call and its work uses
+    /// [`Guard::fence`] too.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`](crate::ErrorKind::Lost), [`NotHeld`](crate::ErrorKind::NotHeld), [`Forked`](crate::ErrorKind::Forked).
+    ///
+    /// ```
+    /// use lockfolder::LockFolder;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-valid-{}", std::process::id()));
+    /// let guard = LockFolder::open(&path)?.lock()?;
+    /// assert_eq!(guard.valid_for()?, None); // a local filesystem
+    /// # drop(guard);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn valid_for(&self) -> Result<Option<Duration>> {
+        self.folder.handle().call_holding(&self.bid, |claimant| claimant.valid_for())
     }
 
     /// The handle that holds the lock.
@@ -213,6 +282,7 @@ impl Guard {
     /// # std::fs::remove_dir_all(&path).unwrap();
     /// # Ok::<(), lockfolder::Error>(())
     /// ```
+    #[must_use]
     pub fn folder(&self) -> &LockFolder {
         &self.folder
     }
@@ -220,7 +290,10 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let _ = self.folder.handle().holding(&self.bid).map(|mut claimant| claimant.let_go());
+        let _ = self.folder.handle().call_holding(&self.bid, |claimant| {
+            claimant.let_go();
+            Ok(())
+        });
     }
 }
 
@@ -230,9 +303,9 @@ impl fmt::Debug for Guard {
     }
 }
 
-/// An unlock that failed. It has the guard, so you can try again. Dropping it tries once more, and says nothing.
+/// An unlock that failed. It contains the guard, so you can try again. Dropping it tries once more, and reports nothing.
 ///
-/// `?` makes an [`Error`] of it.
+/// `?` converts it into an [`Error`].
 ///
 /// ```
 /// use lockfolder::{ErrorKind, LockFolder};
@@ -254,7 +327,7 @@ impl UnlockError {
         UnlockError(Box::new((error, guard)))
     }
 
-    /// Why it failed.
+    /// The reason for the failure.
     ///
     /// ```
     /// # fn example(guard: lockfolder::Guard) {
@@ -263,11 +336,13 @@ impl UnlockError {
     /// }
     /// # }
     /// ```
+    #[must_use]
     pub fn error(&self) -> &Error {
         &self.0 .0
     }
 
-    /// The guard, to try again. After [`ErrorKind::Lost`](crate::ErrorKind::Lost) it holds nothing, and there is nothing to try.
+    /// Gives the guard back, to try again. After [`ErrorKind::Lost`](crate::ErrorKind::Lost) it holds nothing, and another
+    /// try is useless.
     ///
     /// ```
     /// use lockfolder::{ErrorKind, Guard};
@@ -300,7 +375,7 @@ impl std::error::Error for UnlockError {
     }
 }
 
-/// Drops the guard, which tries once more.
+/// Drops the guard, which tries to unlock once more. The result of that is not reported: this error stays.
 impl From<UnlockError> for Error {
     fn from(failed: UnlockError) -> Error {
         failed.0 .0

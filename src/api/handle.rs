@@ -1,5 +1,6 @@
-//! What a [`LockFolder`](crate::LockFolder) shares with its [`Guard`](crate::Guard): the rules of threads and of fork, and the
-//! lock itself. Here a lock has no guard. Only the C interface uses it so; other crates can't see this type.
+//! The part that a [`LockFolder`](crate::LockFolder) shares with its [`Guard`](crate::Guard): the lock itself, and the
+//! rules of threads and of fork. Here a lock has no guard. Only the C interface uses it without one; other crates can't see
+//! this type.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, TryLockError};
@@ -18,7 +19,7 @@ pub(crate) struct Handle {
     pub path: Arc<Path>,
     opener: Opener,
     claimant: Arc<Mutex<Session<Folder>>>,
-    /// A lock call is under way.
+    /// A lock call is in progress.
     locking: AtomicBool,
     pub waiter: Waiter,
 }
@@ -42,41 +43,49 @@ impl Handle {
         Ok(())
     }
 
-    /// The claimant, for a call that does not wait.
-    pub fn enter(&self) -> Result<MutexGuard<'_, Session<Folder>>> {
-        self.check_owner()?;
-        Ok(self.claimant())
+    /// A call that does not wait.
+    pub fn call<T>(&self, call: impl FnOnce(&mut Session<Folder>) -> Result<T>) -> Result<T> {
+        self.in_opener(|| call(&mut self.claimant()))
     }
 
     /// The same, if the claimant holds the lock by this bid.
-    pub fn holding(&self, bid: &BidName) -> Result<MutexGuard<'_, Session<Folder>>> {
-        let claimant = self.enter()?;
-        match claimant.held() == Some(*bid) {
-            true => Ok(claimant),
+    pub fn call_holding<T>(&self, bid: &BidName, call: impl FnOnce(&mut Session<Folder>) -> Result<T>) -> Result<T> {
+        self.call(|claimant| match claimant.held() == Some(*bid) {
+            true => call(claimant),
             false => Err(self.misused(ErrorKind::NotHeld, "does not hold the lock")),
-        }
+        })
     }
 
-    /// Whether this process is the one that opened the handle.
+    /// The result of a call, in the process that opened the handle. A forked child gets an error instead, even if a signal handler forked
+    /// in the middle of the call.
+    pub(super) fn in_opener<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.check_owner()?;
+        let result = call();
+        self.check_owner()?;
+        result
+    }
+
+    /// Fails if another process opened the handle. Then this process is a forked child.
     pub fn check_owner(&self) -> Result<()> {
         self.opener.check(&self.path)
     }
 
-    /// Never held for long: a wait lets go of it while it sleeps.
+    /// No thread keeps this for long, because a wait releases it while it sleeps.
     pub fn claimant(&self) -> MutexGuard<'_, Session<Folder>> {
         self.claimant.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The right to lock this handle, which one thread at a time has.
+    /// The right to lock this handle. One thread at a time has it.
     pub(super) fn turn(&self) -> Result<Turn<'_>> {
-        self.check_owner()?;
         if self.locking.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            let what = "is being locked by another thread; threads that should exclude each other open a handle each";
+            let what = "is in a lock call of another thread: threads that should exclude each other open a handle each";
             return Err(self.misused(ErrorKind::Busy, what));
         }
         let turn = Turn(&self.locking);
         if self.claimant().held().is_some() {
-            return Err(self.misused(ErrorKind::AlreadyHeld, "holds the lock already"));
+            return Err(
+                self.misused(ErrorKind::AlreadyHeld, "holds the lock already, or lost it and was not unlocked since")
+            );
         }
         Ok(turn)
     }
@@ -102,7 +111,7 @@ impl Drop for Handle {
         match self.claimant.try_lock() {
             Ok(mut claimant) => claimant.abandon(),
             Err(TryLockError::Poisoned(claimant)) => claimant.into_inner().abandon(),
-            // A thread that was not forked is in the middle of something, for ever: what it changes can't be freed.
+            // A thread that fork did not copy was changing the value. In the child that change never ends, so the value can't be freed.
             Err(TryLockError::WouldBlock) => std::mem::forget(Arc::clone(&self.claimant)),
         }
     }

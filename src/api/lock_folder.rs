@@ -1,4 +1,4 @@
-//! The handle that everybody uses: [`LockFolder`], which any thread may call.
+//! The handle of users: [`LockFolder`], which any thread may call.
 
 use std::fmt;
 use std::path::Path;
@@ -11,15 +11,19 @@ use crate::api::snapshot::BidInfo;
 use crate::error::Result;
 #[cfg(doc)]
 use crate::error::{Error, ErrorKind};
+use crate::protocol::Session;
+#[cfg(unix)]
+use crate::sys::Alarm;
 
 /// One claimant on one lock folder.
 ///
-/// Any thread may call any method at any time. Two handles exclude each other, in one process too: threads that should
-/// exclude each other open a handle each. Locking a handle that holds is [`ErrorKind::AlreadyHeld`]; while another thread locks
-/// the same handle, it is [`ErrorKind::Busy`]. In a forked child every method fails with [`ErrorKind::Forked`], and dropping
-/// the handle or its guard leaves the folder alone.
+/// Threads that should exclude each other open a handle each: two handles exclude each other, also in one process. Threads
+/// that share one handle do not wait for each other, but any thread may call any method at any time. To lock a handle that
+/// holds the lock fails with [`ErrorKind::AlreadyHeld`]. While another thread's lock call on the same handle is in progress,
+/// it fails with [`ErrorKind::Busy`]. In a forked child every method that can fail does so with [`ErrorKind::Forked`], and
+/// dropping the handle or its guard leaves the folder alone.
 ///
-/// The lock belongs to the [`Guard`](crate::Guard): a handle that is dropped before its guard lets it keep the lock.
+/// The lock belongs to the [`Guard`](crate::Guard). If the handle is dropped before its guard, the guard keeps the lock.
 ///
 /// ```
 /// use lockfolder::LockFolder;
@@ -38,12 +42,14 @@ pub struct LockFolder {
 }
 
 impl LockFolder {
-    /// Opens a lock folder, and makes it if it is missing (one level). Locks nothing. A relative path is resolved here and now;
-    /// each lock then uses the folder that is at the resolved path at that time.
+    /// Opens a lock folder, and makes it if it is missing.
+    ///
+    /// It locks nothing. It makes one level only, with mode 0777 less the umask. A relative path is resolved now. Each lock
+    /// uses the folder that is at the resolved path at that time.
     ///
     /// # Errors
     ///
-    /// As [`OpenOptions::open`].
+    /// Those of [`OpenOptions::open`].
     ///
     /// ```
     /// use lockfolder::LockFolder;
@@ -58,7 +64,7 @@ impl LockFolder {
         OpenOptions::new().open(path)
     }
 
-    /// Options to open a lock folder in another way. The same as [`OpenOptions::new`], without the import.
+    /// Gives options to open a lock folder in another way. It is [`OpenOptions::new`] without the import.
     ///
     /// ```
     /// use lockfolder::LockFolder;
@@ -74,7 +80,7 @@ impl LockFolder {
         OpenOptions::new()
     }
 
-    /// The folder's path, absolute.
+    /// The absolute path of the folder.
     ///
     /// ```
     /// use lockfolder::LockFolder;
@@ -85,12 +91,16 @@ impl LockFolder {
     /// # std::fs::remove_dir_all(&path).unwrap();
     /// # Ok::<(), lockfolder::Error>(())
     /// ```
+    #[must_use]
     pub fn path(&self) -> &Path {
         &self.handle.path
     }
 
-    /// Makes a wait in progress on this handle fail with [`ErrorKind::Cancelled`]; without one it does nothing, and a later wait
-    /// is not affected. Async-signal-safe.
+    /// Makes a wait in progress on this handle fail with [`ErrorKind::Cancelled`].
+    ///
+    /// A wait that this call found in progress never succeeds, and never ends with [`ErrorKind::Timeout`]: if it has just
+    /// taken the lock, it gives the lock back. Without a wait in progress the call does nothing, and a later wait is not
+    /// affected. So if the wait may be about to begin, cancel again until it has ended. It is async-signal-safe.
     ///
     /// # Errors
     ///
@@ -116,11 +126,11 @@ impl LockFolder {
         self.handle.cancel()
     }
 
-    /// Succeeds if the handle holds the lock, by whichever [`Guard`](crate::Guard), and the bid is still in the folder.
+    /// Checks that this handle holds the lock, and that the bid is still in the folder.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotHeld`], or those of [`Guard::holds`](crate::Guard::holds).
+    /// [`ErrorKind::NotHeld`], and those of [`Guard::holds`](crate::Guard::holds).
     ///
     /// ```
     /// use lockfolder::{ErrorKind, LockFolder};
@@ -134,15 +144,17 @@ impl LockFolder {
     /// # Ok::<(), lockfolder::Error>(())
     /// ```
     pub fn holds(&self) -> Result<()> {
-        self.handle.enter()?.holds()
+        self.handle.call(|claimant| claimant.holds())
     }
 
-    /// Whether any other claimant's bid is there that is not stale. Changes nothing in the folder.
+    /// Tells whether another claimant has a bid that is not stale. It changes nothing in the folder.
+    ///
+    /// A claimant that waits in line has no bid, so it does not count.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`], [`ErrorKind::Forked`]; [`ErrorKind::Unsafe`] or [`ErrorKind::Unsupported`] if another folder is at
-    /// the path than before.
+    /// [`ErrorKind::Io`], [`ErrorKind::Forked`]. [`ErrorKind::Unsafe`] or [`ErrorKind::Unsupported`]: the folder at the
+    /// path was replaced, and [`OpenOptions::open`] would refuse the new one.
     ///
     /// ```
     /// use lockfolder::LockFolder;
@@ -156,15 +168,16 @@ impl LockFolder {
     /// # Ok::<(), lockfolder::Error>(())
     /// ```
     pub fn in_use(&self) -> Result<bool> {
-        self.handle.enter()?.in_use()
+        self.handle.call(Session::in_use)
     }
 
-    /// Deletes every bid whose owner is provably gone, and says how many; deletes their other leftovers too. Every lock does
-    /// this, so it is only for tidiness.
+    /// Deletes every bid whose owner is provably gone, and returns their number.
+    ///
+    /// It also deletes other files that these owners left. Each lock deletes stale bids too, so this is only for tidiness.
     ///
     /// # Errors
     ///
-    /// As [`LockFolder::in_use`].
+    /// Those of [`LockFolder::in_use`].
     ///
     /// ```
     /// use lockfolder::LockFolder;
@@ -180,15 +193,17 @@ impl LockFolder {
     /// # Ok::<(), lockfolder::Error>(())
     /// ```
     pub fn reap_stale(&self) -> Result<usize> {
-        self.handle.enter()?.reap_stale()
+        self.handle.call(Session::reap_stale)
     }
 
-    /// Every bid in the folder, with the state of each, by name. Our own is among them while we hold. Changes nothing in the
-    /// folder.
+    /// Gives every bid in the folder, with its state, ordered by name.
+    ///
+    /// It includes our own bid while we hold the lock. A claimant that waits in line has no bid, so it is not listed. The
+    /// call changes nothing in the folder.
     ///
     /// # Errors
     ///
-    /// As [`LockFolder::in_use`].
+    /// Those of [`LockFolder::in_use`].
     ///
     /// ```
     /// use lockfolder::{BidState, LockFolder};
@@ -204,12 +219,15 @@ impl LockFolder {
     /// # Ok::<(), lockfolder::Error>(())
     /// ```
     pub fn bids(&self) -> Result<Vec<BidInfo>> {
-        self.handle.enter()?.bids()
+        self.handle.call(Session::bids)
     }
 
-    /// After how long a bid that is *cut off* (empty, or the beginning of a JSON object that breaks off) counts as stale; zero (the
-    /// default): never. It is counted in whole milliseconds, rounded up. A Python peer may be between its open and its write, so
-    /// give it seconds. It has no effect on what is no bid at all: that counts as live for ever.
+    /// Sets after how long a cut-off bid counts as stale.
+    ///
+    /// A bid is cut off if its file is empty, has NUL bytes alone, or is the beginning of a JSON object that breaks off. A
+    /// Python peer may be between its open and its write, so give it seconds. Zero, the default, means never. The time is
+    /// rounded up to milliseconds. It has no effect on a file that is named like a bid but is not one: that counts as live
+    /// for ever.
     ///
     /// # Errors
     ///
@@ -228,12 +246,57 @@ impl LockFolder {
     /// ```
     pub fn set_malformed_grace(&self, grace: Duration) -> Result<()> {
         let grace_ms = grace.as_nanos().div_ceil(1_000_000);
-        self.handle.enter()?.place.malformed_grace_ms = u32::try_from(grace_ms).unwrap_or(u32::MAX);
-        Ok(())
+        self.handle.call(|claimant| {
+            claimant.place.malformed_grace_ms = u32::try_from(grace_ms).unwrap_or(u32::MAX);
+            Ok(())
+        })
     }
 
-    /// What it shares with its guard.
-    /// The same handle once more.
+    /// Sets how long the lease of the next lock lasts, where other hosts can write to the folder (see `docs/filesystems.md`).
+    ///
+    /// The lease is 30 s if this is never called. If a host that holds the lock dies, another host gets it after the longer one of
+    /// the two leases. A holder that can't renew its lease has lost the lock after two thirds of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`]: it is shorter than 5 s or longer than an hour. [`ErrorKind::AlreadyHeld`], [`ErrorKind::Forked`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use lockfolder::LockFolder;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-lease-{}", std::process::id()));
+    /// let folder = LockFolder::open(&path)?;
+    /// folder.set_lease(Duration::from_secs(10))?;
+    /// # drop(folder);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn set_lease(&self, lease: Duration) -> Result<()> {
+        self.handle.call(|claimant| claimant.set_lease(lease))
+    }
+
+    /// A descriptor that becomes readable when a lease is lost: a lock that this handle holds, and the lease of which is over or was
+    /// taken over. Poll it for reading, and never read from it. With the next lock it is unreadable again.
+    ///
+    /// `None`: this system has no such descriptor (only Linux has).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`]: no descriptor is free. [`ErrorKind::Forked`].
+    #[cfg(unix)]
+    pub fn lost_signal(&self) -> Result<Option<LostSignal>> {
+        let alarm = self.handle.call(|claimant| claimant.place.lost_descriptor())?;
+        Ok(alarm.map(LostSignal))
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) fn lost_descriptor(&self) -> Result<Option<i32>> {
+        let alarm = self.handle.call(|claimant| claimant.place.lost_descriptor())?;
+        Ok(alarm.map(|alarm| alarm.descriptor()))
+    }
+
+    /// The same handle once more. The guard keeps it.
     pub(crate) fn shared(&self) -> LockFolder {
         LockFolder { handle: Arc::clone(&self.handle) }
     }
@@ -243,14 +306,33 @@ impl LockFolder {
     }
 }
 
+/// Becomes readable when a lease is lost: see [`LockFolder::lost_signal`].
+#[cfg(unix)]
+pub struct LostSignal(Arc<Alarm>);
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for LostSignal {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.source()
+    }
+}
+
+#[cfg(unix)]
+impl fmt::Debug for LostSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LostSignal").finish_non_exhaustive()
+    }
+}
+
 impl OpenOptions {
-    /// Opens a lock folder in this way. Locks nothing. A relative path is resolved here and now.
+    /// Opens a lock folder with these options. It locks nothing. A relative path is resolved now.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::ErrorKind::Invalid) (an empty path), [`Io`](crate::ErrorKind::Io),
-    /// [`Unsafe`](crate::ErrorKind::Unsafe) (see [`private`](Self::private)), or
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) (a filesystem that is not known to carry the lock, or no `/proc`).
+    /// [`Invalid`](crate::ErrorKind::Invalid): the path is empty. [`Io`](crate::ErrorKind::Io).
+    /// [`Unsafe`](crate::ErrorKind::Unsafe): see [`private`](Self::private).
+    /// [`Unsupported`](crate::ErrorKind::Unsupported): the filesystem is not known to show every bid in a listing, or
+    /// `/proc` can't be read.
     ///
     /// ```
     /// use lockfolder::OpenOptions;

@@ -1,4 +1,5 @@
-//! What users call: [`LockFolder`] and its [`Guard`], and the rules of threads and of fork. The only room that names a concrete place.
+//! The API of users: [`LockFolder`] and its [`Guard`], and the rules of threads and of fork. No other room names a concrete
+//! place.
 
 mod calls;
 pub(crate) mod guard;
@@ -11,5 +12,7 @@ pub(crate) mod waiter;
 
 pub use guard::{Guard, UnlockError};
 pub use lock_folder::LockFolder;
+#[cfg(unix)]
+pub use lock_folder::LostSignal;
 pub use options::OpenOptions;
 pub use snapshot::BidInfo;

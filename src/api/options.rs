@@ -2,7 +2,8 @@
 
 use crate::folder::options::Options;
 
-/// How to open a lock folder; made by [`LockFolder::options`](crate::LockFolder::options), used like [`std::fs::OpenOptions`].
+/// How to open a lock folder. [`LockFolder::options`](crate::LockFolder::options) makes it. It is used like
+/// [`std::fs::OpenOptions`].
 ///
 /// ```
 /// use lockfolder::LockFolder;
@@ -25,7 +26,7 @@ impl Default for OpenOptions {
 }
 
 impl OpenOptions {
-    /// The default: the folder is made if it is missing, and must be on a filesystem that is known to carry the lock.
+    /// The default: the folder is made if it is missing, and its filesystem must be known to show every bid in a listing.
     ///
     /// ```
     /// use lockfolder::OpenOptions;
@@ -33,10 +34,13 @@ impl OpenOptions {
     /// ```
     #[must_use]
     pub const fn new() -> Self {
-        OpenOptions { of_folder: Options { create: true, private: false, trust_filesystem: false } }
+        OpenOptions {
+            of_folder: Options { create: true, private: false, trust_filesystem: false, renew_in_thread: true },
+        }
     }
 
-    /// Whether to make the folder (one level) if it is missing. The default is yes.
+    /// Whether to make the folder (one level) if it is missing. The default is yes. It gets mode 0777 less the umask, or
+    /// 0700 with [`private`](Self::private).
     ///
     /// ```
     /// use lockfolder::{ErrorKind, LockFolder};
@@ -48,8 +52,9 @@ impl OpenOptions {
         self
     }
 
-    /// Whether to refuse ([`ErrorKind::Unsafe`](crate::ErrorKind::Unsafe)) a folder that the effective user doesn't own, or
-    /// that group or others can write. The default is no. A folder that is made has mode 0700 then.
+    /// Whether to refuse ([`ErrorKind::Unsafe`](crate::ErrorKind::Unsafe)) a folder that the effective user does not own,
+    /// or that group or others can write. The default is no. Each lock checks this again, also for the sub-folder
+    /// `.lockfolder` and what is in it.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -64,9 +69,10 @@ impl OpenOptions {
         self
     }
 
-    /// Whether to use the folder although other hosts or mounts can write to it and its filesystem is not known to show every bid
-    /// in a listing. Right where all claimants use this one mount, or its caches are off; else two can hold at once. The
-    /// default is no: [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    /// Whether to use the folder although other hosts or mounts can write to it and its filesystem is not known to show
+    /// every bid in a listing. Correct only if all claimants use this one mount or its caches are off. Otherwise two can
+    /// hold the lock at once. The default is no: such a folder is refused with
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
     ///
     /// ```no_run
     /// use lockfolder::LockFolder;
@@ -76,6 +82,24 @@ impl OpenOptions {
     /// ```
     pub fn trust_filesystem(&mut self, trust: bool) -> &mut Self {
         self.of_folder.trust_filesystem = trust;
+        self
+    }
+
+    /// Whether a thread of the library renews the lease while the lock is held. The default is yes. Without it, the program calls
+    /// [`Guard::renew`](crate::Guard::renew), at least every sixth of the lease. Where there is no lease, there is no thread.
+    ///
+    /// ```
+    /// use lockfolder::LockFolder;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-thread-{}", std::process::id()));
+    /// let folder = LockFolder::options().renew_in_thread(false).open(&path)?;
+    /// let guard = folder.lock()?;
+    /// guard.renew()?;
+    /// # drop((folder, guard));
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn renew_in_thread(&mut self, thread: bool) -> &mut Self {
+        self.of_folder.renew_in_thread = thread;
         self
     }
 }

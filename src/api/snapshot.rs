@@ -1,4 +1,4 @@
-//! A snapshot of a folder's bids, for people and programs that want to see who is there.
+//! A snapshot of a folder's bids, for people and programs that want to see the claimants.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -14,17 +14,17 @@ use crate::sys;
 pub struct BidInfo {
     /// The file's name in the lock folder.
     pub name: OsString,
-    /// The PID, in its owner's PID namespace. `None` where the bid can't be read.
+    /// The owner's PID, in its own PID namespace. `None` if the bid can't be read.
     pub pid: Option<u32>,
-    /// When the owner's process started, Unix seconds, where the bid says so.
+    /// When the owner's process started, Unix seconds. `None` if the bid does not say.
     pub created: Option<i64>,
-    /// The owner's host name, where the bid says so.
+    /// The owner's host name. `None` if the bid does not say.
     pub host: Option<String>,
-    /// The owner's command name, where the bid says so.
+    /// The owner's command name. `None` if the bid does not say.
     pub command: Option<String>,
-    /// How long ago the bid was posted, by the wall clock, to the millisecond.
+    /// The time since the bid was posted, by the wall clock, in whole milliseconds.
     pub age: Duration,
-    /// What is known of its owner.
+    /// The state of the bid.
     pub state: BidState,
 }
 

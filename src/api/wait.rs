@@ -1,4 +1,4 @@
-//! How a handle is locked. A wait takes the steps of [`Wait`], and between them it sleeps until the system tells something.
+//! How a handle takes the lock. A wait takes the steps of [`Wait`]. Between them it sleeps until the system wakes it.
 
 use std::time::{Duration, Instant};
 
@@ -11,18 +11,22 @@ use crate::sys::Waker;
 impl Handle {
     /// Takes the lock if it is free.
     pub fn acquire(&self) -> Result<()> {
-        let _turn = self.turn()?;
-        self.claimant().lock_unless_owed()
+        self.in_opener(|| {
+            let _turn = self.turn()?;
+            self.claimant().lock_unless_owed()
+        })
     }
 
     /// Waits for the lock, for ever or for some time.
     pub fn acquire_within(&self, timeout: Option<Duration>) -> Result<()> {
-        let _turn = self.turn()?;
-        wait(self, timeout)
+        self.in_opener(|| {
+            let _turn = self.turn()?;
+            wait(self, timeout)
+        })
     }
 }
 
-/// Waits until the lock is had, the time is over, or somebody cancels. The caller has the turn.
+/// Waits until it has the lock, the time is over, or the wait is cancelled. The caller has the turn.
 fn wait(handle: &Handle, timeout: Option<Duration>) -> Result<()> {
     if timeout == Some(Duration::ZERO) {
         return handle.claimant().lock_unless_owed().map_err(|e| match e.kind() {
@@ -33,16 +37,16 @@ fn wait(handle: &Handle, timeout: Option<Duration>) -> Result<()> {
     let waker = handle.waiter.begin();
     let waker = waker.map_err(|e| Error::io("prepare to wait for", &*handle.path, e))?;
     let waited = wait_in_line(handle, waker, timeout);
-    handle.check_owner()?; // else all that follows is the parent's
+    handle.check_owner()?; // in a forked child, the state that is used below belongs to the parent
     let cancelled = handle.waiter.end();
     if waited.is_ok() && !cancelled {
         return Ok(());
     }
     let mut claimant = handle.claimant();
     match waited {
-        // Whoever cancelled was told that it is cancelled.
+        // The caller of `cancel` was told that this wait is cancelled.
         Ok(()) => {
-            let error = Error::fixed(ErrorKind::Cancelled, "just when it got the lock, which was given back");
+            let error = Error::fixed(ErrorKind::Cancelled, "it had just taken the lock, and gave it back");
             Err(claimant.give_back(error))
         }
         Err(e) => {
@@ -53,7 +57,7 @@ fn wait(handle: &Handle, timeout: Option<Duration>) -> Result<()> {
     }
 }
 
-/// Waits until the lock is had, the time is over, or somebody cancels.
+/// Waits until it has the lock, the time is over, or the wait is cancelled.
 fn wait_in_line(handle: &Handle, waker: &Waker, timeout: Option<Duration>) -> Result<()> {
     let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     if handle.claimant().lock_unless_line()? {
@@ -74,10 +78,26 @@ fn wait_in_line(handle: &Handle, waker: &Waker, timeout: Option<Duration>) -> Re
         if left.is_zero() {
             return Err(handle.claimant().place.why_not_yet().into_kind(ErrorKind::Timeout));
         }
-        woken = false;
-        if let Step::SleepUntil(until) = step {
-            woken = waker.sleep(Folder::sources(&wait), until.saturating_duration_since(now).min(left));
-            handle.check_owner()?; // a signal handler may have forked
+        woken = match step {
+            Step::SleepUntil(until) => {
+                sleep(handle, waker, &wait, now + until.saturating_duration_since(now).min(left))?
+            }
+            _ => false,
+        };
+    }
+}
+
+/// True: there is news of the lock. Other changes in the folder do not count.
+fn sleep(handle: &Handle, waker: &Waker, wait: &Wait<Folder>, until: Instant) -> Result<bool> {
+    loop {
+        let woken = waker.sleep(Folder::sources(wait), until.saturating_duration_since(Instant::now()));
+        handle.check_owner()?; // a signal handler may have forked
+        if !woken || !Folder::is_others_change(wait) {
+            return Ok(woken);
+        }
+        // The sleep has silenced the bell, so the bell would not end the next sleep.
+        if handle.waiter.is_cancelled() || Instant::now() >= until {
+            return Ok(false);
         }
     }
 }

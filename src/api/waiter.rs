@@ -1,4 +1,5 @@
-//! Whether a thread waits on a handle, and how another thread, or a signal handler, ends that. The wait itself is `wait.rs`.
+//! Says whether a thread waits on a handle, and lets another thread, or a signal handler, end that wait. The wait itself is
+//! in `wait.rs`.
 
 use std::io;
 use std::sync::OnceLock;
@@ -6,7 +7,7 @@ use std::sync::OnceLock;
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sys::Waker;
 
-/// Whether a thread waits on this handle, and how to wake it.
+/// Whether a thread waits on this handle, and its waker.
 #[derive(Default)]
 pub(crate) struct Waiter {
     state: AtomicU8,
@@ -18,11 +19,11 @@ const WAITING: u8 = 1;
 const CANCELLED: u8 = 2;
 
 impl Waiter {
-    /// Cancels the wait in progress, if there is one; a later one is not affected. Async-signal-safe.
+    /// Cancels the wait in progress, if there is one. A later wait is not affected. Async-signal-safe.
     pub fn cancel(&self) {
         let was = self.state.compare_exchange(WAITING, CANCELLED, Ordering::SeqCst, Ordering::SeqCst);
         if was.is_ok() {
-            // A wait begins only after its bell is hung.
+            // A wait begins only after its waker is set.
             if let Some(waker) = self.waker.get() {
                 waker.ring();
             }
@@ -33,7 +34,7 @@ impl Waiter {
         self.state.load(Ordering::SeqCst) == CANCELLED
     }
 
-    /// From here on `cancel` finds a wait. The bell is what it rings.
+    /// From now on `cancel` finds a wait, and rings this waker.
     pub fn begin(&self) -> io::Result<&Waker> {
         let waker = match self.waker.get() {
             Some(waker) => waker,
@@ -46,13 +47,13 @@ impl Waiter {
         Ok(waker)
     }
 
-    /// Between its beginning and its end.
+    /// Whether a wait has begun and not ended.
     #[cfg(loom)]
     pub fn is_in_progress(&self) -> bool {
         self.state.load(Ordering::SeqCst) != IDLE
     }
 
-    /// From here on `cancel` finds no wait, so a later one is safe from it. True: this one was cancelled.
+    /// From now on `cancel` finds no wait, so a late cancel does not end a later wait. True: this wait was cancelled.
     pub fn end(&self) -> bool {
         self.state.swap(IDLE, Ordering::SeqCst) == CANCELLED
     }

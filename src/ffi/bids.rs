@@ -6,34 +6,35 @@ use super::status::lf_status;
 use crate::BidInfo;
 use crate::BidState;
 
-/// What is known of the owner of a bid.
+/// The state of a bid: what is known of its owner.
 pub type lf_bid_state = i32;
 
-/// The bid of the handle that was asked.
+/// The bid of this handle.
 pub const LF_BID_OWN: lf_bid_state = 0;
 /// Its owner is alive.
 pub const LF_BID_LIVE: lf_bid_state = 1;
 /// Its owner is provably gone.
 pub const LF_BID_STALE: lf_bid_state = 2;
-/// Its owner can't be judged from here: another host or container, or we may not read it. Counts as live.
+/// Its owner can't be judged from here: it is on another host or in another container, or we may not read the bid. It
+/// counts as live.
 pub const LF_BID_UNKNOWN: lf_bid_state = 3;
-/// It has the name of a bid, but it is cut off, or no bid at all. Counts as live; one that is cut off, until the grace of
-/// `lf_set_malformed_grace` is over.
+/// It is named like a bid but is cut off, or is not a bid. It counts as live. (A cut-off one counts as stale after
+/// the grace of `lf_set_malformed_grace`.)
 pub const LF_BID_MALFORMED: lf_bid_state = 4;
 
-/// One bid. Read it through the pointer of `lf_bid_list_get` alone, and never copy or allocate one: later versions add
+/// One bid. Read it only through the pointer of `lf_bid_list_get`, and never copy or allocate one: later versions add
 /// fields at its end. Everything in it belongs to the list.
 #[repr(C)]
 pub struct lf_bid {
     /// File name in the lock folder.
     pub name: *const c_char,
-    /// The owner's host name, UTF-8; NULL where the bid does not say.
+    /// The owner's host name, UTF-8; NULL if the bid does not say.
     pub host: *const c_char,
-    /// The owner's command name, UTF-8; NULL where the bid does not say.
+    /// The owner's command name, UTF-8; NULL if the bid does not say.
     pub command: *const c_char,
-    /// The owner's PID, in its own PID namespace; 0 where the bid can't be read.
+    /// The owner's PID, in its own PID namespace; 0 if the bid can't be read.
     pub pid: i64,
-    /// When the owner's process started, Unix seconds; -1 where unknown.
+    /// When the owner's process started, Unix seconds; -1 if unknown.
     pub created: i64,
     /// Milliseconds since the bid was posted, by the wall clock; never below 0.
     pub age_ms: i64,
@@ -41,8 +42,8 @@ pub struct lf_bid {
     pub state: lf_bid_state,
 }
 
-/// A snapshot of a folder's bids, ordered by name. Opaque: made by `lf_bids`, freed by `lf_bid_list_free`. It never changes,
-/// so any thread may read it; it outlives the handle that it came from.
+/// A snapshot of a folder's bids, ordered by name. Opaque: made by `lf_bids`, freed by `lf_bid_list_free`. It never
+/// changes, so any thread may read it. It stays valid after its handle was closed.
 pub struct lf_bid_list {
     bids: Vec<lf_bid>,
     /// What the pointers in `bids` point to.
@@ -82,11 +83,13 @@ impl lf_bid_list {
     }
 }
 
-/// A snapshot of the bids, with the state of each. A bid is an entry whose name is a UUID and `.json`; what has another name is
-/// not listed. Changes nothing in the folder. On `LF_OK`, `*out` is a list that
-/// `lf_bid_list_free` frees; else it is NULL.
+/// Gives a snapshot of the bids, with the state of each.
 ///
-/// Returns as `lf_in_use`.
+/// A bid is an entry whose name is a UUID and `.json`. Other entries are not listed. The call changes nothing in the
+/// folder. On `LF_OK`, `*out` is a list that `lf_bid_list_free` frees. After a failure it is NULL.
+///
+/// Returns `LF_OK`; `LF_ERR_IO`; `LF_ERR_UNSAFE` or `LF_ERR_UNSUPPORTED`: the folder at the path was replaced, and
+/// `lf_open` would refuse the new one; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_bids(folder: *mut lf_folder, out: *mut *mut lf_bid_list) -> lf_status {
@@ -104,15 +107,17 @@ pub unsafe extern "C" fn lf_bids(folder: *mut lf_folder, out: *mut *mut lf_bid_l
     }
 }
 
-/// How many bids are in the list; 0 for NULL.
+/// Gives the number of bids in a list. It is 0 for NULL.
 #[no_mangle]
 pub unsafe extern "C" fn lf_bid_list_len(list: *const lf_bid_list) -> usize {
     // SAFETY: by the caller's promise.
     unsafe { list.as_ref() }.map_or(0, |list| list.bids.len())
 }
 
-/// The bid at `index`, from 0; NULL past the end, and for a NULL list. It belongs to the list, and is valid until
-/// `lf_bid_list_free`.
+/// Gives the bid at an index of a list.
+///
+/// The first index is 0. The result is NULL past the end, and for a NULL list. The bid belongs to the list, and is
+/// valid until `lf_bid_list_free`.
 #[no_mangle]
 pub unsafe extern "C" fn lf_bid_list_get(list: *const lf_bid_list, index: usize) -> *const lf_bid {
     // SAFETY: by the caller's promise.
@@ -120,7 +125,7 @@ pub unsafe extern "C" fn lf_bid_list_get(list: *const lf_bid_list, index: usize)
     bid.map_or(ptr::null(), ptr::from_ref)
 }
 
-/// Frees a list and everything in it. NULL is fine.
+/// Frees a list and everything in it. NULL is allowed.
 #[no_mangle]
 pub unsafe extern "C" fn lf_bid_list_free(list: *mut lf_bid_list) {
     if !list.is_null() {

@@ -1,5 +1,5 @@
-//! Pointers to references, results to statuses, panics to `LF_ERR_INTERNAL`. A handle is only reached through here, where
-//! neither a panic nor a cancellation of the thread gets out of a call.
+//! Converts pointers to references, results to statuses, and panics to `LF_ERR_INTERNAL`. Every call on a handle goes through
+//! here, so neither a panic nor a cancellation of the thread leaves a call.
 
 use std::cell::RefCell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -23,9 +23,9 @@ impl lf_folder {
         lf_folder { folder, failure: Arc::default() }
     }
 
-    /// Why the last call that failed did so.
+    /// The reason for the last failure.
     fn failure(&self) -> Option<Error> {
-        // In a forked child the mutex may be locked for ever; there is only one thing to say there.
+        // In a forked child the mutex may stay locked for ever, so we do not touch it. There the reason is always the fork.
         match self.folder.handle().check_owner() {
             Ok(()) => self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             Err(forked) => Some(forked),
@@ -41,7 +41,8 @@ impl lf_folder {
 
 impl Drop for lf_folder {
     fn drop(&mut self) {
-        // In a forked child a thread that was not forked may be in the middle of changing it, for ever: then it can't be freed.
+        // A thread that fork did not copy may have been changing the reason. In the child that change never ends, so the reason can't be
+        // freed.
         if self.folder.handle().check_owner().is_err()
             && matches!(self.failure.try_lock(), Err(TryLockError::WouldBlock))
         {
@@ -54,7 +55,7 @@ thread_local! {
     static OPEN_FAILURE: RefCell<Option<Error>> = const { RefCell::new(None) };
 }
 
-/// Why this thread's last failed `lf_open` failed.
+/// The reason for this thread's last failed `lf_open`.
 fn open_failure() -> Option<Error> {
     OPEN_FAILURE.try_with(|error| error.borrow().clone()).ok().flatten()
 }
@@ -85,7 +86,7 @@ pub(super) unsafe fn call(handle: *const lf_folder, body: impl FnOnce(&LockFolde
     }
 }
 
-/// The same for a signal handler: it does not remember why it failed, since that takes a mutex.
+/// The same for a signal handler. It does not remember the reason for a failure, because that takes a mutex.
 ///
 /// # Safety
 /// As [`call`].
@@ -103,7 +104,7 @@ pub(super) unsafe fn call_from_signal_handler(
     }
 }
 
-/// Gives `body` why the last call on this handle, or this thread's last `lf_open`, failed.
+/// Gives `body` the reason for the last failure on this handle. With NULL, it gives the reason for this thread's last failed `lf_open`.
 ///
 /// # Safety
 /// As [`call`].
@@ -114,21 +115,22 @@ pub(super) unsafe fn with_failure<T: Default>(handle: *const lf_folder, body: im
     result.unwrap_or_default()
 }
 
-/// Runs `body`, which no cancellation ends, and turns a panic into an error: neither unwinding must reach C.
+/// Runs `body`, and turns a panic into an error. A cancellation of the thread stays pending until `body` has ended. A panic and a
+/// cancellation unwind the stack, and no unwinding may reach C.
 pub(super) fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     let _until_it_is_done = Uncancellable::new();
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(Error::new(ErrorKind::Internal, text.unwrap_or("a panic without words")))
+        Err(Error::new(ErrorKind::Internal, text.unwrap_or("a panic without a message")))
     })
 }
 
-/// A place for a result.
+/// Converts a pointer to a place for a result. NULL is an error.
 ///
 /// # Safety
 /// `out` is NULL or valid for a write of a `T`.
 pub(super) unsafe fn out<'a, T>(out: *mut T, name: &str) -> Result<&'a mut std::mem::MaybeUninit<T>> {
-    // SAFETY: by the caller's promise; as `MaybeUninit` it need not be initialized.
+    // SAFETY: by the caller's promise. A `MaybeUninit` need not be initialized.
     unsafe { out.cast::<std::mem::MaybeUninit<T>>().as_mut() }
         .ok_or_else(|| Error::new(ErrorKind::Invalid, format!("`{name}` is NULL")))
 }

@@ -9,29 +9,39 @@ use crate::LockFolder;
 
 pub use super::convert::lf_folder;
 
-/// For `lf_open`: nothing special.
+/// For `lf_open`: no options.
 pub const LF_OPEN_DEFAULT: u32 = 0;
-/// For `lf_open`: don't make the folder if it is missing.
+/// For `lf_open`: do not make the folder if it is missing.
 pub const LF_OPEN_NO_CREATE: u32 = 1;
-/// For `lf_open`: refuse a folder that the effective user doesn't own, or that group or others can write (`LF_ERR_UNSAFE`).
+/// For `lf_open`: refuse a folder that the effective user does not own, or that group or others can write
+/// (`LF_ERR_UNSAFE`). Each lock checks this again, also for the sub-folder `.lockfolder` and what is in it.
 pub const LF_OPEN_PRIVATE: u32 = 2;
-/// For `lf_open`: use the folder although other hosts or mounts can write to it and its filesystem is not known to show
-/// every bid in a listing. Right where all claimants use this one mount, or its caches are off; else two can hold at once.
+/// For `lf_open`: use the folder although other hosts or mounts can write to it and its filesystem is not known to
+/// show every bid in a listing. Correct only if all claimants use this one mount or its caches are off. Otherwise two
+/// can hold the lock at once.
 pub const LF_OPEN_TRUST_FILESYSTEM: u32 = 4;
 
-const FLAGS: u32 = LF_OPEN_NO_CREATE | LF_OPEN_PRIVATE | LF_OPEN_TRUST_FILESYSTEM;
+/// For `lf_open`: no thread of the library renews a lease (see `lf_set_lease`). The program calls `lf_renew`, at least
+/// every sixth of the lease.
+pub const LF_OPEN_NO_THREAD: u32 = 8;
 
-/// Opens a lock folder, and makes it if it is missing (one level). Locks nothing.
+const FLAGS: u32 = LF_OPEN_NO_CREATE | LF_OPEN_PRIVATE | LF_OPEN_TRUST_FILESYSTEM | LF_OPEN_NO_THREAD;
+
+/// Opens a lock folder, and makes it if it is missing. It locks nothing.
 ///
-/// `path` is bytes on Unix and UTF-8 on Windows. It is resolved now, so a later chdir changes nothing; each lock then uses
+/// It makes one level only, with mode 0777 less the umask, or 0700 with `LF_OPEN_PRIVATE`.
+///
+/// `path` is bytes on Unix and UTF-8 on Windows. It is resolved now, so a later chdir changes nothing. Each lock uses
 /// the folder that is at the resolved path at that time. `flags` is a sum of `LF_OPEN_…`.
 ///
-/// On success `*out` is a handle that `lf_close` frees; on failure it is NULL. Open one for each thread that should exclude
-/// others. Why it failed: `lf_error_message` and `lf_error_code` with NULL for the handle, on the same thread.
+/// On success `*out` is a handle that `lf_close` frees. After a failure it is NULL, and `lf_error_message` and
+/// `lf_error_code` say why: call them on the same thread, with NULL for the handle. Threads that should exclude each
+/// other open a handle each.
 ///
-/// Returns `LF_OK`; `LF_ERR_INVALID` (a NULL, an empty path, an unknown flag); `LF_ERR_IO` (`ENOENT`, `EACCES`, `ENOTDIR`…);
-/// `LF_ERR_UNSAFE` (`LF_OPEN_PRIVATE`); `LF_ERR_UNSUPPORTED` (a filesystem not known to carry the lock, or no /proc);
-/// `LF_ERR_INTERNAL`.
+/// Returns `LF_OK`; `LF_ERR_INVALID`: a NULL, an empty path, an unknown flag; `LF_ERR_IO`: `ENOENT`, `EACCES`,
+/// `ENOTDIR`…; `LF_ERR_UNSAFE`: `LF_OPEN_PRIVATE` is set, and the folder has another owner, or group or others can
+/// write to it; `LF_ERR_UNSUPPORTED`: the filesystem is not known to show every bid in a listing, or /proc can't be
+/// read; `LF_ERR_INTERNAL`.
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_open(path: *const c_char, flags: u32, out: *mut *mut lf_folder) -> lf_status {
@@ -66,10 +76,14 @@ unsafe fn open(path: *const c_char, flags: u32) -> Result<LockFolder> {
         .create(flags & LF_OPEN_NO_CREATE == 0)
         .private(flags & LF_OPEN_PRIVATE != 0)
         .trust_filesystem(flags & LF_OPEN_TRUST_FILESYSTEM != 0)
+        .renew_in_thread(flags & LF_OPEN_NO_THREAD == 0)
         .open(path.ok_or_else(|| Error::fixed(ErrorKind::Invalid, "`path` is not UTF-8"))?)
 }
 
-/// Unlocks if the lock is held, and frees the handle. NULL is fine. No other thread may be using the handle.
+/// Closes a handle, and unlocks first if the lock is held.
+///
+/// It frees the handle. NULL is allowed. No other thread may be using the handle. It can't report an error of the
+/// unlock; call `lf_unlock` first to see it.
 ///
 /// In a forked child it frees the memory and leaves the folder alone: the parent keeps its lock.
 #[no_mangle]

@@ -3,15 +3,21 @@ use std::time::Duration;
 use super::convert::{call, call_from_signal_handler, lf_folder, out};
 use super::status::lf_status;
 
-/// Takes the lock if it is free: one round of check-bid-check. Reaps stale bids on its way. Never waits for another's
-/// critical section (where two bid at the same moment, it takes a few milliseconds at most to decide). It may overtake those who wait
-/// in `lf_lock_wait`, but not for more than about 100 ms: then it leaves the lock, for a few milliseconds at most, to the first of
-/// them, and returns `LF_BUSY` if that one comes.
+/// Takes the lock if it is free.
+///
+/// It makes one round of check-bid-check, and deletes stale bids on its way. It never waits until another claimant
+/// unlocks (if two bid at the same moment, it takes a few milliseconds at most to decide). For about 100 ms it may go
+/// ahead of callers that wait in `lf_lock_wait`. Then it gives the first waiter a few milliseconds to take the lock,
+/// and returns `LF_BUSY` if that waiter takes it.
+///
+/// A failed attempt leaves no bid of its own. If the bid can't be deleted, the message names it.
+/// `LF_ERR_ALREADY_HELD` changes nothing: a lock that is held stays held.
 ///
 /// Returns `LF_OK`: the lock is held until `lf_unlock` or `lf_close`; `LF_BUSY`: `lf_error_message` says who has it;
-/// `LF_ERR_ALREADY_HELD`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_IO`, and `LF_ERR_UNSAFE` or `LF_ERR_UNSUPPORTED` if another
-/// folder is at the path than before, or a listing misses our own bid; `LF_ERR_INTERNAL`. After anything but `LF_OK` no
-/// bid of ours is left in the folder, or else the message names it.
+/// `LF_ERR_ALREADY_HELD`: this handle holds the lock; also after the bid was lost, until `lf_unlock` has reported it;
+/// `LF_ERR_IO`; `LF_ERR_UNSAFE`: `LF_OPEN_PRIVATE` is set, and the folder, or what the library keeps in it, is not
+/// private now; `LF_ERR_UNSUPPORTED`: the folder at the path was replaced, and `lf_open` would refuse the new one, or
+/// a listing does not show our own bid, or /proc can't be read; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_lock(folder: *mut lf_folder) -> lf_status {
@@ -19,11 +25,21 @@ pub unsafe extern "C" fn lf_lock(folder: *mut lf_folder) -> lf_status {
     unsafe { call(folder, |folder| folder.handle().acquire()) }
 }
 
-/// Waits for the lock, `timeout_ms` milliseconds at most: below 0 for ever; 0 is `lf_lock`, but with `LF_TIMEOUT` for `LF_BUSY`.
-/// Signals don't end it. The time is taken from the monotonic clock.
+/// Waits for the lock, for a limited time or for ever.
 ///
-/// Returns what `lf_lock` returns (`LF_BUSY` only while another thread's lock call on this handle is under way), and
-/// `LF_TIMEOUT`: `lf_error_message` says who had it; `LF_CANCELLED`: see `lf_cancel`.
+/// `timeout_ms` is in milliseconds, on the monotonic clock. A value below 0 means for ever. With 0 it acts like
+/// `lf_lock`, but returns `LF_TIMEOUT` instead of `LF_BUSY`. Callers that wait are served first come, first served.
+/// Signals do not end the wait.
+///
+/// A failed attempt leaves no bid of its own. If the bid can't be deleted, the message names it.
+/// `LF_ERR_ALREADY_HELD` changes nothing: a lock that is held stays held.
+///
+/// Returns `LF_OK`: the lock is held until `lf_unlock` or `lf_close`; `LF_TIMEOUT`: `lf_error_message` says who had
+/// it; `LF_CANCELLED`: see `lf_cancel`; `LF_BUSY`: another thread's lock call on this handle is in progress;
+/// `LF_ERR_ALREADY_HELD`: this handle holds the lock; also after the bid was lost, until `lf_unlock` has reported it;
+/// `LF_ERR_IO`; `LF_ERR_UNSAFE`: `LF_OPEN_PRIVATE` is set, and the folder, or what the library keeps in it, is not
+/// private now; `LF_ERR_UNSUPPORTED`: the folder at the path was replaced, and `lf_open` would refuse the new one, or
+/// a listing does not show our own bid, or /proc can't be read; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_lock_wait(folder: *mut lf_folder, timeout_ms: i64) -> lf_status {
@@ -32,37 +48,48 @@ pub unsafe extern "C" fn lf_lock_wait(folder: *mut lf_folder, timeout_ms: i64) -
     unsafe { call(folder, |folder| folder.handle().acquire_within(timeout)) }
 }
 
-/// Makes a wait in progress on this handle return `LF_CANCELLED`. Without a wait in progress it does nothing, and a later
-/// wait is not affected.
+/// Makes a wait in progress on this handle return `LF_CANCELLED`.
 ///
-/// To end a wait for certain, also one that is about to begin: set a flag of your own, at which the waiting thread looks before it
-/// waits, and call this again and again until that thread says that it is done.
+/// A wait that this call found in progress never returns `LF_OK` or `LF_TIMEOUT`: if it has just taken the lock, it
+/// gives the lock back. It can still return an error. Without a wait in progress the call does nothing, and a later
+/// wait is not affected. It returns `LF_OK` in both cases.
 ///
-/// Callable from another thread and from a signal handler: it is async-signal-safe and leaves `errno` alone.
+/// To end a wait for certain, also one that is about to begin: set your own flag, which the waiting thread checks
+/// before it waits. Then call `lf_cancel` repeatedly until that thread has finished. A signal handler can't loop: let
+/// it set the flag, call `lf_cancel`, and start a timer (alarm(2)) whose handler does the same. The man page
+/// lf_cancel(3) has an example.
 ///
-/// Returns `LF_OK`; `LF_ERR_INVALID`; `LF_ERR_FORKED`. It does not change what `lf_error_message` says.
+/// Other threads and signal handlers may call it: it is async-signal-safe and leaves `errno` alone. It does not
+/// change what `lf_error_message` says.
+///
+/// Returns `LF_OK`; `LF_ERR_INVALID`; `LF_ERR_FORKED`.
 #[no_mangle]
 pub unsafe extern "C" fn lf_cancel(folder: *mut lf_folder) -> lf_status {
     // SAFETY: by the caller's promise.
     unsafe { call_from_signal_handler(folder, |folder| folder.cancel()) }
 }
 
-/// Gives the lock back: deletes the bid. It looks at the bid's name alone: whether another folder took the place of ours while
-/// we held, or another file that of our bid, `lf_holds` says, so ask it first where that can happen.
+/// Gives the lock back: deletes the bid.
 ///
-/// Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`: somebody had deleted the bid, others may have been in, and the handle no
-/// longer holds; `LF_ERR_IO`: the bid could not be deleted, the handle still holds, and you can try again;
-/// `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+/// It goes by the name of the bid. It does not notice if the folder, or the file of the bid, was replaced while the
+/// lock was held. If that can happen, call `lf_holds` first.
+///
+/// Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`: somebody deleted the bid, or its lease is over (see
+/// `lf_set_lease`). Others may have held the lock meanwhile, and this handle no longer holds it; `LF_ERR_IO`: the bid
+/// could not be deleted, this handle still holds the lock, and you can try again (with a lease, the lock counts as lost
+/// from then on); `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
 #[no_mangle]
 pub unsafe extern "C" fn lf_unlock(folder: *mut lf_folder) -> lf_status {
     // SAFETY: by the caller's promise.
-    unsafe { call(folder, |folder| folder.handle().enter()?.unlock()) }
+    unsafe { call(folder, |folder| folder.handle().call(|claimant| claimant.unlock())) }
 }
 
-/// Does this handle hold the lock?
+/// Checks that this handle holds the lock.
 ///
-/// Returns `LF_OK`: yes, and the bid is still in the folder; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`: it was held, but the bid, or the
-/// folder itself, is gone (`lf_unlock` then ends it); `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+/// Returns `LF_OK`: it does, and the bid is still in the folder; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`: it did, but the
+/// bid, or the folder itself, is gone or was replaced, or its lease is over (call `lf_unlock` to clear this state);
+/// `LF_ERR_IO`;
+/// `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_holds(folder: *mut lf_folder) -> lf_status {
@@ -70,10 +97,12 @@ pub unsafe extern "C" fn lf_holds(folder: *mut lf_folder) -> lf_status {
     unsafe { call(folder, |folder| folder.holds()) }
 }
 
-/// Is any other claimant's bid there that is not stale? Changes nothing in the folder. `*in_use` is set on `LF_OK` only.
+/// Tells whether another claimant has a bid that is not stale.
 ///
-/// Returns `LF_OK`; `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_UNSAFE` or `LF_ERR_UNSUPPORTED` if another folder
-/// is at the path than before; `LF_ERR_INTERNAL`.
+/// It changes nothing in the folder. `*in_use` is set on `LF_OK` only.
+///
+/// Returns `LF_OK`; `LF_ERR_IO`; `LF_ERR_UNSAFE` or `LF_ERR_UNSUPPORTED`: the folder at the path was replaced, and
+/// `lf_open` would refuse the new one; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_in_use(folder: *mut lf_folder, in_use: *mut bool) -> lf_status {
@@ -86,11 +115,14 @@ pub unsafe extern "C" fn lf_in_use(folder: *mut lf_folder, in_use: *mut bool) ->
     }
 }
 
-/// Deletes every bid whose owner is provably gone, and what else such owners left in the sub-folder `.lockfolder`. `*reaped`,
-/// set on `LF_OK` only, is the number of bids deleted; `reaped` may be NULL. `lf_lock` does this too, so it is only for
-/// tidiness.
+/// Deletes every bid whose owner is provably gone.
 ///
-/// Returns as `lf_in_use`.
+/// It also deletes other files that these owners left in the sub-folder `.lockfolder`. `*reaped`, set on `LF_OK`
+/// only, is the number of bids that it deleted; `reaped` may be NULL. `lf_lock` deletes stale bids too, so this is
+/// only for tidiness.
+///
+/// Returns `LF_OK`; `LF_ERR_IO`; `LF_ERR_UNSAFE` or `LF_ERR_UNSUPPORTED`: the folder at the path was replaced, and
+/// `lf_open` would refuse the new one; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
 #[no_mangle]
 pub unsafe extern "C" fn lf_reap_stale(folder: *mut lf_folder, reaped: *mut usize) -> lf_status {
     // SAFETY: by the caller's promise.
@@ -105,30 +137,41 @@ pub unsafe extern "C" fn lf_reap_stale(folder: *mut lf_folder, reaped: *mut usiz
     }
 }
 
-/// A fencing token: larger than every token given before in this folder, also across crashes and power loss (it is on the
-/// disk, by fsync, before it is given out). Hand it to the resource, which refuses any smaller one than it has seen.
-/// `*token`, from 1 upwards, is set on `LF_OK` only. Deleting the folder starts the count anew.
+/// Gives a fencing token: a number that is larger than every earlier one of this folder.
 ///
-/// Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`; `LF_ERR_UNSAFE`: a user could delete tokens in the
-/// sub-folder who could not delete others' files in the folder (as far as mode bits tell); `LF_ERR_IO`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+/// Each call gives a new, larger number, also after crashes and power loss (it is on the disk, by fsync, before the
+/// call returns). Hand it to the resource, which refuses any number smaller than the largest that it has seen.
+/// `*token` is 1 or more, and is set on `LF_OK` only. If the folder is deleted, the numbers begin again.
+///
+/// In a sticky folder only root and the owner of the folder get tokens. Any other user could delete its own token there,
+/// and a later token could be smaller. For users who trust each other, use a folder that is not sticky.
+///
+/// Returns `LF_OK`; `LF_ERR_NOT_HELD`; `LF_ERR_LOST`; `LF_ERR_UNSAFE`: a user who can't delete others' files in the
+/// folder could delete tokens, because the sub-folder's permissions are weaker than the folder's (by owner, mode and
+/// access control list; the members of a group are not looked up), or because the folder is sticky and this user is
+/// neither root nor its owner; `LF_ERR_IO`;
+/// `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_fence(folder: *mut lf_folder, token: *mut u64) -> lf_status {
     // SAFETY: by the caller's promise.
     unsafe {
         call(folder, |folder| {
-            out(token, "token")?.write(folder.handle().enter()?.fence()?);
+            out(token, "token")?.write(folder.handle().call(|claimant| claimant.fence())?);
             Ok(())
         })
     }
 }
 
-/// After how many milliseconds a bid that is *cut off* counts as stale; 0, the default: never. Cut off means: the file is
-/// empty, or it is the beginning of a JSON object that breaks off. It may be a Python peer's between its open and its write,
-/// so give it seconds. On a local filesystem, one that is older than this boot is stale whatever the grace.
+/// Sets after how long a cut-off bid counts as stale.
 ///
-/// It has no effect on a file that has the name of a bid and is none (other JSON, no PID in it, larger than 4 KiB, not a regular
-/// file): that counts as live for ever, and the library never deletes it. `lf_error_message` names it.
+/// A bid is cut off if its file is empty, has NUL bytes alone, or is the beginning of a JSON object that breaks off. A
+/// Python peer may be between its open and its write, so give it seconds. `ms` is in milliseconds. 0, the default,
+/// means never. On a local filesystem, a cut-off bid that is older than this boot is stale whatever the grace.
+///
+/// The grace has no effect on a file that is named like a bid but is not one (other JSON, no PID in it, larger than 4
+/// KiB, not a regular file). That counts as live for ever, and the library never deletes it. `lf_error_message` names
+/// it.
 ///
 /// Returns `LF_OK`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
 #[no_mangle]

@@ -3,12 +3,15 @@ use std::ptr;
 
 use super::convert::{lf_folder, with_failure};
 
-/// Why the last call on this handle that did not return `LF_OK` did not, as a sentence that a person can act on: the folder, the
-/// file, the PID, command and host of the holder, the system's own error text. UTF-8. NULL for the handle: why this
-/// thread's last failed `lf_open` failed. Nothing failed yet: the empty string.
+/// Gives the reason for the last failure on this handle, as a sentence for people.
 ///
-/// Copies like snprintf: at most `size` bytes, always terminated, and returns the length of the whole text without its NUL.
-/// `buffer` may be NULL if `size` is 0. Bound to the handle, not to the thread.
+/// It names what a person needs to act: the folder, the file, the PID, command and host of the holder, the system's
+/// own error text. It is UTF-8. A failure is any other status than `LF_OK`. A call that succeeds does not clear the
+/// reason. If nothing has failed yet, the text is empty. With NULL for the handle: the reason for this thread's last
+/// failed `lf_open`.
+///
+/// It copies like snprintf: at most `size` bytes, always terminated, and returns the length of the whole text without
+/// its NUL. `buffer` may be NULL if `size` is 0. The reason belongs to the handle, not to the thread.
 #[no_mangle]
 pub unsafe extern "C" fn lf_error_message(folder: *const lf_folder, buffer: *mut c_char, size: usize) -> usize {
     // SAFETY: by the caller's promise.
@@ -26,8 +29,10 @@ pub unsafe extern "C" fn lf_error_message(folder: *const lf_folder, buffer: *mut
     text.len()
 }
 
-/// The `errno` (on Windows the `GetLastError` value) behind that failure, or 0 if there is none. NULL as in
-/// `lf_error_message`.
+/// Gives the system's error code of the last failure on this handle.
+///
+/// It is the `errno` (on Windows the `GetLastError` value) behind the text of `lf_error_message`, or 0 if there is
+/// none. With NULL for the handle: that of this thread's last failed `lf_open`.
 #[no_mangle]
 pub unsafe extern "C" fn lf_error_code(folder: *const lf_folder) -> c_int {
     // SAFETY: by the caller's promise.

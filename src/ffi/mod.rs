@@ -5,9 +5,9 @@
 //!
 //! # Safety
 //!
-//! One rule for all, so that it need not be said at each function: a handle or list is NULL or came from this library and
-//! is not freed yet; a string is NULL or ends with a NUL; a place for a result is NULL or valid for a write. NULL is
-//! checked for everywhere; the rest C can't check, and the header says it at its top.
+//! One rule holds for all functions, so no function repeats it. A handle or list is NULL, or came from this library and is
+//! not freed yet. A string is NULL or ends with a NUL. A place for a result is NULL or valid for a write. Each function
+//! checks for NULL. C can't check the rest, and the top of the header says so.
 
 #![allow(unsafe_code, non_camel_case_types, clippy::missing_safety_doc)]
 #![allow(missing_debug_implementations)] // what C has is opaque, or read by C
@@ -21,6 +21,8 @@ mod folder;
 
 mod lock;
 
+mod lease;
+
 mod bids;
 
 mod message;
@@ -29,6 +31,7 @@ mod convert;
 
 pub use bids::*;
 pub use folder::*;
+pub use lease::*;
 pub use lock::*;
 pub use message::*;
 pub use status::*;

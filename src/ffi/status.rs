@@ -2,13 +2,13 @@ use std::ffi::{c_char, CStr};
 
 use crate::ErrorKind;
 
-/// What a call came to. Zero: done. Above zero: an outcome to expect. Below zero: an error, and `lf_error_message`
-/// says more.
+/// The result of a call. Zero: done. Above zero: an outcome to expect. Below zero: an error. `lf_error_message` says
+/// more.
 pub type lf_status = i32;
 
 /// Done.
 pub const LF_OK: lf_status = 0;
-/// Another claimant holds the lock or bids for it; or another thread's lock call on this handle is under way.
+/// Another claimant holds the lock or bids for it, or another thread's lock call on this handle is in progress.
 pub const LF_BUSY: lf_status = 1;
 /// The time given to `lf_lock_wait` is over.
 pub const LF_TIMEOUT: lf_status = 2;
@@ -16,21 +16,24 @@ pub const LF_TIMEOUT: lf_status = 2;
 pub const LF_CANCELLED: lf_status = 3;
 /// A bad argument: NULL, an empty path, an unknown flag.
 pub const LF_ERR_INVALID: lf_status = -1;
-/// The lock is not held by this handle.
+/// This handle does not hold the lock.
 pub const LF_ERR_NOT_HELD: lf_status = -2;
-/// The lock is held by this handle already.
+/// This handle holds the lock already. Also after the bid was lost, until `lf_unlock` has reported it. To know, ask
+/// `lf_holds`.
 pub const LF_ERR_ALREADY_HELD: lf_status = -3;
-/// The lock was held, and the bid is gone: somebody deleted it. Others may have been in meanwhile.
+/// The lock was held, and the bid is gone: somebody deleted it. Others may have held the lock meanwhile.
 pub const LF_ERR_LOST: lf_status = -4;
 /// The handle belongs to the parent process.
 pub const LF_ERR_FORKED: lf_status = -5;
 /// The system refused; `lf_error_code` has its `errno`.
 pub const LF_ERR_IO: lf_status = -6;
-/// `LF_OPEN_PRIVATE` was asked, and others can write to the folder.
+/// The wrong users have access. `LF_OPEN_PRIVATE` is set, and the folder, or what the library keeps in it, has
+/// another owner, or group or others can write to it. Or, from `lf_fence`, whatever the flags: a user who can't
+/// delete others' files in the folder could delete tokens.
 pub const LF_ERR_UNSAFE: lf_status = -7;
-/// This filesystem or system can't carry the lock's promise.
+/// This filesystem or system can't guarantee that only one process holds the lock.
 pub const LF_ERR_UNSUPPORTED: lf_status = -8;
-/// A bug of ours, caught.
+/// An internal error in the library.
 pub const LF_ERR_INTERNAL: lf_status = -9;
 
 pub(super) fn of(kind: ErrorKind) -> lf_status {
@@ -69,9 +72,10 @@ fn name(status: lf_status) -> &'static CStr {
     }
 }
 
-/// The name of a status, such as "LF_BUSY"; "LF_UNKNOWN" for a value that is none.
+/// Gives the name of a status, such as "LF_BUSY".
 ///
-/// Static: valid as long as the library is loaded, and never to be freed.
+/// It is "LF_UNKNOWN" for a value that is not a valid status. The string is static: it is valid as long as the
+/// library is loaded, and is never freed.
 #[no_mangle]
 pub extern "C" fn lf_status_name(status: lf_status) -> *const c_char {
     name(status).as_ptr()

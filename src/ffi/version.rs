@@ -12,10 +12,10 @@ const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_V
     Err(_) => panic!("a version has no NUL"),
 };
 
-/// The version of the library that is loaded, as "MAJOR.MINOR.PATCH". The header that a program was compiled with has
-/// `LF_VERSION_MAJOR`, `LF_VERSION_MINOR` and `LF_VERSION_PATCH`.
+/// Gives the version of the library that is loaded, as "MAJOR.MINOR.PATCH".
 ///
-/// Static: valid as long as the library is loaded, and never to be freed.
+/// The header that a program was compiled with has `LF_VERSION_MAJOR`, `LF_VERSION_MINOR` and `LF_VERSION_PATCH`. The
+/// string is static: it is valid as long as the library is loaded, and is never freed.
 #[no_mangle]
 pub extern "C" fn lf_version() -> *const c_char {
     VERSION.as_ptr()

@@ -1,4 +1,4 @@
-//! The claimant's own bid: to publish it, to find it, and to take it back, whatever others did to it meanwhile.
+//! The claimant's own bid: how it is published, found, and taken back, whatever other processes did to it meanwhile.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -6,25 +6,26 @@ use std::io;
 use super::Folder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::claim::{self, Claim};
-use crate::folder::location::{join, TRIES};
+use crate::folder::location::{self, join, TRIES};
 use crate::folder::strays::{self, Stray};
 use crate::owner::bid::{is_bid_name, BidName, MAX_BYTES};
+use crate::protocol::Place;
 use crate::sys::{Dir, Filesystem, Opened};
 
-/// What has the name of a bid of ours.
+/// What the folder has under the name of our bid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// The file that we prepared.
     Ours,
-    /// Somebody put it there.
+    /// Another file, which somebody else put there.
     Another,
     Nothing,
 }
 
-/// What became of a bid that we took back.
+/// The result of taking a bid back.
 pub(super) enum Withdrawn {
     Deleted,
-    /// It was not there any more; or it has this name now, where we can't delete it.
+    /// The bid was already missing. `Some`: it has been renamed, and we can't delete it under this name.
     Missing(Option<CString>),
 }
 
@@ -37,7 +38,7 @@ impl Withdrawn {
         }
     }
 
-    /// The name that it keeps.
+    /// The name under which the bid is left.
     pub fn left(&self) -> Option<&CStr> {
         match self {
             Withdrawn::Missing(Some(name)) => Some(name),
@@ -55,21 +56,26 @@ impl Folder {
             self.renew_claim()?;
             let file = self.claim.as_ref().map(Claim::file_id);
             self.stray = Some(Stray { bid, file });
-            let error = match self.publish_as(&bid) {
-                Ok(()) => return Ok(bid),
-                Err(e) => e,
-            };
-            let advice = claim::advice(&error);
+            // A signal handler may have forked. From here to the link the name is chosen. A child that is forked in
+            // between uses the same name; the parent then finds the name taken, and deletes the child's bid below.
+            self.check_process()?;
+            let published = self.publish_as(&bid);
+            self.check_process()?;
+            let Err(error) = published else { return Ok(bid) };
+            let advice = claim::advice(&error).or_else(|| location::advice(&self.path, &error));
             // Somebody deleted the claim or the sub-folder: make them again. (If it is the lock folder, that fails.) Or the claim
             // is another user's, because the process has another user now; a new one is not.
-            let can_be_mended = Dir::has_vanished(&error) || Dir::is_not_ours(&error) && !is_new;
+            let is_taken = error.kind() == io::ErrorKind::AlreadyExists;
+            let can_be_mended = is_taken || Dir::has_vanished(&error) || Dir::is_not_ours(&error) && !is_new;
             let error = Error::io("publish the bid", join(&self.path, bid.as_c_str()), error).advising(advice);
-            // What a network reports as failed may have been done all the same.
+            // A network filesystem may have carried out an operation that it reports as failed.
             let error = self.withdraw_after(bid, error);
             if !can_be_mended || self.stray.is_some() || left == 0 {
                 return Err(error);
             }
-            self.claim = None;
+            if !is_taken {
+                self.claim = None;
+            }
         }
         unreachable!("the last try returns")
     }
@@ -79,13 +85,18 @@ impl Folder {
         claim.publish(&self.location.dir, bid)
     }
 
-    /// Takes back a bid that didn't win. The result is `error`. If even that fails, it is an error that says so: nobody goes on as after
-    /// an outcome to expect, while a bid of ours keeps everybody out.
+    /// Takes back a bid that did not win, and returns `error`. If the bid can't be taken back after an ordinary outcome
+    /// (busy, timeout, cancelled), the result is an I/O error instead: the caller must learn that our bid still keeps
+    /// other claimants out.
     pub fn withdraw_after(&mut self, bid: BidName, error: Error) -> Error {
+        if let Err(forked) = self.check_process() {
+            return forked; // the bid is our parent's
+        }
         let path = join(&self.path, bid.as_c_str());
         match self.delete_own(&bid) {
             Ok(withdrawn) => {
                 self.stray = None;
+                self.end_lease(true);
                 match withdrawn.left() {
                     Some(name) => error.leaving(join(&self.path, name)),
                     None => error,
@@ -93,11 +104,12 @@ impl Folder {
             }
             Err(e) => {
                 self.keep_as_stray(bid);
+                self.end_lease(false);
                 let is_outcome = matches!(error.kind(), ErrorKind::Busy | ErrorKind::Timeout | ErrorKind::Cancelled);
                 let error = match is_outcome {
                     true => {
                         let advice = claim::advice_on_withdrawal(&e).or(Some(
-                            "the lock is not held, but the bid keeps others out while this process lives; the next call on \
+                            "the lock is not held, but the bid keeps others out while this process lives. The next call on \
                              this handle, or the next lock of this process, tries again to delete it",
                         ));
                         Error::io("delete our bid", &*path, e).advising(advice)
@@ -109,16 +121,18 @@ impl Folder {
         }
     }
 
-    fn keep_as_stray(&mut self, bid: BidName) {
+    pub(super) fn keep_as_stray(&mut self, bid: BidName) {
         self.stray = Some(Stray { bid, file: self.claim.as_ref().map(Claim::file_id) });
     }
 
-    /// Tries again what [`Self::withdraw_after`] could not do.
+    /// Tries again to delete the stray that [`Self::withdraw_after`] could not delete.
     pub fn delete_stray(&mut self) -> Result<()> {
-        strays::delete();
+        self.check_process()?;
+        strays::delete(&self.path, &self.location.dir, self.location.id);
         let Some(Stray { bid: stray, file }) = self.stray else { return Ok(()) };
         if let Err(e) = self.delete(&stray) {
-            // What was in the claim's place when we published it: a rival's, to be judged like any other.
+            // We published another file, which somebody had put in the place of our claim. That file is judged like the
+            // bid of any rival.
             let is_anothers = file.is_some_and(
                 |ours| matches!(self.location.dir.file_id(stray.as_c_str()), Ok(Some(found)) if found != ours),
             ) && self.location.on.has_stable_numbers();
@@ -126,14 +140,15 @@ impl Folder {
                 return Err(Error::io("delete our old bid", join(&self.path, stray.as_c_str()), e));
             }
             if !is_anothers {
-                strays::remember(&self.path, self.location.id, stray); // it is in a folder that is not at the path any more
+                // The stray is in a folder that is no longer at the path.
+                strays::remember(&self.path, self.location.id, stray);
             }
         }
         self.stray = None;
         Ok(())
     }
 
-    /// Deletes the bid of our claim.
+    /// Deletes a bid that is a link of our claim.
     pub(super) fn delete_own(&self, bid: &BidName) -> io::Result<Withdrawn> {
         match &self.claim {
             Some(claim) => match Withdrawn::of(claim.withdraw(&self.location.dir, bid))? {
@@ -144,19 +159,21 @@ impl Folder {
         }
     }
 
-    /// The same for a bid that need not be of our claim.
+    /// Deletes a bid that need not be a link of our claim.
     pub(super) fn delete(&self, bid: &BidName) -> io::Result<Withdrawn> {
         match self.find_bid(bid) {
-            Ok(Found::Ours) => self.delete_own(bid), // where the claim moves, it is the claim itself
+            Ok(Found::Ours) => self.delete_own(bid), // where the claim moves, the bid is the claim itself
             _ => Withdrawn::of(self.location.dir.unlink(bid.as_c_str())),
         }
     }
 
-    /// Our bid is not at its name. Somebody may have given it the name of another bid: by that it would count as live while this
-    /// process lives. The result is a name that it keeps, because it could not be deleted there.
+    /// Our bid is not at its name. Somebody may have given it the name of another bid, and under that name it would
+    /// count as live while this process lives. This deletes it there. The result is a name that could not be deleted.
     fn delete_renamed(&self, claim: &Claim) -> Option<CString> {
-        if !self.location.on.has_stable_numbers() {
-            return None; // nothing tells two files apart
+        // In a forked child the claim is the parent's, and may be the parent's next bid by now. And where file numbers
+        // are not stable, we can't tell one file from another.
+        if self.check_process().is_err() || !self.location.on.has_stable_numbers() {
+            return None;
         }
         let (ours, mut names) = (claim.file_id(), Vec::new());
         let note = |name: &CStr, number| {
@@ -169,29 +186,36 @@ impl Folder {
         names.into_iter().find(|name| Withdrawn::of(self.location.dir.unlink(name)).is_err())
     }
 
-    /// Whether the bid that a listing shows, with this number, is the file that we prepared. Another file has our name where
-    /// somebody swapped the claim just before we published it; others would judge that file, and not us.
+    /// Whether the bid that a listing shows with this number is the file that we prepared. It is another file if
+    /// somebody swapped our claim just before we published it. Rivals would then judge that file and not ours.
     pub fn is_ours(&mut self, bid: &BidName, number: Option<u64>) -> Result<bool> {
         let Some(number) = number else { return Ok(false) };
         let is_ours = self.claim.as_ref().is_some_and(|claim| claim.file_id().number() == number)
             || self.find_bid(bid)? == Found::Ours;
         if !is_ours {
-            self.claim.iter_mut().for_each(Claim::distrust); // the next try makes a new one
+            self.claim.iter_mut().for_each(Claim::distrust); // the next try makes a new claim
         }
         Ok(is_ours)
     }
 
-    /// What has the name of a bid of ours in the folder.
+    /// What the folder has under the name of our bid.
     pub fn find_bid(&self, bid: &BidName) -> Result<Found> {
         let found = self.location.dir.file_id(bid.as_c_str()).and_then(|found| {
             Ok(match (found, &self.claim) {
                 (None, _) => Found::Nothing,
                 (Some(found), Some(claim)) if found == claim.file_id() => Found::Ours,
-                // A file's names may have a number each here (sshfs), but another file says something else.
+                // Here the names of one file may have different numbers (sshfs), so we compare the content; another
+                // file has other content.
                 (Some(_), Some(claim)) if self.location.on == Filesystem::Trusted => {
-                    match (self.location.dir.open_small(bid.as_c_str())?, self.location.dir.stat_at(bid.as_c_str())?) {
-                        (Opened::File(file), Some(stat)) if claim.says(&file.read(MAX_BYTES)?, &stat) => Found::Ours,
-                        (Opened::Gone, _) | (_, None) => Found::Nothing,
+                    let content = match self.location.dir.open_small(bid.as_c_str())? {
+                        Opened::File(file) => Some(file.read(MAX_BYTES)?.ok_or_else(unreadable)?),
+                        Opened::Gone => return Ok(Found::Nothing),
+                        Opened::Denied => return Err(unreadable()),
+                        Opened::Mounted | Opened::NotRegular { .. } => None,
+                    };
+                    match (content, self.location.dir.stat_at(bid.as_c_str())?) {
+                        (Some(content), Some(stat)) if claim.says(&content, &stat) => Found::Ours,
+                        (_, None) => Found::Nothing,
                         _ => Found::Another,
                     }
                 }
@@ -200,4 +224,9 @@ impl Folder {
         });
         found.map_err(|e| Error::io("look for our bid", join(&self.path, bid.as_c_str()), e))
     }
+}
+
+/// Whether it is our bid can't be told.
+fn unreadable() -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, "it can't be read now")
 }

@@ -1,24 +1,26 @@
-//! The claim: our bid's file, prepared once per handle in the hidden sub-folder, so that publishing it is one cheap and
-//! atomic step, and withdrawing it another. It is kept open and locked while the handle lives: the proof of life.
+//! The claim: the file of our bids, prepared once per handle in the hidden sub-folder. Publishing a bid is then one
+//! cheap atomic step, and withdrawing it is another. The claim stays open and locked while the handle lives; the lock
+//! proves that its owner is alive.
 
 use std::ffi::CString;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::location::join;
 use crate::folder::names::ClaimId;
 use crate::owner::bid::{Bid, BidName, MAX_BYTES};
-use crate::sys::{self, Dir, FileId, Filesystem, FolderStat, Identity, LockedFile};
+use crate::sys::{self, process_mark, Dir, FileId, Filesystem, FolderStat, Identity, LockedFile, ProcessMark};
 
 /// How a bid is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum How {
-    /// The claim gets a second name in the lock folder.
+    /// The claim gets a second name (a hard link) in the lock folder.
     Link,
-    /// The claim itself moves there and back. So it is done on filesystems without hard links, and where a deleted name stays as long as
-    /// anybody has the file open, as we have.
+    /// The claim itself moves to the lock folder and back. We do this on filesystems without hard links, and on systems
+    /// where a deleted name stays while the file is open, because we keep the claim open.
     Rename,
 }
 
@@ -29,37 +31,44 @@ pub(crate) struct Claim {
     name: CString,
     file: LockedFile,
     content: String,
+    /// The lease of our bids, if other hosts use the folder too.
+    pub lease: Option<Duration>,
     is_trusted: bool,
-    /// Not on filesystems that have links for sure: there an error of link(2) tells of something else, as of a folder that
-    /// somebody put into the claim's place; and to move that would be an act.
+    /// False on filesystems that certainly have hard links. An error of link(2) then has another cause, for example a
+    /// folder that somebody put in the place of the claim. We must not move such a folder.
     may_move: bool,
     how: How,
     me: Arc<Identity>,
-    /// False in a forked child: the files are the parent's.
-    ours: bool,
+    /// The process that made the claim. In a forked child the files belong to the parent.
+    of: ProcessMark,
 }
 
 impl Claim {
-    /// Writes the claim. `random` gives it its name.
+    /// Writes the claim. `random` gives the number for its name.
     pub fn prepare(
         hidden: Dir,
         path: &Path,
         me: Arc<Identity>,
         on: Filesystem,
+        lease: Option<Duration>,
         mut random: impl FnMut() -> io::Result<u64>,
     ) -> Result<Claim> {
         let mut content = String::new();
         let may_move = !on.has_links();
         let how = if sys::DELETES_AT_ONCE { How::Link } else { How::Rename };
-        // A sweep can take our file for a leftover in the instant between its creation and its lock; not many times.
+        // A sweep can take our file for a leftover in the instant between its creation and its lock. That does not
+        // happen many times in a row.
         for _ in 0..100 {
             let id = ClaimId(random().map_err(|e| Error::io("make a random name in", path, e))?);
             let name = id.file();
             let write = |id: FileId, born: Option<u64>| {
-                content = self::content(&me, &id, born, on);
+                content = self::content(&me, &id, born, on, lease);
                 content.clone()
             };
-            let made = hidden.claim(&name, write, on.locks_prove_death());
+            let made = hidden.claim(&name, write, on.proof());
+            if made.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::AlreadyExists) {
+                continue; // a child that a signal handler has just forked took the same name
+            }
             let made = made.map_err(|e| Error::io("write the claim", join(path, &name), e))?;
             if let Some(file) = made {
                 return Ok(Claim {
@@ -68,18 +77,19 @@ impl Claim {
                     name,
                     file,
                     content,
+                    lease,
                     is_trusted: true,
                     may_move,
                     how,
                     me,
-                    ours: true,
+                    of: process_mark(),
                 });
             }
         }
-        Err(Error::new(ErrorKind::Io, format!("the claims that we write to {} keep vanishing", path.display())))
+        Err(Error::new(ErrorKind::Io, format!("somebody deletes each claim that we write to {}", path.display())))
     }
 
-    /// The claim says who we are as everybody sees it now.
+    /// Whether the claim describes this process as every other process would see it now.
     pub fn is_current(&self) -> bool {
         self.is_trusted && !self.me.clock_stepped()
     }
@@ -88,21 +98,31 @@ impl Claim {
         &self.hidden
     }
 
+    /// Whether our bids are links of the claim.
+    pub fn is_linked(&self) -> bool {
+        self.how == How::Link
+    }
+
+    /// The name of its file in the sub-folder.
+    pub fn name(&self) -> &CString {
+        &self.name
+    }
+
     pub fn id(&self) -> ClaimId {
         self.id
     }
 
-    /// Which file our bid is, whatever its name.
+    /// Identifies the file of our bid, whatever its name is.
     pub fn file_id(&self) -> FileId {
         self.file.id
     }
 
-    /// Whether a file that says this is our bid, by what it says and by who can change that.
+    /// Whether a file with this content and these permissions can be our bid.
     pub fn says(&self, content: &[u8], stat: &FolderStat) -> bool {
         content == self.content.as_bytes() && self.file.is_as_safe(stat)
     }
 
-    /// Puts the bid into the folder, whole, in one atomic step.
+    /// Posts the complete bid in one atomic step.
     pub fn publish(&mut self, folder: &Dir, bid: &BidName) -> io::Result<()> {
         let claim = &self.name;
         if self.how == How::Link {
@@ -114,67 +134,63 @@ impl Claim {
         self.hidden.rename(claim, folder, bid.as_c_str())
     }
 
-    /// Whether the claim's name still leads to the claim.
+    /// Whether the name of the claim still leads to our file.
     fn is_in_place(&self) -> bool {
         matches!(self.hidden.file_id(&self.name), Ok(Some(file)) if file == self.file.id)
     }
 
-    /// From now on it is not current: somebody put another file in its place.
+    /// Marks the claim as not current, because somebody put another file in its place.
     pub fn distrust(&mut self) {
         self.is_trusted = false;
     }
 
-    /// Takes the bid out of the folder, in one atomic step.
+    /// Takes the bid out of the folder in one atomic step.
     pub fn withdraw(&self, folder: &Dir, bid: &BidName) -> io::Result<()> {
         match self.how {
             How::Link => folder.unlink(bid.as_c_str()),
             How::Rename => match folder.rename(bid.as_c_str(), &self.hidden, &self.name) {
-                // The bid is missing, or the sub-folder; or somebody put something into the claim's place. Then the claim goes too,
-                // and the next lock makes a new one.
+                // The bid or the sub-folder is missing, or somebody put something in the place of the claim. We then
+                // delete the bid, which is the claim, and the next lock makes a new claim.
                 Err(e) => folder.unlink(bid.as_c_str()).or(Err(e)),
                 done => done,
             },
         }
     }
-
-    /// In a forked child: forgets the claim without touching the parent's files.
-    pub fn abandon(mut self) {
-        self.ours = false;
-    }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if self.ours {
+        if self.of == process_mark() {
             let _ = self.hidden.unlink(&self.name);
         }
     }
 }
 
-/// What can be done about an error of [`Claim::withdraw`] that the system's text does not explain.
+/// Advice for an error of [`Claim::withdraw`], where the system's text does not explain it.
 pub(crate) fn advice_on_withdrawal(error: &io::Error) -> Option<&'static str> {
     Dir::is_not_ours(error).then_some(
-        "the bid belongs to another user than this process has now, or the folder was closed to it; a process that changes its \
-         user unlocks first. The bid counts as stale once this process has ended",
+        "the bid belongs to another user than this process has now, or this user may no longer write to the folder. Unlock \
+         before you change the user. The bid counts as stale after this process has ended",
     )
 }
 
-/// What can be done about an error of [`Claim::publish`] that the system's text does not explain.
+/// Advice for an error of [`Claim::publish`], where the system's text does not explain it.
 pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
     Dir::crosses_filesystems(error).then_some(
-        "nothing may be linked or moved from .lockfolder into its parent: they are on two filesystems, or an XFS project quota \
-         or a Landlock sandbox keeps them apart; give both one project ID, and a sandbox LANDLOCK_ACCESS_FS_REFER on the \
-         lock folder",
+        "nothing can be linked or moved from .lockfolder into the lock folder: they are on two filesystems, or an XFS project \
+         quota or a Landlock sandbox keeps them apart. Give both one project ID, or give the sandbox \
+         LANDLOCK_ACCESS_FS_REFER on the lock folder",
     )
 }
 
-/// What can be done about an error of opening the sub-folder that the system's text does not explain.
+/// Advice for an error while the sub-folder is opened, where the system's text does not explain it.
 pub(crate) fn advice_on_sub_folder(error: &io::Error) -> Option<&'static str> {
-    Dir::crosses_filesystems(error).then_some("another filesystem is mounted there; unmount it")
+    Dir::crosses_filesystems(error).then_some("another filesystem is mounted there: unmount it")
 }
 
-fn content(me: &Identity, file: &FileId, born: Option<u64>, on: Filesystem) -> String {
-    // A host name has at most 64 bytes (uname(2)) and a command 15 (proc_pid_comm(5)), so this never gets near the limit.
+fn content(me: &Identity, file: &FileId, born: Option<u64>, on: Filesystem, lease: Option<Duration>) -> String {
+    // A host name has at most 64 bytes (uname(2)) and a command has at most 15 (proc_pid_comm(5)), so the content never
+    // comes near the limit.
     let bid = Bid {
         pid: me.pid,
         created: Some(me.created),
@@ -187,6 +203,7 @@ fn content(me: &Identity, file: &FileId, born: Option<u64>, on: Filesystem) -> S
         born: born.filter(|_| on.has_stable_numbers()),
         overlay: on.is_overlay(),
         shared: !on.is_local(),
+        lease: lease.map(|lease| u32::try_from(lease.as_millis()).unwrap_or(u32::MAX)),
     };
     let content = bid.to_json();
     debug_assert!(content.len() <= MAX_BYTES);
@@ -216,7 +233,7 @@ mod tests {
             std::fs::create_dir(path.join(".lockfolder")).unwrap();
             let folder = Dir::open(&path).unwrap();
             let (hidden, me) = (folder.open_dir(HIDDEN).unwrap(), Identity::current().unwrap());
-            let mut claim = Claim::prepare(hidden, &path, me, Filesystem::Local, || Ok(0xab)).unwrap();
+            let mut claim = Claim::prepare(hidden, &path, me, Filesystem::Local, None, || Ok(0xab)).unwrap();
             claim.how = how;
             Made { path, folder, claim, bid: BidName::new(1, [7; 8]) }
         }
@@ -229,7 +246,7 @@ mod tests {
             self.claim.withdraw(&self.folder, &self.bid)
         }
 
-        /// Where the claim is, and where the bid.
+        /// The paths of the claim and of the bid.
         fn paths(&self) -> [PathBuf; 2] {
             [self.path.join(".lockfolder/00000000000000ab.json"), join(&self.path, self.bid.as_c_str())]
         }
@@ -254,10 +271,10 @@ mod tests {
         }
     }
 
-    /// A claim that is missing, or another file in its place, is no reason to move it. (That it moves where there are no links is
-    /// tested on filesystems that have none: tests/filesystems.)
+    /// If the claim is missing, or another file is in its place, nothing is moved. (tests/failures/filesystems.rs tests
+    /// the move on filesystems without links.)
     #[test]
-    fn what_is_not_our_claim_is_not_moved() {
+    fn a_file_that_is_not_our_claim_is_not_moved() {
         let mut made = Made::new(How::Link);
         let [claim, bid] = made.paths();
         std::fs::remove_file(&claim).unwrap();
@@ -269,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_can_not_go_home_is_deleted_and_no_bid_stays() {
+    fn a_claim_that_can_not_move_back_is_deleted_and_leaves_no_bid() {
         for home_is_gone in [false, true] {
             let mut made = Made::new(How::Rename);
             made.publish().unwrap();

@@ -1,29 +1,33 @@
-//! Fencing tokens: numbers that grow with every holder, for resources that can refuse a holder who was paused for too long
-//! and whose lock has passed on. See M. Kleppmann, "How to do distributed locking" (2016).
+//! Fencing tokens: numbers that grow with every holder. A resource can use them to refuse a holder that was paused for
+//! too long and has lost the lock to another. See M. Kleppmann, "How to do distributed locking" (2016).
 //!
-//! The counter is the name of an empty file, `fence-N`, in the hidden sub-folder. Making it is atomic and exclusive, so even
-//! two who both believe that they hold never get the same number; and a name can't be half written when the power fails.
-
+//! The counter is the name of an empty file, `fence-N`, in the hidden sub-folder. Making the file is atomic and
+//! exclusive. Two claimants that both believe they hold the lock therefore never get the same number, and a power
+//! failure can't leave a half-written name.
 //!
-//! A listing is no snapshot: it may miss a file that is made or deleted meanwhile. And an owner whose bid somebody deletes goes on
-//! for a while, beside the next owner. Why a token is larger than every token before it all the same:
+//! Two things complicate this. A listing is no snapshot: it may miss a file that is made or deleted meanwhile. And an
+//! owner whose bid somebody deletes continues for a while beside the next owner. Every token is nevertheless larger
+//! than all tokens before it:
 //!
-//! - Call a token *confirmed* when its owner, after it made the file, saw that it still held the lock. Only confirmed tokens are
-//!   given. Only an owner that has confirmed a token deletes the files of others, and only those of smaller tokens.
-//! - So the file of the largest confirmed token is never deleted: to delete it takes a larger confirmed token.
-//!   (An owner also deletes the file that it made itself, if it saw a larger one before it confirmed its own.)
-//! - An owner that confirms has held from before its first listing until then. Each other confirmation was at a moment when another
-//!   held, so it was before the first listing began, or it comes later than this one. So the largest confirmed token of before is
-//!   there during the whole listing: each listing shows it, and the new token is larger.
+//! - A token is *confirmed* when its owner has made the file and afterwards has seen that it still holds the lock. Only
+//!   confirmed tokens are given. Only an owner with a confirmed token deletes the files of others, and only files of
+//!   smaller tokens.
+//! - The file of the largest confirmed token is therefore never deleted, because only a larger confirmed token could
+//!   delete it. (An owner also deletes its own file if it sees a larger token before it has confirmed its own.)
+//! - An owner that confirms has held the lock from before its first listing until then. Every other confirmation
+//!   happened while another owner held the lock: before this first listing began, or after this confirmation. The
+//!   largest token that was confirmed earlier is therefore there during each whole listing. Each listing shows it, so
+//!   the new token is larger.
 
 use std::io;
 
 use crate::error::Result;
+use crate::folder::location::TRIES;
 use crate::folder::names::Token;
 use crate::sys::Dir;
 
-/// Makes the next token, on the disk before it is returned. `holds` tells whether the lock is still held; if it is not, its
-/// error is the inner result.
+/// Makes the next token; it is on the disk before the call returns. `holds` checks that the lock is still held. If it
+/// is not, the error of `holds` is the inner result.
 pub(crate) fn next(hidden: &Dir, anew: bool, holds: impl FnMut() -> Result<()>) -> io::Result<Result<u64>> {
     next_of(&mut Files { hidden, anew, holds })
 }
@@ -31,7 +35,7 @@ pub(crate) fn next(hidden: &Dir, anew: bool, holds: impl FnMut() -> Result<()>) 
 /// The steps that a token takes.
 trait Steps {
     fn list(&mut self) -> io::Result<Vec<u64>>;
-    /// False: it is there already.
+    /// False: the token is there already.
     fn make(&mut self, token: u64) -> io::Result<bool>;
     fn delete(&mut self, token: u64);
     fn holds(&mut self) -> Result<()>;
@@ -55,7 +59,7 @@ impl<Holds: FnMut() -> Result<()>> Steps for Files<'_, Holds> {
     }
 
     fn delete(&mut self, token: u64) {
-        let _ = self.hidden.unlink(&Token(token).file()); // an old token is only in the way of `ls`
+        let _ = self.hidden.unlink(&Token(token).file()); // an old token only clutters `ls`
     }
 
     fn holds(&mut self) -> Result<()> {
@@ -65,7 +69,9 @@ impl<Holds: FnMut() -> Result<()>> Steps for Files<'_, Holds> {
 
 fn next_of(steps: &mut impl Steps) -> io::Result<Result<u64>> {
     let mut seen = steps.list()?;
-    loop {
+    // Another token may appear in between. That happens rarely: only holders make tokens, and each robbed owner makes
+    // one more.
+    for _ in 0..TRIES {
         let token = match seen.iter().max() {
             None => 1,
             Some(last) => {
@@ -73,10 +79,10 @@ fn next_of(steps: &mut impl Steps) -> io::Result<Result<u64>> {
             }
         };
         if steps.make(token)? {
-            // One that was slow can make a name that was used and deleted already; then a later one is there by now.
+            // A slow owner can make a name that was already used and deleted. A larger token is then there by now.
             let now = steps.list()?;
             if now.iter().all(|&other| other <= token) {
-                // After the file is made, and before another's is deleted: see above.
+                // After we made our file, and before we delete the files of others: see above.
                 if let Err(lost) = steps.holds() {
                     return Ok(Err(lost));
                 }
@@ -87,6 +93,9 @@ fn next_of(steps: &mut impl Steps) -> io::Result<Result<u64>> {
         }
         seen = steps.list()?;
     }
+    Err(io::Error::other(
+        "others who may write to the sub-folder make tokens all the time; find out who, by the owners of `fence-*`",
+    ))
 }
 
 #[cfg(test)]
@@ -98,7 +107,7 @@ mod tests {
     use crate::scratch::Scratch;
 
     #[test]
-    fn each_token_is_the_next_and_the_last_alone_stays() {
+    fn each_token_is_the_next_number_and_only_the_last_stays() {
         let path = Scratch::new();
         let hidden = Dir::open(&path).unwrap();
         let left = || {
@@ -124,22 +133,45 @@ mod tests {
         assert_eq!(seen, [(1, names(&["fence-1"])), (2, names(&["fence-2"])), (42, strangers)]);
         assert!(last.is_err(), "{last:?}");
     }
-    /// Somebody robs the owner while it makes a token: no token, and the older ones stay.
+
+    /// Each listing shows a new token.
     #[test]
-    fn who_lost_the_lock_meanwhile_gets_no_token_and_deletes_none() {
+    fn endless_foreign_tokens_cause_an_error_and_no_endless_call() {
+        struct Rushed(u64);
+        impl Steps for Rushed {
+            fn list(&mut self) -> io::Result<Vec<u64>> {
+                self.0 += 1;
+                Ok(vec![self.0])
+            }
+            fn make(&mut self, _: u64) -> io::Result<bool> {
+                self.0 += 1;
+                Ok(self.0 % 3 != 0)
+            }
+            fn delete(&mut self, _: u64) {}
+            fn holds(&mut self) -> Result<()> {
+                panic!("no token is to be confirmed");
+            }
+        }
+        let error = next_of(&mut Rushed(1)).unwrap_err();
+        assert!(error.to_string().contains("all the time"), "{error}");
+    }
+
+    /// Somebody robs the owner while it makes a token. It gets no token, and deletes none.
+    #[test]
+    fn an_owner_that_lost_the_lock_meanwhile_gets_no_token_and_deletes_none() {
         let path = Scratch::new();
         let hidden = Dir::open(&path).unwrap();
         std::fs::write(path.join("fence-6"), "").unwrap();
         let lost = next(&hidden, false, || {
-            assert!(path.join("fence-7").exists(), "it asks when the file is made");
+            assert!(path.join("fence-7").exists(), "the lock is checked after the file is made");
             Err(Error::fixed(ErrorKind::Lost, "robbed"))
         });
         assert_eq!(lost.unwrap().unwrap_err().kind(), ErrorKind::Lost);
         assert!(path.join("fence-6").exists());
     }
 
-    /// A folder whose listings show of what changes meanwhile whatever chance will. At any step of an owner somebody may delete its
-    /// bid, and others lock, and make tokens; then it goes on.
+    /// A folder whose listings show or miss each concurrent change at random. At each step of an owner somebody may
+    /// delete its bid; other owners then lock and make tokens, and after that the first owner continues.
     struct World {
         files: BTreeSet<u64>,
         owner: u32,
@@ -152,7 +184,7 @@ mod tests {
     struct Owner<'a> {
         world: &'a mut World,
         me: u32,
-        /// The largest token that was given when this owner last knew that it held.
+        /// The largest token that was given when this owner last saw that it held the lock.
         given: u64,
     }
 
@@ -174,7 +206,7 @@ mod tests {
             }
         }
 
-        /// The others' turn.
+        /// Lets other owners run.
         fn others(&mut self) {
             while self.depth < 3 && self.chance(3) {
                 self.depth += 1;
@@ -213,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn robbed_owners_and_listings_that_are_no_snapshot_never_make_a_token_too_small() {
+    fn robbed_owners_and_inconsistent_listings_never_make_a_token_too_small() {
         let mut refused = 0;
         for chance in 0..1000 {
             let mut world =

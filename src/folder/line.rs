@@ -1,4 +1,4 @@
-//! What a claimant does with the line: it joins, looks at it, watches the one before it, and leaves.
+//! What a claimant does with the line: it joins, looks at the line, watches its predecessor, and leaves.
 
 use std::io;
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use super::queue::{self, first, Predecessor, Queue};
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::claim::Claim;
 use crate::folder::location::TRIES;
-use crate::folder::names::{Ticket, HIDDEN};
+use crate::folder::names::{may_matter, Ticket, HIDDEN};
 use crate::folder::Folder;
 use crate::owner::liveness::Verdict;
 use crate::owner::rival::Rival;
 use crate::protocol::{self, Leaving, Place, Standing, View, Wait, WaitsFor};
-use crate::sys::{Dir, FifoState, FifoWatch, FileId, FolderWatch, News, Source};
+use crate::sys::{Dir, FifoState, FifoWatch, FileId, FolderWatch, News, Sight, Source};
 
 impl protocol::Line for Folder {
     type Ticket = Ticket;
     type Predecessor = Predecessor;
-    /// The folder that is watched, and its news.
+    /// The folder that is watched, and the watch on it.
     type Watch = (FileId, FolderWatch);
 
     fn approach(&mut self) -> Result<()> {
@@ -33,7 +33,7 @@ impl protocol::Line for Folder {
         Ok(self.folder_id() != before)
     }
 
-    /// Where nobody waits it is one look on a warm handle, and never through a link.
+    /// Without a line this is one look on a warm handle. It never follows a link.
     fn first_in_line(&self) -> Option<Ticket> {
         match &self.claim {
             Some(claim) => first(claim.hidden()),
@@ -54,6 +54,7 @@ impl protocol::Line for Folder {
         if !self.is_on_local_filesystem() {
             return Ok(Standing::Nowhere);
         }
+        self.check_process()?;
         self.check_private()?;
         self.renew_claim()?;
         if let Some(queue) = self.queue.as_mut().filter(|queue| Some(queue.claim) == self.claim.as_ref().map(Claim::id))
@@ -67,8 +68,9 @@ impl protocol::Line for Folder {
         }
         for tried in 0..TRIES {
             match self.join_line() {
-                // Somebody deleted our claim, or all of the sub-folder: make them again. (Without a claim we would count as dead.)
-                // Or our beacons are another user's, because the process has another user now. So are no new ones.
+                // Somebody deleted our claim or the whole sub-folder, so we make them again. (Without a claim we would
+                // count as dead.) Or our beacons belong to another user, because this process has changed its user; new
+                // beacons belong to the new user.
                 Err(e)
                     if e.kind() == io::ErrorKind::NotFound
                         || Dir::is_not_ours(&e) && tried == 0 && !self.claim_is_ours() =>
@@ -99,16 +101,23 @@ impl protocol::Line for Folder {
         let beacon = queue.fifo_of(ticket).and_then(|beacon| queue.dir.watch_fifo(&ticket.file(), beacon).ok());
         let light = beacon.as_ref().map(FifoWatch::light);
         if matches!(light, Some(FifoState::Out(_))) {
-            queue.discard(ticket); // its owner left the line, and is about to do so itself
+            queue.discard(ticket); // the owner left the line, and is about to remove the ticket itself
             return Ok(None);
         }
         let beacon = beacon.filter(|_| light == Some(FifoState::Lit));
-        // While the ticket is there, the light that we saw is this ticket's, and still to go out. Without this look, it could
-        // have gone out, and be lit for another ticket, while we were opening it.
-        if !queue.has(ticket) {
-            return Ok(None);
+        // While the ticket is there, the lit beacon that we saw is this ticket's, and is still to go out. Without this
+        // check, the beacon could have gone out and been lit for another ticket while we opened it.
+        match queue.sight(ticket) {
+            Sight::Plain => {}
+            Sight::Missing => return Ok(None),
+            // The next view would show it again, and we would look at it again without a pause.
+            Sight::Other | Sight::Hidden => {
+                queue.pass_over(ticket);
+                return Ok(None);
+            }
         }
-        // First the watch, then the verdict: so what happens to the owner from now on, we are told.
+        // First the watch, then the verdict. We are then notified of everything that happens to the owner after the
+        // verdict.
         let known = queue.known.take().filter(|(claim, owner)| ticket.claim == *claim && owner.is_alive());
         let owner = match known {
             Some((_, owner)) => Some(owner),
@@ -119,6 +128,11 @@ impl protocol::Line for Folder {
             queue.discard(ticket);
             return Ok(None);
         };
+        // An honest claim is complete before its owner makes a ticket.
+        if owner.verdict == Verdict::Malformed {
+            queue.pass_over(ticket);
+            return Ok(None);
+        }
         queue.known = Some((ticket.claim, Arc::clone(&owner)));
         Ok(Some(Predecessor { ticket, owner, beacon }))
     }
@@ -137,7 +151,7 @@ impl protocol::Line for Folder {
                 news.reset();
                 Some((id, news))
             }
-            None => FolderWatch::new(self.dir()).ok().map(|news| (self.folder_id(), news)),
+            None => FolderWatch::new(self.dir(), &self.spare_watch).ok().map(|news| (self.folder_id(), news)),
         }
     }
 
@@ -160,21 +174,28 @@ impl protocol::Line for Folder {
     }
 
     fn restore_order(&mut self, holder: &Arc<Rival>) -> Result<()> {
-        let next = self.view()?.successor;
-        if let (Some(queue), Some(next)) = (&mut self.queue, next) {
-            let claim = queue.hidden.file_id(&next.claim.file()).ok().flatten();
-            if claim.is_some_and(|claim| holder.is_link_of(&claim)) {
-                queue.discard(next);
-            }
+        let Some(next) = self.view()?.successor else { return Ok(()) };
+        let claim = |queue: &Queue| queue.hidden.file_id(&next.claim.file()).ok().flatten();
+        let is_holders = self.queue.as_ref().and_then(claim).is_some_and(|claim| holder.is_link_of(&claim));
+        // This check comes after the view, and no bid of ours uses its name twice. The holder therefore had this ticket
+        // while it had the bid. A claimant that withdraws its bid first and joins afterwards does not break the order.
+        if is_holders && self.dir().sight(&holder.name).is_a_file() {
+            self.discard(next);
         }
         Ok(())
     }
 
     fn discard(&mut self, ticket: Ticket) {
+        if self.check_process().is_err() {
+            return; // the line is our parent's
+        }
         self.queue.iter_mut().for_each(|queue| queue.discard(ticket));
     }
 
     fn leave(&mut self, why: Leaving) {
+        if self.check_process().is_err() {
+            return; // the ticket is our parent's
+        }
         let news = match why {
             Leaving::HandsOver => News::HandedOver,
             Leaving::GivesUp => News::Left,
@@ -199,27 +220,41 @@ impl protocol::Line for Folder {
 }
 
 impl Folder {
-    /// The lock is free, and it is another's turn. A claimant that is stopped does not come, and it is known by its PID.
+    /// Nobody holds the lock, but it is the turn of another claimant. We name its PID, because a stopped claimant does
+    /// not come forward.
     fn why_nobody_holds(&mut self) -> String {
         let view = protocol::Line::view(self).unwrap_or_default();
         let folder = self.path().display();
         let first = view.first.and_then(|first| self.judge_claim(first.claim).ok()?);
         let who = first.and_then(|first| first.bid.ok()).map_or_else(String::new, |first| {
-            // Others may have written these, and the message may end up on a terminal.
+            // Other users may have written these texts, and the message may be shown on a terminal.
             let command = first.command.map_or_else(String::new, |command| format!(" ({})", command.escape_debug()));
             let host = first.host.map_or_else(String::new, |host| format!(" on host {}", host.escape_debug()));
             format!("; the first of them, PID {}{command}{host}, has not come forward", first.pid)
         });
-        format!("nobody holds the lock folder {folder}, but {} claimants are in line before us{who}", view.ahead)
+        match view.ahead {
+            0 => format!("nobody holds the lock of {folder} now; it became free just when the time was over"),
+            1 => format!("nobody holds the lock of {folder}, but 1 claimant is in line before us{who}"),
+            ahead => format!("nobody holds the lock of {folder}, but {ahead} claimants are in line before us{who}"),
+        }
     }
 
-    /// What ends a sleep. The first is news of the lock.
+    /// What ends a sleep. The first source is the one with news of the lock.
     pub(crate) fn sources(wait: &Wait<Folder>) -> [Option<Source<'_>>; 2] {
         match wait.waits_for() {
             WaitsFor::Predecessor(predecessor) => predecessor.sources(),
             WaitsFor::Holder(watch, holder) => {
                 [watch.map(|(_, news)| news.source()), holder.and_then(|holder| holder.probe.source())]
             }
+        }
+    }
+
+    /// Whether a change in the folder woke us that has nothing to do with locks (see [`may_matter`]). Such news is
+    /// discarded.
+    pub(crate) fn is_others_change(wait: &Wait<Folder>) -> bool {
+        match wait.waits_for() {
+            WaitsFor::Holder(Some((_, news)), _) => !news.has_news(may_matter),
+            _ => false,
         }
     }
 
@@ -230,14 +265,15 @@ impl Folder {
 
     fn join_line(&mut self) -> io::Result<Option<Ticket>> {
         let claim = self.claim.as_ref().expect("renewed by the caller");
-        // Or somebody moved the sub-folder aside: then others stand elsewhere.
+        // The claim is missing, or somebody moved the sub-folder aside and other claimants now queue in its
+        // replacement.
         let is_there = self.dir().file_id(HIDDEN)? == Some(claim.hidden().stat()?.id);
-        if !is_there || !claim.hidden().has(&claim.id().file()) {
+        if !is_there || !claim.hidden().sight(&claim.id().file()).is_a_file() {
             return Err(io::ErrorKind::NotFound.into());
         }
         let mut arrival = None;
         if self.queue.as_ref().is_none_or(|queue| queue.claim != claim.id()) {
-            // A new claim, as after a step of the clock, is no reason to go to the end of the line.
+            // A new claim, as after a step of the clock, keeps our place in the line.
             arrival = self.queue.take().and_then(|queue| queue.spot.as_ref().map(|spot| spot.ticket.arrival));
             self.queue = Some(Queue::open(claim)?);
         }

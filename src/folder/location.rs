@@ -1,8 +1,9 @@
-//! The folder at the path: which one it is now, whether it is private, and what its filesystem is good for.
+//! The folder at the path: which folder that is now, whether it is private, and what its filesystem can do.
 
 use std::ffi::CStr;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::names;
@@ -11,7 +12,7 @@ use crate::sys::{self, Dir, FileId, Filesystem, FolderStat};
 
 /// The folder that was at the path when we last looked.
 pub(crate) struct Location {
-    pub dir: Dir,
+    pub dir: Arc<Dir>,
     pub id: FileId,
     pub on: Filesystem,
 }
@@ -27,21 +28,16 @@ impl Location {
         let on = match on.map_err(|e| Error::io("tell the filesystem of", path, e))? {
             Ok(on) => on,
             Err(_) if options.trust_filesystem => Filesystem::Trusted,
-            Err(kind) => {
-                let text = format!(
-                    "the lock folder {} is on a filesystem ({kind}) of which it is not known that a listing shows every \
-                     bid that was there when it began; if all claimants use this one mount, or its caches are off, \
-                     LF_OPEN_TRUST_FILESYSTEM says so",
-                    path.display()
-                );
+            Err(refusal) => {
+                let text = format!("the lock folder {} is on {refusal}", path.display());
                 return Err(Error::new(ErrorKind::Unsupported, text));
             }
         };
-        Ok(Location { dir, id: stat.id, on })
+        Ok(Location { dir: Arc::new(dir), id: stat.id, on })
     }
 
-    /// Makes sure that the folder is still private, and with it the sub-folder and all below it. What others own or can write in
-    /// there was put there before the folder was private.
+    /// Makes sure that the folder is still private, and with it the sub-folder and all below. Other users may own or be
+    /// able to write to something in there that dates from before the folder was private.
     pub fn check_private(&self, path: &Path) -> Result<()> {
         let folder = self.dir.stat().map_err(|e| Error::io("look at the lock folder", path, e))?;
         let unsafe_at: Option<(PathBuf, FolderStat)> = match folder.is_private() {
@@ -49,7 +45,7 @@ impl Location {
             true => {
                 let found = find_unsafe(&self.dir, names::HIDDEN, LEVELS);
                 let found = found.map_err(|e| Error::io("look at all in", join(path, names::HIDDEN), e))?;
-                // Others may have chosen these names, and the message may end up on a terminal.
+                // Other users may have chosen these names, and the message may be shown on a terminal.
                 found.map(|(below, stat)| (path.join(below.to_string_lossy().escape_debug().to_string()), stat))
             }
         };
@@ -59,13 +55,16 @@ impl Location {
         }
     }
 
-    /// Makes the folder itself survive power loss. The folder that it is in is found from the folder itself: a path can end in a
-    /// link, and then what is before the last name is elsewhere.
+    /// Makes the folder itself survive power loss. We find its parent from the folder, not from the path: the path may
+    /// end in a link, and the rest of the path is then not the parent.
     pub fn sync(&self) -> io::Result<()> {
         self.dir.sync()?;
         match self.dir.open_above() {
+            // A folder at which a filesystem is mounted has its entry on that filesystem. The folder above is on another
+            // one, which may have no fsync (squashfs).
+            Ok(parent) if !parent.stat()?.id.is_on_filesystem_of(&self.id) => Ok(()),
             Ok(parent) => parent.sync(),
-            // Not ours to open, so not ours to have made.
+            // If we may not open the parent, we did not make the folder in it.
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(()),
             Err(e) => Err(e),
         }
@@ -74,18 +73,18 @@ impl Location {
 
 fn not_private(at: &Path, stat: &FolderStat) -> Error {
     let text = format!(
-        "the lock folder is not private: {} {}; a private one, and all in its sub-folder, belongs to the effective user (the \
-         content of the sub-folder also to root), and only its owner can write to it",
+        "the lock folder is not private: {} {}. A private folder, and all in its sub-folder, belongs to the effective user \
+         (what is in the sub-folder may also belong to root), and only its owner can write to it",
         at.display(),
         stat.access()
     );
     Error::new(ErrorKind::Unsafe, text)
 }
 
-/// How many levels of folders of ours there are: the sub-folder, and the queue in it. What is deeper we never look at.
+/// How many levels of folders we make: the sub-folder, and the queue in it. We never look at anything deeper.
 const LEVELS: u32 = 2;
 
-/// What others own or can write to: what has this name in the folder, or else something in it, if it is a folder too.
+/// Finds something that other users own or can write to: the entry `name`, or something in it if it is a folder.
 fn find_unsafe(dir: &Dir, name: &CStr, levels: u32) -> io::Result<Option<(PathBuf, FolderStat)>> {
     let Some(stat) = dir.stat_at(name)? else { return Ok(None) };
     let path = PathBuf::from(sys::file_name(name));
@@ -101,7 +100,7 @@ fn find_unsafe(dir: &Dir, name: &CStr, levels: u32) -> io::Result<Option<(PathBu
     };
     let mut names = Vec::new();
     folder.list(false, |name, _| names.push(name.to_owned()))?;
-    for name in names.iter().filter(|name| **name != *c"." && **name != *c"..") {
+    for name in names.iter().filter(|name| ![c".", c".."].contains(&name.as_c_str())) {
         if let Some((below, stat)) = find_unsafe(&folder, name, levels - 1)? {
             return Ok(Some((path.join(below), stat)));
         }
@@ -109,40 +108,51 @@ fn find_unsafe(dir: &Dir, name: &CStr, levels: u32) -> io::Result<Option<(PathBu
     Ok(None)
 }
 
-/// What can be done where a lock folder can't be opened, and the system's text does not say it.
-pub(crate) fn advice(path: &Path) -> Option<&'static str> {
+/// What can be done where a lock folder can't be opened or written to, and the system's text does not say it.
+pub(crate) fn advice(path: &Path, error: &io::Error) -> Option<&'static str> {
+    if !Dir::is_not_ours(error) {
+        return None;
+    }
     let above = path.parent().map(Dir::id_at)?;
-    above.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied).then_some(
-        "this user may not search one of the folders above it; a relative path becomes an absolute one when it is opened, so \
-         give one that this user can reach, or let it search those folders",
+    if above.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
+        return Some(
+            "this user may not search one of the folders above it; a relative path becomes an absolute one when it is opened. \
+             Give a path that this user can reach, or let this user search those folders",
+        );
+    }
+    sys::owner_lacks_rights(path).then_some(
+        "its owner may not read, write and search it. A program makes such a folder if its umask takes these rights. chmod u+rwx \
+         gives them back",
     )
 }
 
-/// How often a step is tried again when somebody else undoes it at that moment.
+/// How often a step is tried again when another process undoes it at the same moment.
 pub(crate) const TRIES: usize = 100;
 
-/// Opens a sub-folder, and makes it first if it is missing, so that the users of the folder that it is in may use it too. What
-/// is there already is never changed. A new one is made under another name, and moved into place once it is complete: so a
-/// death in between leaves nothing that others can't use.
+/// Opens a sub-folder for all users of the parent folder, and makes it first if it is missing. An existing sub-folder
+/// is never changed. A new one is made under another name, and moved into place once it is complete. A maker that dies
+/// in between therefore leaves nothing that other users can't use.
 pub(crate) fn open_shared(parent: &Dir, name: &CStr) -> io::Result<Dir> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for tried in 0..TRIES {
         match parent.open_dir(name) {
-            Err(e) if Dir::has_vanished(&e) => last = e, // it is missing; the last in a line removes `queue`
-            // Not ours to open. An empty one is in everybody's way, and holds nothing.
+            Err(e) if Dir::has_vanished(&e) => last = e, // it is missing; the last claimant in a line removes `queue`
+            // We may not open it. An empty sub-folder of this kind blocks other users and holds nothing, so we
+            // remove it.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied && parent.remove_dir(name).is_ok() => last = e,
             opened => return opened,
         }
         if tried == 0 {
-            sweep_staged(parent, name); // not later: somebody may be about to remove the new one
+            sweep_staged(parent, name); // only now: later, another process may be about to remove the new one
         }
         let staged = sys::staged_name(name)?;
         let made = parent.make_shared_dir(&staged).and_then(|()| parent.rename_dir(&staged, name));
         if let Err(e) = made {
             let _ = parent.remove_dir(&staged);
-            // Somebody was faster, or took ours away.
+            // Another maker was faster, or removed our folder. Some filesystems do not say so: sshfs reports EPERM (SFTP knows no error
+            // for it). So we look at the name before we take another error for the reason.
             if !Dir::has_vanished(&e) && !Dir::is_taken(&e) {
-                return Err(e);
+                return parent.open_dir(name).map_err(|_| e);
             }
             last = e;
         }
@@ -150,7 +160,8 @@ pub(crate) fn open_shared(parent: &Dir, name: &CStr) -> io::Result<Dir> {
     Err(last)
 }
 
-/// Removes what makers that died in between left under other names: empty folders, or with a FIFO. A maker that lives starts again.
+/// Removes what dead makers left under other names: folders that are empty or hold one FIFO. A maker that is still
+/// alive then starts again.
 pub(crate) fn sweep_staged(parent: &Dir, name: &CStr) {
     let mut left = Vec::new();
     let is_staged = |other: &CStr| {

@@ -1,10 +1,12 @@
-//! A lock folder, as one claimant sees it: what is open, and what is remembered. It is the [`Place`](crate::protocol::Place) of the
-//! protocol (`place.rs`), and has a line (`line.rs`).
+//! A lock folder as one claimant sees it: what this claimant has open, and what it remembers. It implements the
+//! [`Place`](crate::protocol::Place) of the protocol (`place.rs`) and the line of the waiters (`line.rs`).
 
 mod bidding;
 mod calls;
 pub(crate) mod claim;
+mod claims;
 mod fence;
+mod lease;
 mod line;
 pub(crate) mod location;
 mod names;
@@ -21,9 +23,12 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::claim::Claim;
+use crate::folder::lease::Lease;
 use crate::folder::location::{join, open_shared, Location, TRIES};
 use crate::folder::names::ClaimId;
 use crate::folder::options::Options;
@@ -35,25 +40,29 @@ use crate::owner::bid::BidName;
 use crate::owner::liveness::Verdict;
 use crate::owner::opener::Opener;
 use crate::owner::rival::Rival;
-use crate::sys::{self, Dir, FileId, Identity, View};
+use crate::sys::{self, Dir, FileId, Identity, SpareWatch, View};
 
 pub(crate) struct Folder {
     path: Arc<Path>,
     options: Options,
     location: Location,
     me: Arc<Identity>,
-    /// For waiting: our place in line, until we give back what we waited for. (Goes before the claim that it names.)
+    /// Our place in line, from the start of a wait until we give back the lock that it won. (Declared before the claim
+    /// that it names, so that it is dropped first.)
     pub queue: Option<Queue>,
     pub claim: Option<Claim>,
-    /// A bid of ours that is in the folder, or may be, while we do not hold the lock: one that has not won yet, or that could not
-    /// be deleted. So whatever ends an attempt in its midst, the next call deletes the bid. It stays ours when the claim is renewed.
+    /// The stray: a bid of ours that is in the folder, or may be, while we do not hold the lock. Either the attempt
+    /// still runs, or the bid could not be deleted. However an attempt ends, the next call therefore deletes its bid.
+    /// The bid stays ours when the claim is renewed.
     stray: Option<Stray>,
     opener: Opener,
-    /// The root folder of this process when it opened the handle; chroot(2) and setns(2) change it.
+    /// The root folder of this process when it opened the handle. chroot(2) and setns(2) change the root.
     root: Option<FileId>,
     memory: Memory,
     random: Randomness,
     pub malformed_grace_ms: u32,
+    spare_watch: SpareWatch,
+    lease: Box<Lease>,
 }
 
 impl Folder {
@@ -62,15 +71,13 @@ impl Folder {
             return Err(Error::fixed(ErrorKind::Invalid, "the path of the lock folder is empty"));
         }
         let path = std::path::absolute(path).map_err(|e| Error::io("resolve", path, e))?;
-        if options.create {
-            let mode = if options.private { 0o700 } else { 0o777 };
-            let made = Dir::make(&path, mode).map_err(|e| Error::io("make the lock folder", &path, e));
-            made.map_err(|e| e.advising(location::advice(&path)))?;
-        }
-        let location = Location::open(&path, options);
+        let location = match options.create {
+            true => make_and_open(&path, options),
+            false => Location::open(&path, options),
+        };
         Ok(Folder {
             me: identity()?,
-            location: location.map_err(|e| e.advising(location::advice(&path)))?,
+            location: location.map_err(|e| advised(e, &path))?,
             path: path.into(),
             options,
             queue: None,
@@ -81,6 +88,8 @@ impl Folder {
             memory: Memory::default(),
             random: Randomness::default(),
             malformed_grace_ms: 0,
+            spare_watch: SpareWatch::default(),
+            lease: Box::default(),
         })
     }
 
@@ -92,7 +101,7 @@ impl Folder {
         &self.location.dir
     }
 
-    /// Which folder it is that we use now.
+    /// Identifies the folder that we use now.
     pub fn folder_id(&self) -> FileId {
         self.location.id
     }
@@ -105,7 +114,7 @@ impl Folder {
         self.options.private
     }
 
-    /// Makes sure that the open folder is the one that is at the path now.
+    /// Makes sure that the open folder is the folder that is at the path now.
     pub fn find_folder(&mut self) -> Result<()> {
         let now = Dir::id_at(&self.path);
         if now.map_err(|e| Error::io("find the lock folder", &*self.path, e))? != self.location.id {
@@ -117,7 +126,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Where only a private folder will do: makes sure that it still is one.
+    /// If this handle accepts only a private folder: makes sure that the folder still is private.
     pub fn check_private(&self) -> Result<()> {
         match self.options.private {
             true => self.location.check_private(&self.path),
@@ -125,7 +134,7 @@ impl Folder {
         }
     }
 
-    /// Lists the bids, deletes the stale, and finds the first live rival.
+    /// Lists the bids, deletes the stale ones, and finds the first live rival.
     pub fn scan(&mut self, own: Option<&BidName>) -> Result<scan::Check> {
         self.look(|scanner, memory| scanner.check(memory, own.map(BidName::as_c_str)))
     }
@@ -137,8 +146,11 @@ impl Folder {
             view: View::default(),
             on: self.location.on,
             malformed_grace_ms: self.malformed_grace_ms,
+            lease: self.lease.length,
         };
-        look(&scanner, &mut self.memory).map_err(|e| Error::io("read the bids in", &*self.path, e))
+        let seen = look(&scanner, &mut self.memory).map_err(|e| Error::io("read the bids in", &*self.path, e));
+        self.notice_leases();
+        seen
     }
 
     /// Deletes the claims behind the stale bids that were deleted.
@@ -151,7 +163,7 @@ impl Folder {
         }
     }
 
-    /// A number from 0 to 1, by chance.
+    /// A random number from 0 to 1.
     pub fn random_share(&mut self) -> f64 {
         self.random.number().unwrap_or(0) as f64 / u64::MAX as f64
     }
@@ -161,7 +173,7 @@ impl Folder {
         self.memory.last.clone()
     }
 
-    /// Who made a claim. `None`: it is gone.
+    /// The owner of a claim. `None`: the claim is gone.
     pub fn judge_claim(&self, claim: ClaimId) -> Result<Option<Rival>> {
         let Some(ours) = &self.claim else { return Ok(None) };
         let owner = self.scanner_of(ours.hidden()).judge(&(claim.file(), 0));
@@ -179,10 +191,11 @@ impl Folder {
 
     fn scanner_of<'a>(&'a self, dir: &'a Dir) -> Scanner<'a> {
         let view = View::default();
-        Scanner { dir, me: &self.me, view, on: self.location.on, malformed_grace_ms: self.malformed_grace_ms }
+        let (on, malformed_grace_ms, lease) = (self.location.on, self.malformed_grace_ms, self.lease.length);
+        Scanner { dir, me: &self.me, view, on, malformed_grace_ms, lease }
     }
 
-    /// Makes sure that there is a claim that says who we are now.
+    /// Makes sure that there is a claim, and that it describes this process as it is now.
     pub fn renew_claim(&mut self) -> Result<()> {
         if self.claim.as_ref().is_some_and(Claim::is_current) {
             return Ok(());
@@ -193,12 +206,15 @@ impl Folder {
         for left in (0..TRIES).rev() {
             let hidden = open_shared(&self.location.dir, names::HIDDEN);
             let hidden = hidden.map_err(|e| {
-                let advice = claim::advice_on_sub_folder(&e);
+                let advice = claim::advice_on_sub_folder(&e).or_else(|| location::advice(&self.path, &e));
                 Error::io("open or make the sub-folder", &path, e).advising(advice)
             })?;
+            let lease = self.lease_of_claim(&hidden);
             let random = || self.random.number();
-            match Claim::prepare(hidden, &path, Arc::clone(&self.me), self.location.on, random) {
-                Err(e) if says_gone(&e) && left > 0 => {} // somebody deletes the sub-folder at this moment
+            match lease
+                .and_then(|lease| Claim::prepare(hidden, &path, Arc::clone(&self.me), self.location.on, lease, random))
+            {
+                Err(e) if says_gone(&e) && left > 0 => {} // another process deletes the sub-folder at this moment
                 claim => {
                     self.claim = Some(claim?);
                     break;
@@ -211,7 +227,7 @@ impl Folder {
         Ok(())
     }
 
-    /// A name that nobody has used or will use.
+    /// A name that was never used before and will never be used again.
     pub fn fresh_name(&mut self) -> Result<BidName> {
         self.random.name().map_err(|e| Error::io("get random bits for a name in", &*self.path, e))
     }
@@ -225,23 +241,49 @@ impl Drop for Folder {
     }
 }
 
+/// Makes the folder if it is missing, and opens it.
+fn make_and_open(path: &Path, options: Options) -> Result<Location> {
+    let mode = if options.private { 0o700 } else { 0o777 };
+    for left in (0..60).rev() {
+        Dir::make(path, mode).map_err(|e| Error::io("make the lock folder", path, e))?;
+        match Location::open(path, options) {
+            // Somebody deletes the folder at this moment. Or another mount has just made it, and this one remembers for a while that
+            // there was none (GlusterFS, with two mounts on one machine). A link that leads nowhere is neither.
+            Err(e) if says_gone(&e) && left > 0 && !Dir::is_link_at(path) => thread::sleep(PAUSE),
+            opened => return opened,
+        }
+    }
+    unreachable!("the last try returns")
+}
+
+/// The pause after the folder vanished. All of them together are longer than the second for which FUSE filesystems by default
+/// remember a missing name (mount.fuse3(8), `entry_timeout`).
+const PAUSE: Duration = Duration::from_millis(20);
+
+fn advised(error: Error, path: &Path) -> Error {
+    let advice = error.io_error().and_then(|e| location::advice(path, e));
+    error.advising(advice)
+}
+
 fn root() -> Option<FileId> {
     Dir::id_at(Path::new("/")).ok()
 }
 
-/// The system says that something is not there, or not any more.
+/// The system says that something is missing.
 fn says_gone(error: &Error) -> bool {
     error.io_error().is_some_and(Dir::has_vanished)
 }
 
 fn identity() -> Result<Arc<Identity>> {
     Identity::current().map_err(|e| {
-        // No descriptor, no memory: it may go better next time.
+        // The system lacks descriptors or memory. A later try may succeed.
         if e.raw_os_error().is_some() && e.kind() != io::ErrorKind::NotFound {
-            return Error::io("tell who this process is from", sys::PROCESS_TABLE, e);
+            return Error::io("read the identity of this process from", sys::PROCESS_TABLE, e);
         }
-        let text =
-            format!("cannot tell from {} who this process is, so nobody could judge its bids: {e}", sys::PROCESS_TABLE);
+        let text = format!(
+            "cannot read the identity of this process from {}, so nobody could judge its bids: {e}",
+            sys::PROCESS_TABLE
+        );
         Error::new(ErrorKind::Unsupported, text)
     })
 }

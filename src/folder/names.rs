@@ -1,21 +1,35 @@
 //! The names of our files in the hidden sub-folder, as numbers.
 //!
-//! Others can write there. So what is read from a file, a FIFO or a listing names nothing by itself: it is taken apart into numbers
-//! here, exactly, and the names that reach the system are only ever made of such numbers. No name that is made here can hold
-//! a `/`, so none leads out of its folder.
+//! Other users can write there, so we never use a name that we read from a file, a FIFO or a listing. We parse it into
+//! numbers here, strictly, and build each name that reaches the system from such numbers alone. A name that is built
+//! here contains no `/`, so it can't lead out of its folder.
 
 use std::ffi::{CStr, CString};
 
-use crate::owner::bid::SUFFIX;
+use uuid::Uuid;
 
-/// The one sub-folder, which holds all that is not a bid.
+use crate::owner::bid::{self, SUFFIX};
+
+/// The only sub-folder. It holds everything that is not a bid.
 pub(crate) const HIDDEN: &CStr = c".lockfolder";
 
-/// The folder in it, while claimants wait.
+/// Whether a change of this name in the lock folder may free the lock or cost us our place in line. A change of another
+/// file can do neither.
+pub(crate) fn may_matter(name: &CStr) -> bool {
+    bid::may_name_bid(name) || name.to_bytes().eq_ignore_ascii_case(HIDDEN.to_bytes())
+}
+
+/// The folder of tickets in the sub-folder. It exists while claimants wait.
 pub(crate) const QUEUE: &CStr = c"queue";
 
-/// Exactly 16 lowercase hexadecimal digits. (`u64::from_str_radix` also takes a sign and capitals, by which one number
-/// would have many names.)
+/// The folder of leases in the sub-folder. It exists since the first lease was renewed.
+pub(crate) const LEASES: &CStr = c"leases";
+
+/// The mark in the sub-folder that other hosts use the lock folder too. A host that sees its own disk learns it from this.
+pub(crate) const SHARED: &CStr = c"shared";
+
+/// Parses exactly 16 lowercase hexadecimal digits. (`u64::from_str_radix` also accepts a sign and capital letters, so
+/// one number would have many names.)
 fn hexadecimal(digits: &[u8]) -> Option<u64> {
     let digit = |digit: &u8| match digit {
         b'0'..=b'9' => Some(u64::from(digit - b'0')),
@@ -32,8 +46,8 @@ fn name(text: String) -> CString {
     CString::new(text).expect("digits and a suffix have no NUL")
 }
 
-/// What a claim's files are named by: 16 hexadecimal digits of chance. (Short, for the line of the waiting is a folder of
-/// names that hold them, and is read often.)
+/// The number in the names of a claim's files: 16 random hexadecimal digits. (It is short because each ticket's name
+/// contains one, and the folder of tickets is read often.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClaimId(pub u64);
 
@@ -52,21 +66,22 @@ impl ClaimId {
         hexadecimal(name.to_bytes().strip_suffix(SUFFIX)?).map(ClaimId)
     }
 
-    /// The FIFOs by which others are told that a claimant left the line, once it was in one. Two, for when it comes again at
-    /// once, the next in line has hardly woken up, and still watches the last.
+    /// The names of the claimant's hand-off FIFOs, its beacons (see `queue.rs`). They are made once the claimant has
+    /// stood in line. There are two, because a claimant may queue again before its successor has stopped watching the
+    /// previous FIFO.
     pub fn beacons(self) -> [CString; 2] {
         BEACONS.map(|suffix| name(format!("{:016x}{suffix}", self.0)))
     }
 
-    /// The claim that a file of this name would be a beacon of.
+    /// The claim whose beacon has this name.
     pub fn of_beacon(name: &CStr) -> Option<ClaimId> {
         let digits = BEACONS.iter().find_map(|suffix| name.to_bytes().strip_suffix(suffix.as_bytes()))?;
         hexadecimal(digits).map(ClaimId)
     }
 }
 
-/// A place in the line of the waiting: when its owner came (Unix nanoseconds), and the owner's claim. Tickets sort as their names do:
-/// by arrival.
+/// A place in the line of waiters: the arrival of its owner (Unix nanoseconds), and the owner's claim. Tickets sort by
+/// arrival, and so do their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ticket {
     pub arrival: u64,
@@ -74,14 +89,14 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    /// How many digits its name has.
+    /// The length of a ticket's name.
     pub(crate) const LENGTH: usize = 32;
 
     pub fn file(self) -> CString {
         name(format!("{:016x}{:016x}", self.arrival, self.claim.0))
     }
 
-    /// The ticket of this name.
+    /// Parses the name of a ticket.
     pub fn parse(name: &[u8]) -> Option<Ticket> {
         let (arrival, claim) = name.split_at_checked(Ticket::LENGTH / 2)?;
         Some(Ticket { arrival: hexadecimal(arrival)?, claim: ClaimId(hexadecimal(claim)?) })
@@ -99,10 +114,31 @@ impl Token {
         name(format!("{FENCE}{}", self.0))
     }
 
-    /// The token whose file has this name. A number has one name alone: without a sign or a zero in front.
+    /// The token whose file has this name. Each number has exactly one name, without a sign and without leading zeros.
     pub fn of_file(name: &CStr) -> Option<Token> {
         let token = name.to_str().ok()?.strip_prefix(FENCE)?.parse().ok().map(Token)?;
         (*token.file() == *name).then_some(token)
+    }
+}
+
+/// A number of a bid's lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LeaseName {
+    pub bid: Uuid,
+    pub number: u64,
+}
+
+impl LeaseName {
+    pub fn file(self) -> CString {
+        name(format!("{}-{}", self.bid.hyphenated(), self.number))
+    }
+
+    /// The number whose file has this name. Each number has exactly one name.
+    pub fn of_file(file: &CStr) -> Option<LeaseName> {
+        let (bid, number) = file.to_str().ok()?.rsplit_once('-')?;
+        let parsed = LeaseName { bid: Uuid::try_parse(bid).ok()?, number: number.parse().ok()? };
+        // A row is counted up by one at a time, so a huge number is no number of ours.
+        (*parsed.file() == *file && parsed.number < u64::MAX / 2).then_some(parsed)
     }
 }
 
@@ -112,7 +148,8 @@ mod tests {
 
     const ID: ClaimId = ClaimId(0xab);
 
-    /// What else somebody may have written where a name is expected. The first is as long as a ticket's name, and leads to a file outside.
+    /// Other text that somebody may have written where we expect a name. The first is as long as a ticket's name and
+    /// leads to a file outside.
     const PATHS: [&CStr; 6] =
         [c"../../../../sec/0123456789abcdef", c"../../../../../../../etc/passwd", c"..", c"/", c"", c"."];
 
@@ -182,6 +219,23 @@ mod tests {
     }
 
     #[test]
+    fn only_bids_and_the_sub_folder_matter_in_any_spelling() {
+        let matter = [
+            c"01890a5d-ac96-774b-bcce-b302099a8057.json",
+            c"01890A5D-AC96-774B-BCCE-B302099A8057.JSON",
+            c"{01890a5dac96774bbcceb302099a8057}.Json",
+            c".lockfolder",
+            c".LockFolder",
+            c"01890a5d-ac96-774b-bcce-b302099a8057.j\u{17f}on", // folds to an s
+            c"\u{e9}t\u{e9}.txt",
+        ];
+        assert!(matter.into_iter().all(may_matter));
+        let strangers =
+            [c"package.json", c"01890a5dac96774bbcceb302099a8057", c".lockfolder2", c"lockfolder", c"note", c".json"];
+        assert!(!strangers.into_iter().any(may_matter));
+    }
+
+    #[test]
     fn a_token_has_one_name() {
         for token in [0, 1, 42, u64::MAX].map(Token) {
             assert_eq!(Token::of_file(&token.file()), Some(token));
@@ -203,5 +257,22 @@ mod tests {
         for other in others.into_iter().chain(PATHS) {
             assert_eq!(Token::of_file(other), None, "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_number_of_a_lease_has_one_name() {
+        let name = LeaseName { bid: Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057), number: 12 };
+        assert_eq!(name.file(), c"01890a5d-ac96-774b-bcce-b302099a8057-12".to_owned());
+        assert_eq!(LeaseName::of_file(&name.file()), Some(name));
+        let others = [
+            c"01890a5d-ac96-774b-bcce-b302099a8057-012",
+            c"01890a5d-ac96-774b-bcce-b302099a8057-+1",
+            c"01890A5D-ac96-774b-bcce-b302099a8057-1",
+            c"01890a5dac96774bbcceb302099a8057-1",
+            c"01890a5d-ac96-774b-bcce-b302099a8057-",
+            c"01890a5d-ac96-774b-bcce-b302099a8057",
+            c"01890a5d-ac96-774b-bcce-b302099a8057-18446744073709551615",
+        ];
+        assert!(others.iter().chain(&PATHS).all(|name| LeaseName::of_file(name).is_none()));
     }
 }

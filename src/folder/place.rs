@@ -1,18 +1,18 @@
-//! A lock folder as the [`Place`] of the protocol: each step is an act on the folder.
+//! A lock folder as the [`Place`] of the protocol: each step is an operation on the folder.
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::bidding::{Found, Withdrawn};
 use super::Folder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::folder::claim::{self, Claim};
+use crate::folder::claim;
 use crate::folder::location::join;
-use crate::folder::queue::Queue;
 use crate::owner::bid::BidName;
 use crate::owner::rival::Rival;
-use crate::protocol::{Backoff, Check, Place};
+use crate::protocol::{Backoff, Check, Place, TIE_BREAK};
+use crate::sys;
 
 impl Place for Folder {
     type Bid = BidName;
@@ -33,6 +33,7 @@ impl Place for Folder {
     }
 
     fn post(&mut self) -> Result<BidName> {
+        self.lease.posted = sys::since_boot();
         self.publish()
     }
 
@@ -40,12 +41,15 @@ impl Place for Folder {
         let seen = self.scan(Some(own))?;
         Ok(match seen.rival {
             Some(rival) => Check::Rival(rival),
-            None if self.is_ours(own, seen.own)? => Check::Alone,
+            None if self.is_ours(own, seen.own)? => {
+                self.begin_lease(own, seen.own.unwrap_or(0))?;
+                Check::Alone
+            }
             None => Check::Unseen,
         })
     }
 
-    /// By its name, which begins with the time.
+    /// Bids are ordered by name, and a name begins with the time.
     fn precedes(&self, rival: &Arc<Rival>, own: &BidName) -> bool {
         rival.name.as_c_str() < own.as_c_str()
     }
@@ -55,15 +59,15 @@ impl Place for Folder {
             Found::Ours => Error::new(
                 ErrorKind::Unsupported,
                 format!(
-                    "a listing of {} does not show a bid that is there, so this filesystem can't carry the lock \
-                     (mount it without a directory cache)",
+                    "a listing of {} does not show a bid that is there, so this filesystem can't guarantee the lock: \
+                     mount it without a directory cache",
                     self.path().display()
                 ),
             ),
             Found::Another => Error::new(
                 ErrorKind::Busy,
                 format!(
-                    "somebody put another file in the place of our bid in {}; the next try makes a new one",
+                    "somebody put another file in the place of our bid in {}; the next try makes a new bid",
                     self.path().display()
                 ),
             ),
@@ -83,20 +87,34 @@ impl Place for Folder {
     }
 
     fn withdraw(&mut self, bid: &BidName) -> Result<Option<Error>> {
+        self.check_process()?;
+        // Before we give the lock back, because it may be another's by now.
+        let lost = self.loss_of_lease();
+        self.stop_lease();
         let withdrawn = match self.delete_own(bid) {
-            // Something else is there, which unlink(2) can't delete: a folder.
+            // Something else has the bid's name, and unlink(2) can't delete it: a folder.
             Err(_) if matches!(self.find_bid(bid), Ok(Found::Another)) => Withdrawn::Missing(None),
-            withdrawn => withdrawn.map_err(|e| {
+            Err(e) => {
+                // A server may have deleted it, or may still do so. So with a lease we can't rely on the lock any more.
+                self.doubt_lease();
+                if let Some(lost) = lost {
+                    self.keep_as_stray(*bid);
+                    self.end_lease(false);
+                    return Ok(Some(lost));
+                }
                 let advice = claim::advice_on_withdrawal(&e);
-                Error::io("delete the bid", join(self.path(), bid.as_c_str()), e).advising(advice)
-            })?,
+                return Err(Error::io("delete the bid", join(self.path(), bid.as_c_str()), e).advising(advice));
+            }
+            Ok(withdrawn) => withdrawn,
         };
         if matches!(withdrawn, Withdrawn::Deleted) {
-            return Ok(None);
+            self.end_lease(true);
+            return Ok(lost);
         }
-        // It may have been the claim too, where the claim moves.
+        // Where a bid is the moved claim itself, the claim is missing too.
         self.claim = None;
-        let lost = self.lost(bid);
+        let lost = lost.unwrap_or_else(|| self.lost(bid));
+        self.end_lease(true);
         Ok(Some(match withdrawn.left() {
             Some(name) => lost.leaving(join(self.path(), name)),
             None => lost,
@@ -108,9 +126,9 @@ impl Place for Folder {
     }
 
     fn abandon(&mut self) {
-        self.stray = None;
-        self.queue.take().into_iter().for_each(Queue::abandon);
-        self.claim.take().into_iter().for_each(Claim::abandon);
+        // The files of these belong to the parent. The drop of each checks the process, and leaves them alone.
+        (self.stray, self.queue, self.claim) = (None, None, None);
+        self.lease.abandon();
     }
 
     fn busy(&self, rival: &Arc<Rival>) -> Error {
@@ -129,6 +147,15 @@ impl Place for Folder {
         Instant::now()
     }
 
+    /// Where a server takes part, a rival needs about as long for its check and its withdrawal as we needed for our bid and our check.
+    fn tie_break(&self) -> Duration {
+        const LONGEST: Duration = Duration::from_secs(2);
+        match self.location.on.is_shared() {
+            true => (3 * sys::since_boot().saturating_sub(self.lease.posted)).clamp(TIE_BREAK, LONGEST),
+            false => TIE_BREAK,
+        }
+    }
+
     fn pause(&mut self, backoff: &mut Backoff) -> bool {
         let pause = backoff.next(Instant::now());
         pause.into_iter().for_each(thread::sleep);
@@ -142,7 +169,7 @@ mod tests {
     use crate::scratch::Scratch;
 
     #[test]
-    fn a_check_shows_our_bid_alone_or_unseen_or_the_first_rival() {
+    fn a_check_shows_our_bid_alone_or_the_first_rival() {
         let folder = Scratch::new();
         let (mut first, mut second) = (folder.folder(), folder.folder());
         let bid = first.post().unwrap();
@@ -156,7 +183,7 @@ mod tests {
         assert_eq!(rival_of(&mut second, &later), (bid.as_c_str().to_owned(), true));
     }
 
-    /// Elsewhere a name that is deleted stays while its file is open.
+    /// On other systems a deleted name stays while its file is open.
     #[cfg(unix)]
     #[test]
     fn a_bid_that_was_deleted_is_unseen() {

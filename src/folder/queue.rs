@@ -1,13 +1,14 @@
-//! The line of those who wait: one ticket each, in `.lockfolder/queue/`.
+//! The line of the waiters: one ticket each, in `.lockfolder/queue/`.
 //!
-//! A [`Ticket`] is named by when its owner came, then its owner's [`ClaimId`]. So the names sort by arrival, and the claim, one
-//! folder up, says who waits, and is judged like a bid. The file is a link of the claimant's [`HandOffFifo`], which goes out when its
-//! owner leaves the line or dies: so each tells the next, and nobody else. A ticket stays until its owner gives the lock back, so one
-//! hand-over wakes one waiter.
+//! A [`Ticket`] is named by the arrival of its owner, then by its owner's [`ClaimId`]. The names therefore sort by
+//! arrival. The claim, one folder up, says which process waits, and is judged like a bid. The ticket's file is a hard
+//! link of the claimant's [`HandOffFifo`], its *beacon*. The beacon is *lit* while the owner stands in line, and goes
+//! *out* when the owner leaves the line or dies. Each claimant thereby wakes its successor and no other waiter. A
+//! ticket stays until its owner gives the lock back, so one hand-over wakes one waiter.
 //!
-//! Nobody's safety depends on tickets: a lost or forged one costs time, never exclusion.
+//! Exclusion does not depend on tickets: a lost or forged ticket only costs time.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::io;
 use std::sync::Arc;
@@ -17,64 +18,72 @@ use crate::folder::location::{open_shared, TRIES};
 use crate::folder::names::{ClaimId, Ticket, QUEUE};
 use crate::owner::rival::Rival;
 use crate::protocol::View;
-use crate::sys::{self, Dir, FifoState, FifoWatch, FileId, FolderWatch, HandOffFifo, News, OwnFifo, Source, Tail};
+use crate::sys::{
+    self, process_mark, Dir, FifoState, FifoWatch, FileId, FolderWatch, HandOffFifo, News, OwnFifo, ProcessMark, Sight,
+    Source, Tail,
+};
 
-/// In `.lockfolder/` while there is a long line: where who joins learns who joined before it without reading the line.
+/// The tail: a FIFO in `.lockfolder/` while there is a long line. It holds the last ticket, so that a newcomer learns
+/// its predecessor without reading the line.
 const TAIL: &CStr = c"tail";
-/// To read a line shorter than this costs less.
+/// Reading a line shorter than this costs less than the tail.
 const LONG: usize = 8;
 
-/// The first in line, whoever it is. The folder is made when a line forms and removed when it has gone, so where there is none this is
-/// as a rule one cheap look. (In a sticky folder it may stay, for the last who leaves may not remove what another user made: then it
-/// is empty.)
+/// The first in line, which may be the caller. The folder is made when a line forms and removed when the line ends, so
+/// without a line this is usually one cheap system call. (In a sticky folder an empty queue may stay, because its last
+/// claimant may not remove a folder that another user made.)
 pub(crate) fn first(hidden: &Dir) -> Option<Ticket> {
-    if !hidden.has(QUEUE) {
+    if !hidden.sight(QUEUE).is_a_file() {
         return None;
     }
     let mut first = None;
-    let note = |name: &CStr, _| {
-        if let Some(ticket) = Ticket::parse(name.to_bytes()) {
-            first = Some(first.map_or(ticket, |first: Ticket| first.min(ticket)));
-        }
-    };
-    let _ = hidden.open_dir(QUEUE).and_then(|queue| queue.list(false, note));
+    let note = |ticket: Ticket| first = Some(first.map_or(ticket, |first: Ticket| first.min(ticket)));
+    let _ = hidden.open_dir(QUEUE).and_then(|queue| tickets(&queue, note));
     first
 }
 
-/// What a claimant needs to stand in line, made once for each claim.
+/// The tickets in a queue: every plain file or FIFO with a ticket's name. A folder, a symbolic link, a socket or a
+/// device can't be a hard link of a beacon, and we could not delete a folder as a ticket. Such an entry belongs to
+/// somebody else: it is no place in line, and it stays.
+fn tickets(queue: &Dir, each: impl FnMut(Ticket)) -> io::Result<()> {
+    queue.list_plain(|name| Ticket::parse(name.to_bytes()), each)
+}
+
+/// What a claimant needs to stand in line. It is made once for each claim.
 pub(crate) struct Queue {
     pub hidden: Arc<Dir>,
     pub claim: ClaimId,
     pub dir: Dir,
     pub spot: Option<Spot>,
-    /// What the first in line is woken by while there is no ticket before its own. It is given up when we leave, for that takes
-    /// longer than we would keep others, or the lock, waiting.
+    /// The watch that woke the first in line while no ticket was before its own. We close it only when we leave the
+    /// line, because closing it takes long, and must delay neither the lock nor the other waiters.
     pub folder_watch: Option<FolderWatch>,
-    /// Who was before us the last time: in a busy line it often is again.
+    /// The owner of the ticket that was before ours the last time. In a busy line it often is again.
     pub known: Option<(ClaimId, Arc<Rival>)>,
     pub beacons: [OwnFifo; 2],
-    /// Nobody but us can put a file into the sub-folder. Only there is a tail believed: it is everybody's, so nothing tells one
-    /// of ours from a FIFO that somebody moved in from elsewhere.
+    /// Whether only we can put a file into the sub-folder. Only then do we trust a tail: every user of the folder may
+    /// write to it, so we can't tell a tail that we made from a FIFO that somebody moved in.
     pub has_tail: bool,
-    /// Tickets of the dead that we may not delete (another user's, in a sticky folder). They are passed over.
-    pub ghosts: HashSet<Ticket>,
-    /// False in a forked child: the files are the parent's.
-    pub ours: bool,
+    /// Tickets of dead claimants that we may not delete (another user's, in a sticky folder), and tickets that we can't
+    /// look at. We pass over them.
+    pub ghosts: BTreeSet<Ticket>, // not a hash set: std panics if a sandbox refuses its random numbers
+    /// The process that made the queue. In a forked child the files belong to the parent.
+    of: ProcessMark,
 }
 
 /// Our place in line.
 pub(crate) struct Spot {
     pub ticket: Ticket,
     pub beacon: HandOffFifo,
-    /// Kept open, for what is in it is gone otherwise.
+    /// Kept open, because a FIFO that nobody has open loses its content.
     pub tail: Option<Tail>,
 }
 
-/// The one before us in line, and how we are told what becomes of it.
+/// The claimant right before us in line, and how we learn what it does.
 pub(crate) struct Predecessor {
     pub ticket: Ticket,
     pub owner: Arc<Rival>,
-    /// `None`: it can't be watched, or it tells nothing more.
+    /// `None`: the beacon can't be watched, or it can tell nothing more.
     pub beacon: Option<FifoWatch>,
 }
 
@@ -84,17 +93,17 @@ impl Queue {
         let dir = open_shared(&hidden, QUEUE)?;
         let beacons = claim.id().beacons().map(OwnFifo::new);
         let has_tail = hidden.stat()?.is_private_within();
-        let (spot, folder_watch, known, ghosts) = (None, None, None, HashSet::new());
+        let (spot, folder_watch, known, ghosts) = (None, None, None, BTreeSet::new());
         let claim = claim.id();
-        Ok(Queue { hidden, claim, dir, spot, folder_watch, known, beacons, has_tail, ghosts, ours: true })
+        Ok(Queue { hidden, claim, dir, spot, folder_watch, known, beacons, has_tail, ghosts, of: process_mark() })
     }
 
-    /// Joins the line, behind all who came before: before now, or before we first did. Tells whose ticket is right before ours, if
-    /// that is known.
+    /// Joins the line behind every claimant with an earlier arrival. `arrival` is our first arrival, if we were in line
+    /// before; otherwise we arrive now. The result is the ticket right before ours, if we know it.
     pub fn join(&mut self, arrival: Option<u64>) -> io::Result<Option<Ticket>> {
         let joined = self.try_join(arrival.unwrap_or_else(sys::unix_nanos));
         if joined.is_err() {
-            dissolve(&self.hidden); // or it would look as if there was a line
+            dissolve(&self.hidden); // an empty queue would look like a line
         }
         joined
     }
@@ -103,7 +112,8 @@ impl Queue {
         let (index, beacon) = self.hidden.light_fifo(&mut self.beacons)?;
         let file = &self.beacons[index].name;
         let ticket = Ticket { arrival, claim: self.claim };
-        // The last in line, who leaves, removes the folder. Not many times in a row while we come.
+        // The last claimant in line removes the folder when it leaves. While we join, that does not happen many times
+        // in a row.
         for _ in 0..TRIES {
             match self.hidden.link(file, &self.dir, &ticket.file()) {
                 Ok(()) => {
@@ -119,37 +129,43 @@ impl Queue {
         Err(io::ErrorKind::NotFound.into())
     }
 
-    /// Who was the last in line before us, if the tail says so.
+    /// The last ticket in line before ours, if the tail tells it.
     fn take_over(&self, tail: &Tail, ours: Ticket) -> Option<Ticket> {
         let last = tail.take(Ticket::LENGTH, Ticket::parse);
-        let later = last.filter(|last| *last > ours && self.has(*last));
-        tail.leave(&later.unwrap_or(ours).file()); // whoever comes next must not take us for the last if another is
+        let later = last.filter(|last| *last > ours && self.sight(*last) == Sight::Plain);
+        tail.leave(&later.unwrap_or(ours).file()); // a newcomer must not take us for the last if another ticket is
         last.filter(|last| *last < ours)
     }
 
-    pub fn has(&self, ticket: Ticket) -> bool {
-        self.dir.has(&ticket.file())
+    /// Only a plain file is a ticket: see [`tickets`].
+    pub fn sight(&self, ticket: Ticket) -> Sight {
+        self.dir.sight(&ticket.file())
     }
 
-    /// Leaves the line, and so wakes the next.
+    /// Leaves the line, which wakes our successor.
     pub fn leave(&mut self, news: News) {
         if let Some(spot) = self.spot.take() {
-            // First, for it is what the next one waits for, and in a long line somebody always reads the folder, which keeps
-            // us from changing it.
+            // The beacon goes out first, because our successor waits for it. The unlink may take time: in a long line
+            // some claimant is always reading the folder, and a reader delays the change.
             spot.beacon.put_out(news);
             let _ = self.dir.unlink(&spot.ticket.file());
-            drop(spot); // and only then is it closed, and may be lit again
+            drop(spot); // closes the beacon only now; after that it may be lit again
             dissolve(&self.hidden);
         }
         self.folder_watch = None;
     }
 
-    /// Takes somebody else's ticket out of the line.
+    /// Takes another claimant's ticket out of the line.
     pub fn discard(&mut self, ticket: Ticket) {
         self.dir.discard_fifo(&ticket.file(), self.fifo_of(ticket));
-        if self.has(ticket) {
-            self.ghosts.insert(ticket);
+        if self.sight(ticket) != Sight::Missing {
+            self.pass_over(ticket);
         }
+    }
+
+    /// The ticket stays, and from now on we take it for no place in line.
+    pub fn pass_over(&mut self, ticket: Ticket) {
+        self.ghosts.insert(ticket);
     }
 
     pub fn fifo_of(&self, ticket: Ticket) -> Option<FileId> {
@@ -157,15 +173,14 @@ impl Queue {
     }
 
     pub fn is_in_line(&self) -> bool {
-        self.spot.as_ref().is_some_and(|spot| self.has(spot.ticket))
+        self.spot.as_ref().is_some_and(|spot| self.sight(spot.ticket) == Sight::Plain)
     }
 
     pub fn view(&mut self) -> io::Result<View<Ticket>> {
         let mut view = View::default();
         let Some(Spot { ticket: here, tail, .. }) = &mut self.spot else { return Ok(view) };
         let here = *here;
-        let listed = self.dir.list(false, |name, _| {
-            let Some(ticket) = Ticket::parse(name.to_bytes()) else { return };
+        let listed = tickets(&self.dir, |ticket| {
             view.length += 1;
             if ticket > here {
                 view.successor = Some(view.successor.map_or(ticket, |kept| kept.min(ticket)));
@@ -177,7 +192,7 @@ impl Queue {
             }
         });
         match listed {
-            // Somebody deleted the line, and our ticket with it.
+            // Somebody deleted the line, including our ticket.
             Err(e) if Dir::has_vanished(&e) => {
                 self.spot = None;
                 return Ok(View::default());
@@ -192,16 +207,11 @@ impl Queue {
         }
         Ok(view)
     }
-
-    /// In a forked child: forgets the line without touching the parent's files.
-    pub fn abandon(mut self) {
-        self.ours = false;
-    }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        if self.ours {
+        if self.of == process_mark() {
             self.leave(News::Left);
             for beacon in self.claim.beacons() {
                 let _ = self.hidden.unlink(&beacon);
@@ -210,41 +220,41 @@ impl Drop for Queue {
     }
 }
 
-/// Deletes the tickets whose owners are gone; `is_gone` judges a claim.
+/// Deletes the tickets whose owners are gone. `is_gone` judges a claim.
 pub(crate) fn sweep(hidden: &Dir, mut is_gone: impl FnMut(ClaimId) -> bool) {
-    let mut tickets = Vec::new();
+    let mut all = Vec::new();
     if let Ok(queue) = hidden.open_dir(QUEUE) {
-        let _ = queue.list(false, |name, _| tickets.extend(Ticket::parse(name.to_bytes())));
-        for ticket in tickets.into_iter().filter(|ticket| is_gone(ticket.claim)) {
+        let _ = tickets(&queue, |ticket| all.push(ticket));
+        for ticket in all.into_iter().filter(|ticket| is_gone(ticket.claim)) {
             let _ = queue.unlink(&ticket.file());
         }
     }
     dissolve(hidden);
-    if !hidden.has(QUEUE) {
-        let _ = hidden.unlink(TAIL); // the last of a line died between these two
+    if hidden.sight(QUEUE) == Sight::Missing {
+        let _ = hidden.unlink(TAIL); // the last claimant died between the two removals of `dissolve`
     }
 }
 
-/// Fails while somebody is in line.
+/// Removes the queue and its tail if nobody is in line.
 fn dissolve(hidden: &Dir) {
     if hidden.remove_dir(QUEUE).is_ok() {
-        // By now it may be that of a new line. Then whoever joins that finds none, and reads the line.
+        // By now the tail may be that of a new line. A newcomer to that line then finds no tail, and reads the line.
         let _ = hidden.unlink(TAIL);
     }
 }
 
 impl Predecessor {
-    /// What wakes us when it leaves or dies.
+    /// What wakes us when the predecessor leaves or dies.
     pub fn sources(&self) -> [Option<Source<'_>>; 2] {
         [self.beacon.as_ref().map(FifoWatch::source), self.owner.probe.source()]
     }
 
-    /// It had the lock and gave it back. So nobody is before us any more.
+    /// The predecessor had the lock and gave it back, so no claimant is before us any more.
     pub fn has_handed_over(&self) -> bool {
         self.beacon.as_ref().is_some_and(|beacon| beacon.light() == FifoState::Out(News::HandedOver))
     }
 
-    /// Whether that is all that needs to be told. (The beacon also goes out when its owner dies.)
+    /// Whether the kernel notifies us of all that matters. (The beacon also goes out when its owner dies.)
     pub fn is_told(&self) -> bool {
         self.beacon.is_some()
     }

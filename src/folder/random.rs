@@ -1,11 +1,12 @@
-//! Random bits: names that nobody has used, and chances to be out of step with others.
+//! Random bits for fresh names and for jitter.
 
 use std::io;
 
 use crate::owner::bid::BidName;
 use crate::sys;
 
-/// Random bits, fetched for many names at once. Safe across fork, for a child never uses its parent's handles.
+/// Random bits, fetched for many names at once. This is safe across fork, because a child never uses the handles of its
+/// parent.
 #[derive(Default)]
 pub(crate) struct Randomness {
     pool: [u64; 32],
@@ -26,7 +27,7 @@ impl Randomness {
         Ok(self.pool[self.left])
     }
 
-    /// A name that nobody has used or will use.
+    /// A name that was never used before and will never be used again.
     pub fn name(&mut self) -> io::Result<BidName> {
         Ok(BidName::new(sys::unix_nanos(), self.number()?.to_ne_bytes()))
     }

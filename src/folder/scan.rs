@@ -1,109 +1,160 @@
-//! The check of check-bid-check: what bids are in the folder, and is one of them a live rival's?
+//! The scan, which carries out the check of check-bid-check: which bids are in the folder, and is one of them a live
+//! rival's?
 
 use std::ffi::CStr;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::folder::lease::files::{self, Ours};
+use crate::folder::lease::watch::{stated, Watch};
 use crate::owner::bid::{self, is_bid_name, Bid, Flaw};
 use crate::owner::liveness::{self, Probe, Verdict};
 use crate::owner::rival::{Entry, Rival};
 use crate::sys::{Dir, Filesystem, Identity, Opened, View};
 
-/// How a folder is looked at: whose eyes, what filesystem, how patient with bids that can't be read.
+/// The settings of a scan: the folder, this process and its view of others, the filesystem, and the grace of a bid that
+/// can't be parsed.
 pub(crate) struct Scanner<'a> {
     pub dir: &'a Dir,
     pub me: &'a Identity,
     pub view: View,
     pub on: Filesystem,
     pub malformed_grace_ms: u32,
+    /// Our own lease. A rival's lease expires no sooner.
+    pub lease: Duration,
 }
 
 /// What a handle remembers from one check to the next.
 #[derive(Default)]
 pub(crate) struct Memory {
     entries: Vec<Entry>,
-    /// The numbers of the bids that were deleted, and whose claims are still to be.
+    /// The numbers of the bids that were reaped, and whose claims are still to be swept.
     pub reaped: Vec<u64>,
-    /// The last live rival that was seen. While it is there and its pulse beats, it need not be judged again.
+    /// The last live rival that was seen. While its bid is there and its liveness probe answers, we need not judge it
+    /// again.
     pub last: Option<Arc<Rival>>,
-    /// The last bid of ours met a rival that the look before it had not shown. To bid and withdraw is an event that wakes those who
-    /// wait, ourselves among them: so before the next bid the look is at everything.
+    /// Our last bid met a rival that the glance before it had not shown. Posting and withdrawing a bid are events that
+    /// wake waiters, including ourselves. To avoid an endless loop, the next glance lists the whole folder.
     was_surprised: bool,
+    /// The leases of the rivals.
+    pub leases: Watch,
+    /// A rival's bid stated a lease, so other hosts use the folder too.
+    pub saw_lease: bool,
 }
 
 /// One check.
 pub(crate) struct Check {
-    /// Our own bid's name is in the listing, and leads to the file with this number.
+    /// The number of the file that the listing shows under the name of our bid. `None`: the listing does not show the
+    /// name.
     pub own: Option<u64>,
     /// The live rival whose name sorts first, if there is one.
     pub rival: Option<Arc<Rival>>,
 }
 
 impl Scanner<'_> {
-    /// Lists the folder, deletes the stale, and finds the first live rival.
+    /// Lists the folder, deletes the stale bids, and finds the first live rival.
     pub fn check(&self, memory: &mut Memory, own: Option<&CStr>) -> io::Result<Check> {
         let own_number = self.list(&mut memory.entries, own)?;
-        let rival = self.first_rival(memory)?;
+        let rival = self.first_rival(memory, own.zip(own_number))?;
         if own.is_some() {
             memory.was_surprised = rival.is_some();
         }
         Ok(Check { own: own_number, rival })
     }
 
-    /// The same before we bid. Nothing depends on it, and it may miss a bid: the check that shows ours shows that too.
+    /// Looks for a rival before we bid. A glance may miss a bid; exclusion does not depend on it, because the check
+    /// that shows our own bid also shows that one.
     pub fn glance(&self, memory: &mut Memory) -> io::Result<Option<Arc<Rival>>> {
         memory.entries.clear();
         match self.on.lists_in_full_pieces() && !memory.was_surprised {
             true => self.dir.glance(|name, number| note(&mut memory.entries, name, number)),
             false => self.list(&mut memory.entries, None).map(drop),
         }?;
-        self.first_rival(memory)
+        self.first_rival(memory, None)
     }
 
-    fn first_rival(&self, memory: &mut Memory) -> io::Result<Option<Arc<Rival>>> {
+    /// `taker`: our bid, if it is there. By it we take over expired leases.
+    fn first_rival(&self, memory: &mut Memory, taker: Option<(&CStr, u64)>) -> io::Result<Option<Arc<Rival>>> {
         if memory.entries.is_empty() {
-            memory.last = None; // it holds descriptors
+            memory.last = None; // the memory of a rival holds descriptors
             return Ok(None);
         }
         memory.entries.sort_unstable();
         let mut first = None;
         for entry in &memory.entries {
-            // A Python peer uses its name again, and the number of a file is used again too; a name of ours never is.
+            // A Python peer uses its name again, and a file's number is also used again. A name of ours never is.
             let known = memory.last.as_ref().filter(|known| known.is(entry) && bid::posted_at(&entry.0).is_some());
-            let is_live = match known.filter(|known| known.is_alive()) {
+            let is_live = match known.filter(|known| known.is_alive() || known.is_leased_elsewhere()) {
                 Some(known) => Some(Arc::clone(known)),
-                // Also one whose pulse has stopped: what ended may be a process that was taken for a stranger's.
+                // We also judge a known rival whose probe no longer answers: the probe may have watched an unrelated
+                // process.
                 None => match self.judge(entry)? {
                     None => continue,
-                    Some(rival) => Some(Arc::new(rival)).filter(|rival| rival.verdict != Verdict::Stale),
+                    Some(rival) if rival.verdict == Verdict::Stale => {
+                        if self.reap(&entry.0) {
+                            self.sweep_lease(&rival);
+                            memory.reaped.push(entry.1);
+                        }
+                        continue;
+                    }
+                    Some(rival) => Some(Arc::new(rival)),
                 },
             };
-            if is_live.is_some() {
-                first = is_live;
+            if let Some(rival) = is_live {
+                if let Some(lease) = rival.lease() {
+                    memory.saw_lease = true;
+                    let lease = self.lease.max(stated(lease));
+                    let taker = taker.map(|(name, number)| Ours { is_claim: false, name: name.to_owned(), number });
+                    if self.is_left_to_lease(&rival)
+                        && memory.leases.look(self.dir, &memory.entries).is_ok()
+                        && memory.leases.keeps_nobody_out(self.dir, entry, lease, taker.as_ref())
+                    {
+                        continue;
+                    }
+                }
+                first = Some(rival);
                 break;
-            }
-            if self.reap(&entry.0) {
-                memory.reaped.push(entry.1);
             }
         }
         memory.last.clone_from(&first);
         Ok(first)
     }
 
-    /// Deletes every stale bid, and says how many.
-    pub fn reap_all(&self, own: Option<&CStr>) -> io::Result<usize> {
+    /// Whether the lease may decide about this rival. On a disk of this host, what the kernel shows as alive is never taken over: other
+    /// users could otherwise make a stopped holder lose the lock, by a mark that they leave.
+    fn is_left_to_lease(&self, rival: &Rival) -> bool {
+        !self.on.is_local() || rival.verdict == Verdict::Unknown
+    }
+
+    /// Removes the numbers of a lease whose bid was reaped.
+    fn sweep_lease(&self, rival: &Rival) {
+        if let (Some(_), Some(bid)) = (rival.lease(), bid::canonical(&rival.name)) {
+            files::remove_all(self.dir, bid);
+        }
+    }
+
+    /// Deletes every stale bid, and returns how many there were. `taker`: our claim, by which we take over expired leases.
+    pub fn reap_all(&self, leases: &mut Watch, own: Option<&CStr>, taker: Option<&Ours>) -> io::Result<usize> {
         let mut entries = Vec::new();
         self.list(&mut entries, own)?;
         let mut reaped = 0;
         for entry in &entries {
-            if self.judge(entry)?.is_some_and(|r| r.verdict == Verdict::Stale) {
+            let Some(rival) = self.judge(entry)? else { continue };
+            if rival.verdict == Verdict::Stale {
                 reaped += usize::from(self.reap(&entry.0));
+                self.sweep_lease(&rival);
+            } else if let (Some(lease), Some(_)) = (rival.lease(), taker) {
+                let lease = self.lease.max(stated(lease));
+                if self.is_left_to_lease(&rival) && leases.look(self.dir, &entries).is_ok() {
+                    reaped += usize::from(leases.keeps_nobody_out(self.dir, entry, lease, taker));
+                }
             }
         }
         Ok(reaped)
     }
 
-    /// Every bid, judged, by name. Deletes nothing.
+    /// Every bid with its verdict, sorted by name. Deletes nothing.
     pub fn rivals(&self) -> io::Result<Vec<Rival>> {
         let mut entries = Vec::new();
         self.list(&mut entries, None)?;
@@ -111,7 +162,7 @@ impl Scanner<'_> {
         entries.iter().filter_map(|e| self.judge(e).transpose()).collect()
     }
 
-    /// Fills `entries` with the bids that are not ours. The result is the number of the file that has the name of ours.
+    /// Fills `entries` with the bids of rivals. The result is the number of the file that has the name of our own bid.
     pub fn list(&self, entries: &mut Vec<Entry>, own: Option<&CStr>) -> io::Result<Option<u64>> {
         let mut list = || {
             entries.clear();
@@ -125,24 +176,25 @@ impl Scanner<'_> {
             });
             listed.map(|()| own_number)
         };
-        // A folder that is opened anew can be lost to another host's changes (GlusterFS, once in many runs under load).
+        // An open of the folder can fail because another host changes it (GlusterFS: once in many runs under load), so
+        // we try again.
         match list() {
             Err(e) if !self.on.is_local() && Dir::has_vanished(&e) => list(),
             listed => listed,
         }
     }
 
-    /// Reads and judges one bid. `None`: it vanished, so it is gone.
+    /// Reads and judges one bid. `None`: the bid vanished.
     pub fn judge(&self, entry: &Entry) -> io::Result<Option<Rival>> {
-        // Not for ever: the folder itself may be the one that is gone.
+        // Bounded, because the folder itself may be gone.
         for _ in 0..10 {
             match self.judge_once(entry) {
-                Err(e) if Dir::has_vanished(&e) => {} // its name leads to another by now, or to nothing
+                Err(e) if Dir::has_vanished(&e) => {} // the name now leads to another file, or to none
                 judged => return judged,
             }
         }
         match self.judge_once(entry) {
-            // It can't be read, so it counts as live.
+            // We can't read it, so it counts as live.
             Err(e) if !self.on.is_local() && Dir::has_vanished(&e) => Ok(Some(Rival::unreadable(entry))),
             judged => judged,
         }
@@ -151,7 +203,7 @@ impl Scanner<'_> {
     fn judge_once(&self, entry: &Entry) -> io::Result<Option<Rival>> {
         let rival = |bid, verdict, modified, probe| Rival::new(entry, bid, verdict, modified, probe);
         let malformed = |flaw, modified| {
-            // Only what may be a bid that its writer did not finish has a time to be over.
+            // Only a bid that its writer may not have finished becomes stale by its age.
             let may_go = matches!(flaw, Flaw::CutOff(_));
             let verdict = match may_go && liveness::is_abandoned(modified, self.malformed_grace_ms, self.me, self.on) {
                 true => Verdict::Stale,
@@ -172,7 +224,8 @@ impl Scanner<'_> {
             Opened::File(file) => file,
         };
         let modified = file.modified;
-        Ok(Some(match Bid::parse(&file.read(bid::MAX_BYTES + 1)?) {
+        let Some(content) = file.read(bid::MAX_BYTES + 1)? else { return Ok(Some(Rival::unreadable(entry))) };
+        Ok(Some(match Bid::parse(&content) {
             Err(flaw) => malformed(flaw, modified),
             Ok(bid) => {
                 let (verdict, probe) = liveness::judge(&bid, file, self.me, &self.view, self.on);
@@ -181,8 +234,8 @@ impl Scanner<'_> {
         }))
     }
 
-    /// Deletes a stale bid. False: it can't be deleted (another user's, in a sticky folder), or somebody was faster. It
-    /// is passed over then: its owner is gone all the same.
+    /// Deletes a stale bid. False: we may not delete it (it is another user's, in a sticky folder), or another process
+    /// was faster. We pass over such a bid, because its owner is gone.
     pub fn reap(&self, name: &CStr) -> bool {
         self.dir.unlink(name).is_ok()
     }
@@ -214,7 +267,7 @@ mod tests {
             Folder { dir: Dir::open(&path).unwrap(), path, me: Identity::current().unwrap() }
         }
 
-        /// A bid is known by its word, see `bid_name`.
+        /// The path of the bid for this word (see `bid_name`).
         fn at(&self, word: &str) -> std::path::PathBuf {
             self.path.join(bid_name(word))
         }
@@ -230,6 +283,7 @@ mod tests {
                 view: View::default(),
                 on: Filesystem::Local,
                 malformed_grace_ms: 0,
+                lease: crate::protocol::lease::DEFAULT,
             }
         }
 
@@ -248,12 +302,13 @@ mod tests {
         CString::new(bid_name(word)).unwrap()
     }
 
-    /// No PID of Linux is so large.
+    /// Linux never gives a PID this large.
     const DEAD: u32 = 1 << 22;
 
-    /// A claimant's bids are one file under ever new names, and a Python peer's ever new files under one name.
+    /// Our bids are always one file under a new name each time. A Python peer's bids are a new file each time under one
+    /// name.
     #[test]
-    fn a_rival_is_known_again_by_its_name_and_its_file() {
+    fn a_known_rival_is_recognised_by_its_name_and_its_file() {
         let (folder, mut memory) = (Folder::new(), Memory::default());
         let at = |word: &str| folder.at(word);
         folder.post("m", folder.me.pid);
@@ -268,7 +323,8 @@ mod tests {
         assert!(!at("l").exists());
     }
 
-    /// One that is known is not read again while its owner lives: that would cost as much as all the rest.
+    /// A known rival is not read again while its owner lives, because that would cost as much as the whole rest of a
+    /// scan.
     #[test]
     fn a_known_rival_is_not_read_again() {
         let ours = bid::BidName::new(1, [7; 8]).as_c_str().to_str().unwrap().to_owned();
@@ -278,14 +334,14 @@ mod tests {
             post(folder.me.pid);
             let first = folder.rival(&mut memory);
             assert_eq!(first, Some((name.clone(), Verdict::Live)));
-            post(DEAD); // no bid of ours is ever written over
+            post(DEAD); // in reality no bid of ours is ever overwritten
             assert_eq!(folder.rival(&mut memory), first.filter(|_| !is_read_again));
             assert_eq!(folder.rival(&mut Memory::default()), None);
         }
     }
 
     #[test]
-    fn whether_a_rival_is_alive_its_pulse_tells() {
+    fn the_liveness_probe_tells_whether_a_rival_is_alive() {
         let folder = Folder::new();
         folder.post("live", folder.me.pid);
         folder.post("dead", DEAD);
@@ -297,9 +353,10 @@ mod tests {
         assert_eq!(format!("{:?}", rivals[1]), format!("{:?} Live", names[1]));
     }
 
-    /// What woke us was our own bid: so the next one waits for a look at everything. (tests/asleep.rs has a filesystem for it.)
+    /// Our own bid woke us. The next bid therefore waits for a full listing. (tests/promises/asleep.rs has a filesystem
+    /// that shows this.)
     #[test]
-    fn a_glance_is_not_believed_after_a_bid_met_a_rival() {
+    fn a_glance_is_not_trusted_after_a_bid_met_a_rival() {
         let (folder, mut memory) = (Folder::new(), Memory::default());
         folder.post("rival", folder.me.pid);
         folder.scanner().check(&mut memory, None).unwrap();
@@ -319,16 +376,16 @@ mod tests {
     }
 
     #[test]
-    fn all_the_stale_are_reaped_and_counted() {
+    fn all_stale_bids_are_reaped_and_counted() {
         let folder = Folder::new();
         for name in ["a", "b", "c"] {
             folder.post(name, DEAD);
         }
         folder.post("live", folder.me.pid);
-        assert_eq!(folder.scanner().reap_all(Some(&name_of("b"))).unwrap(), 2);
+        assert_eq!(folder.scanner().reap_all(&mut Watch::default(), Some(&name_of("b")), None).unwrap(), 2);
         let left: Vec<_> = folder.scanner().rivals().unwrap().into_iter().map(|rival| rival.name).collect();
         assert_eq!(left, [name_of("b"), name_of("live")]);
-        assert!(!folder.scanner().reap(&name_of("a")), "it is gone already");
+        assert!(!folder.scanner().reap(&name_of("a")), "it is already gone");
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! Bids that should have been deleted and could not be: the folder was closed to us, or the disk was read-only. Their process lives, so
-//! to all others they are live bids. While their handle is there, each call on it tries again. What outlives its handle is kept
-//! here, and each later lock of this process tries again.
+//! Strays: bids that should have been deleted but could not be, because we had no access to the folder or the disk was
+//! read-only. Their process is alive, so other claimants see them as live bids. While the handle of a stray is open,
+//! each call on the handle tries again to delete the stray. A stray that outlives its handle is kept here, and each
+//! later lock of this process in the same folder tries again. A lock of another folder does not even look there: if a
+//! filesystem has died there, each look would wait for it.
 
 use std::io;
 use std::path::Path;
@@ -9,11 +11,11 @@ use std::sync::Arc;
 use crate::owner::bid::BidName;
 use crate::sys::{process_mark, Dir, FileId, Pile, ProcessMark};
 
-/// A bid of a handle that is in the folder, or may be, while the handle does not hold the lock.
+/// A bid of a handle that does not hold the lock. The bid is in the folder, or may be.
 #[derive(Clone, Copy)]
 pub(crate) struct Stray {
     pub bid: BidName,
-    /// Which file it is, if it is what we prepared.
+    /// Identifies the bid's file, if the bid is the file that we prepared.
     pub file: Option<FileId>,
 }
 
@@ -25,39 +27,52 @@ struct Orphan {
 }
 
 impl Orphan {
-    /// True: it is gone. Where another folder is at the path now, or none, it may come back with its own.
-    fn is_deleted(&self) -> bool {
-        let Ok(folder) = Dir::open(&self.path) else { return false };
-        // By its name, which nobody has used before or will use: a filesystem that was mounted again may have another number.
-        match folder.unlink(self.bid.as_c_str()) {
+    fn is_of(&self, path: &Path, folder: FileId) -> bool {
+        *self.path == *path || self.folder == folder
+    }
+
+    /// True: the bid is gone. If another folder or none is at the path now, the bid's folder may come back, and the bid
+    /// with it. `dir` is the folder `id`, which is open.
+    fn is_deleted(&self, dir: &Dir, id: FileId) -> bool {
+        // We go by the bid's name, which is never used again. The folder's number may differ after the filesystem was
+        // mounted again.
+        let is_gone_from = |folder: &Dir, id: FileId| match folder.unlink(self.bid.as_c_str()) {
             Ok(()) => true,
-            Err(e) => e.kind() == io::ErrorKind::NotFound && folder.stat().is_ok_and(|stat| stat.id == self.folder),
+            Err(e) => e.kind() == io::ErrorKind::NotFound && id == self.folder,
+        };
+        if id == self.folder {
+            return is_gone_from(dir, id);
         }
+        let Ok(folder) = Dir::open(&self.path) else { return false };
+        folder.stat().is_ok_and(|stat| is_gone_from(&folder, stat.id))
     }
 }
 
 static ORPHANS: Pile<Orphan> = Pile::new();
 
-/// So many are tried in one call. The others are tried by the next calls.
+/// How many are tried in one call. The next calls try the others.
 const TRIED_AT_ONCE: usize = 64;
 
-/// Remembers a bid in this folder, whose handle is about to go.
+/// Remembers a bid in this folder when its handle is about to be closed.
 pub(crate) fn remember(path: &Arc<Path>, folder: FileId, bid: BidName) {
     ORPHANS.put(Orphan { path: Arc::clone(path), folder, bid, of: process_mark() });
 }
 
-/// Tries again to delete what is left.
-pub(crate) fn delete() {
+/// Tries again to delete the remembered bids of the folder `id`, which is open as `dir`, and of the folders that were at
+/// this path before.
+pub(crate) fn delete(path: &Path, dir: &Dir, id: FileId) {
     if ORPHANS.is_empty() {
         return;
     }
-    let mut left = ORPHANS.take();
-    // A forked child has a copy of its parent's, which are not its to delete.
-    left.retain(|orphan| orphan.of == process_mark());
+    let mut all = ORPHANS.take();
+    // A forked child has copies of its parent's entries, and must not delete those bids.
+    all.retain(|orphan| orphan.of == process_mark());
+    let (mut left, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|orphan| orphan.is_of(path, id));
     let later = left.split_off(left.len().min(TRIED_AT_ONCE));
-    left.retain(|orphan| !orphan.is_deleted());
-    // What was not tried now lies on top, so it is tried first the next time.
-    left.into_iter().chain(later.into_iter().rev()).for_each(|orphan| ORPHANS.put(orphan));
+    left.retain(|orphan| !orphan.is_deleted(dir, id));
+    // The bids that were not tried now are put on top, so the next call tries them first.
+    let kept = others.into_iter().chain(left).chain(later.into_iter().rev());
+    kept.for_each(|orphan| ORPHANS.put(orphan));
 }
 
 #[cfg(test)]
@@ -65,7 +80,7 @@ mod tests {
     use super::*;
     use crate::scratch::Scratch;
 
-    /// Also of very many none is forgotten, and each call tries some.
+    /// Even with very many strays, each call tries some, and none is forgotten. A call in another folder tries none.
     #[test]
     fn no_stray_bid_is_forgotten() {
         let scene = Scratch::new();
@@ -74,17 +89,22 @@ mod tests {
         let folder = Dir::id_at(&path).unwrap();
         let count = 2 * TRIED_AT_ONCE + 10;
         for n in 0..count {
-            let bid = BidName::new(n as u64, [7; 8]);
+            let bid = BidName::new(n as u64 * 1_000_000, [7; 8]);
             std::fs::write(crate::folder::location::join(&path, bid.as_c_str()), "").unwrap();
             remember(&path, folder, bid);
         }
         let left = || std::fs::read_dir(&path).unwrap().count();
-        // Other tests of this process take the pile now and then, for a moment.
+        let elsewhere = Scratch::new();
+        let other = Dir::open(&elsewhere).unwrap();
+        delete(&elsewhere, &other, other.stat().unwrap().id);
+        assert_eq!(left(), count, "this lock of another folder looked into this one");
+        let dir = Dir::open(&path).unwrap();
+        // Other tests of this process may take the pile for a moment.
         for _ in 0..10_000 {
             if left() == 0 {
                 return;
             }
-            delete();
+            delete(&path, &dir, folder);
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         panic!("{} of {count} are left", left());

@@ -1,30 +1,20 @@
-//! Leftovers in the hidden sub-folder: the claims of processes that died. They are in nobody's way, so this is only
-//! housekeeping: it never fails, and never delays the lock for more than a moment.
+//! Removes leftovers from the hidden sub-folder: the claims of processes that died. The leftovers disturb no claimant,
+//! so a sweep is only housekeeping: it never fails, and it never delays the lock for more than a moment.
 
+use crate::folder::claims::{claims, delete_claim, Entry};
 use crate::folder::names::ClaimId;
 use crate::folder::scan::Scanner;
 use crate::owner::bid::Flaw;
 use crate::owner::liveness::Verdict;
-use crate::sys::Dir;
+use crate::sys::{Dir, Proof};
 
-/// How many claims of others a new claim looks at. Two for each one that comes: so however many are left behind, there
-/// are in the long run no more of them than of live ones.
+/// How many claims of others are examined when a claim is made. With two for each new claim there are in the long run
+/// no more leftovers than live claims, however many processes die.
 const SAMPLE: usize = 2;
 
-/// A claim, and the number of its file.
-type Entry = (ClaimId, u64);
-
-/// The claims in the sub-folder that are not our own. A file of another name is somebody else's.
-fn claims(hidden: &Dir, anew: bool, own: Option<ClaimId>) -> Vec<Entry> {
-    let mut claims = Vec::new();
-    let listed = hidden.list(anew, |name, number| {
-        claims.extend(ClaimId::of_file(name).filter(|claim| own != Some(*claim)).map(|claim| (claim, number)));
-    });
-    listed.map_or_else(|_| Vec::new(), |()| claims)
-}
-
-/// Deletes the claims behind bids that were just deleted: `numbers` tells their files. Each is judged again, for where the bid
-/// had no claim (a Python peer's), its number may be a new claim's by now. It may be our own's, which needs no judgement.
+/// Deletes the claims behind bids that were just deleted; `numbers` are the numbers of their files. Each claim is
+/// judged again, because a bid without a claim (a Python peer's) leaves a number that a new claim may have by now. If
+/// that claim is our own, we skip it without a verdict.
 pub(crate) fn sweep_twins(scanner: &Scanner<'_>, own: Option<ClaimId>, numbers: &mut [u64]) {
     numbers.sort_unstable();
     let claims = claims(scanner.dir, !scanner.on.is_local(), own);
@@ -32,14 +22,7 @@ pub(crate) fn sweep_twins(scanner: &Scanner<'_>, own: Option<ClaimId>, numbers: 
     twins.for_each(|twin| sweep_one(scanner, *twin));
 }
 
-fn delete_claim(hidden: &Dir, claim: ClaimId) {
-    for beacon in claim.beacons() {
-        let _ = hidden.unlink(&beacon); // first, for the claim is what leads us to it
-    }
-    let _ = hidden.unlink(&claim.file());
-}
-
-/// Looks at a few claims, chosen by chance, and deletes the stale.
+/// Examines a few claims, chosen at random, and deletes the stale ones.
 pub(crate) fn sweep_some(scanner: &Scanner<'_>, own: ClaimId, chance: u64) {
     let claims = claims(scanner.dir, !scanner.on.is_local(), Some(own));
     if !claims.is_empty() {
@@ -49,14 +32,14 @@ pub(crate) fn sweep_some(scanner: &Scanner<'_>, own: ClaimId, chance: u64) {
     }
 }
 
-/// Looks at every claim, and deletes the stale.
+/// Examines every claim, and deletes the stale ones.
 pub(crate) fn sweep_all(scanner: &Scanner<'_>, own: Option<ClaimId>) {
     claims(scanner.dir, !scanner.on.is_local(), own).into_iter().for_each(|claim| sweep_one(scanner, claim));
     sweep_orphans(scanner.dir);
 }
 
-/// Deletes the beacons that no claim leads to any more: their owner, or who swept its claim, could not delete them. A claim is
-/// there before its beacons, and goes after them.
+/// Deletes orphaned beacons: their claim is gone, and its owner, or the process that swept the claim, could not delete
+/// them. A claim is made before its beacons and deleted after them, so a beacon without a claim is an orphan.
 fn sweep_orphans(hidden: &Dir) {
     let mut owners = Vec::new();
     let _ = hidden.list(false, |name, _| owners.extend(ClaimId::of_beacon(name)));
@@ -69,11 +52,16 @@ fn sweep_one(scanner: &Scanner<'_>, (claim, number): Entry) {
     let file = claim.file();
     match scanner.judge(&(file.clone(), number)) {
         Ok(Some(c)) if c.verdict == Verdict::Stale => delete_claim(scanner.dir, claim),
-        // Its maker died, or is about to lock it; then it sees that we took it, and starts again.
-        Ok(Some(c))
-            if matches!(c.bid, Err(Flaw::CutOff(_))) && scanner.dir.delete_unfinished(&file).unwrap_or(false) =>
-        {
-            delete_claim(scanner.dir, claim)
+        // The maker of the claim died, or is about to lock it. A live maker then sees that we took the claim, and
+        // starts again.
+        Ok(Some(c)) if matches!(c.bid, Err(Flaw::CutOff(_))) => {
+            let is_deleted = match scanner.on.proof() {
+                Proof::None => scanner.dir.unlink(&file).is_ok(),
+                _ => scanner.dir.delete_unfinished(&file).unwrap_or(false),
+            };
+            if is_deleted {
+                delete_claim(scanner.dir, claim);
+            }
         }
         _ => {}
     }
@@ -105,7 +93,7 @@ mod tests {
             Hidden { dir: Dir::open(&path).unwrap(), path, me: Identity::current().unwrap() }
         }
 
-        /// A claim with a beacon. Returns the number of its file.
+        /// Makes a claim with a beacon. Returns the number of its file.
         fn claim(&self, claim: ClaimId, pid: u32) -> u64 {
             let path = join(&self.path, &claim.file());
             fs::write(&path, Bid { pid, ..Bid::default() }.to_json()).unwrap();
@@ -120,6 +108,7 @@ mod tests {
                 view: View::default(),
                 on: Filesystem::Local,
                 malformed_grace_ms: 0,
+                lease: crate::protocol::lease::DEFAULT,
             }
         }
 
@@ -127,7 +116,7 @@ mod tests {
             fs::read_dir(&*self.path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
         }
 
-        /// Nothing else is there than these claims with a beacon each, and these names.
+        /// Asserts that only these claims, with a beacon each, and these names are left.
         #[track_caller]
         fn has_only(&self, claims: &[ClaimId], names: &[&str]) {
             let claims = claims.iter().flat_map(|claim| [claim.file(), claim.beacons()[0].clone()]);
@@ -136,7 +125,7 @@ mod tests {
         }
     }
 
-    /// No PID of Linux is so large.
+    /// Linux never gives a PID this large.
     const DEAD: u32 = 1 << 22;
 
     const OWN: ClaimId = ClaimId(0xff);
@@ -145,21 +134,21 @@ mod tests {
     const OTHER: ClaimId = ClaimId(0x77);
 
     #[test]
-    fn what_the_dead_left_goes_and_the_rest_stays() {
+    fn a_sweep_deletes_leftovers_of_dead_claimants_and_nothing_else() {
         let hidden = Hidden::new();
         hidden.claim(GONE, DEAD);
         hidden.claim(LIVE, hidden.me.pid);
-        hidden.claim(OWN, DEAD); // it would go if it were not said to be ours
+        hidden.claim(OWN, DEAD); // a sweep would delete it if we did not name it as ours
         fs::write(join(&hidden.path, &OTHER.file()), "").unwrap();
         let made_now = ClaimId(0x88).file().into_string().unwrap();
         let _unfinished = proven(File::create(hidden.path.join(&made_now)).unwrap());
-        // Whatever its name, this is no claim of ours.
+        // This is no claim of ours, although its name fits.
         let foreign = ClaimId(0x99).file().into_string().unwrap();
         fs::write(hidden.path.join(&foreign), "[]").unwrap();
         for orphan in ClaimId(0xee).beacons() {
             fs::write(join(&hidden.path, &orphan), "").unwrap();
         }
-        // None of these is a name that we would give.
+        // We never give names like these.
         let strangers = [
             "fence-7",
             "x.json",
@@ -175,7 +164,7 @@ mod tests {
         hidden.has_only(&[LIVE, OWN], &[&strangers[..], &[&made_now, &foreign]].concat());
     }
 
-    /// Wherever it begins, so that in the long run none is passed over.
+    /// This holds wherever the sample begins, so in the long run each claim is examined.
     #[test]
     fn a_new_claim_sweeps_two_others() {
         for chance in 0..5 {
@@ -185,18 +174,18 @@ mod tests {
             }
             hidden.claim(OWN, DEAD);
             sweep_some(&hidden.scanner(), OWN, chance);
-            assert_eq!(hidden.left().len(), 4, "one, and our own, with a beacon each");
+            assert_eq!(hidden.left().len(), 4, "one claim and our own, with a beacon each");
             sweep_some(&hidden.scanner(), OWN, chance);
             hidden.has_only(&[OWN], &[]);
-            sweep_some(&hidden.scanner(), OWN, chance); // there is none
+            sweep_some(&hidden.scanner(), OWN, chance); // none is left to examine
         }
     }
 
     #[test]
-    fn the_claims_of_reaped_bids_go_unless_their_owner_lives() {
+    fn the_claims_of_reaped_bids_are_deleted_unless_their_owner_lives() {
         let hidden = Hidden::new();
         let gone = ClaimId(0xa);
-        // The last would go if it were not said to be ours.
+        // A sweep would delete the last one if we did not name it as ours.
         let mut numbers = [ClaimId(0x99), gone, GONE, OWN].map(|claim| hidden.claim(claim, DEAD));
         numbers[1] = hidden.claim(LIVE, hidden.me.pid);
         hidden.claim(OTHER, DEAD);

@@ -1,6 +1,6 @@
-//! A claimant from within: what it does with bids that could not be deleted, with tickets, and with its random numbers.
+//! Unit tests of one claimant: bids that could not be deleted, tickets, and random numbers.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use super::bidding::{Found, Withdrawn};
 use super::*;
@@ -8,14 +8,16 @@ use crate::api::OpenOptions;
 use crate::error::BidState;
 use crate::protocol::{Line as _, Session, Standing};
 use crate::scratch::Scratch;
-use crate::sys::Filesystem;
+use crate::sys::{Filesystem, Shared};
+
+const GLUSTERFS: Filesystem = Filesystem::Shared(Shared::GlusterFs);
 
 fn has(scene: &Scratch, bid: &BidName) -> bool {
     join(scene, bid.as_c_str()).exists()
 }
 
 #[test]
-fn a_bid_that_could_not_be_deleted_is_deleted_by_the_next_call_or_at_the_end() {
+fn a_bid_that_could_not_be_deleted_is_deleted_by_the_next_call_or_the_close() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
     let stray = claimant.place.publish().unwrap();
@@ -27,10 +29,11 @@ fn a_bid_that_could_not_be_deleted_is_deleted_by_the_next_call_or_at_the_end() {
     assert!(!has(&scene, &stray));
 }
 
-/// A file's names may have a number each where the caller vouches for the filesystem; there the content tells.
-#[cfg(unix)] // elsewhere a bid that its owner has open is not renamed over
+/// If the caller vouches for the filesystem, the names of one file may have different numbers; the content then
+/// decides.
+#[cfg(unix)] // on other systems, no file can replace a bid that its owner has open
 #[test]
-fn whether_our_bid_is_there_its_number_tells_or_its_content() {
+fn our_bid_is_recognised_by_its_number_or_its_content() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
     let bid = claimant.place.publish().unwrap();
@@ -40,7 +43,7 @@ fn whether_our_bid_is_there_its_number_tells_or_its_content() {
         std::fs::rename(scene.join("another"), &path).unwrap();
     };
     let find = |claimant: &mut Session<Folder>| {
-        [Filesystem::Local, Filesystem::Coherent, Filesystem::Trusted].map(|on| {
+        [Filesystem::Local, GLUSTERFS, Filesystem::Trusted].map(|on| {
             claimant.place.location.on = on;
             claimant.place.find_bid(&bid).unwrap()
         })
@@ -56,10 +59,10 @@ fn whether_our_bid_is_there_its_number_tells_or_its_content() {
     assert_eq!(find(&mut claimant), [Nothing, Nothing, Nothing]);
 }
 
-/// It is no rival of ours, who would give way to it, nor of those who wait behind it.
+/// The stray is no rival of its owner, which would otherwise give way to it. Nor does it block the waiters.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_stray_bid_goes_before_we_look_at_the_line() {
+fn a_stray_bid_is_deleted_before_we_look_at_the_line() {
     let scene = Scratch::new();
     for wait in [false, true] {
         let (mut claimant, mut waiter) = (scene.claimant(), scene.claimant());
@@ -73,7 +76,7 @@ fn a_stray_bid_goes_before_we_look_at_the_line() {
     }
 }
 
-/// Somebody moved the claim away and put their own file in its place just before it was published.
+/// Somebody moves the claim away and puts another file in its place just before it is published.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_bid_that_is_another_file_never_wins_and_the_next_try_makes_a_new_claim() {
@@ -91,9 +94,9 @@ fn a_bid_that_is_another_file_never_wins_and_the_next_try_makes_a_new_claim() {
     claimant.lock().unwrap();
 }
 
-/// It stays ours when the claim is renewed, as after the clock was set.
+/// The stray stays ours when the claim is renewed, for example after the clock was set.
 #[test]
-fn a_stray_bid_is_ours_whatever_becomes_of_the_claim() {
+fn a_stray_bid_stays_ours_when_the_claim_is_replaced() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
     let stray = claimant.place.publish().unwrap();
@@ -104,18 +107,18 @@ fn a_stray_bid_is_ours_whatever_becomes_of_the_claim() {
     assert!(!has(&scene, &stray));
 }
 
-/// Those on other hosts could not be told.
+/// Waiters on other hosts could not be notified.
 #[test]
 fn there_is_no_line_where_other_hosts_write() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
-    for (on, stands) in [(Filesystem::Coherent, false), (Filesystem::Trusted, false), (Filesystem::Local, true)] {
+    for (on, stands) in [(GLUSTERFS, false), (Filesystem::Trusted, false), (Filesystem::Local, true)] {
         claimant.place.location.on = on;
         assert_eq!(!matches!(claimant.place.stand(), Ok(Standing::Nowhere)), stands, "{on:?}");
     }
 }
 
-/// As after a step of the clock: others must know who we are, and nobody loses its place.
+/// As after a step of the clock: the new claim must say who we are, and nobody loses its place.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_new_claim_keeps_its_place_in_line() {
@@ -138,13 +141,13 @@ fn a_new_claim_keeps_its_place_in_line() {
 }
 
 #[test]
-fn a_reap_takes_the_tickets_of_the_dead_and_no_other() {
+fn a_reap_removes_the_tickets_of_dead_claimants_and_no_others() {
     let scene = Scratch::new();
     let (mut claimant, mut another) = (scene.claimant(), scene.claimant());
     assert!(matches!(claimant.place.stand(), Ok(Standing::Joined(_))));
     let queue = scene.join(".lockfolder/queue");
     let live = std::fs::read_dir(&queue).unwrap().next().unwrap().unwrap().file_name();
-    // Of one whose claim says so, and of one that has no claim any more.
+    // Two tickets of dead claimants: the claim of one says so, and the other has no claim any more.
     std::fs::write(scene.join(".lockfolder/00000000000000ab.json"), r#"{"PID": 2147483647}"#).unwrap();
     for id in ["ab", "cd"] {
         std::fs::write(queue.join(format!("{id:0>32}")), "").unwrap();
@@ -158,14 +161,14 @@ fn a_reap_takes_the_tickets_of_the_dead_and_no_other() {
     assert_eq!(left, [live]);
 }
 
-/// Once the lock is given back, or was not had: who holds has better things to do.
+/// The sweep waits until after the unlock or the refusal, because a holder must not spend time on it.
 #[cfg(unix)]
 #[test]
-fn the_claim_behind_a_reaped_bid_goes_after_the_lock() {
+fn the_claim_behind_a_reaped_bid_is_deleted_after_the_lock() {
     let scene = Scratch::new();
     let (mut claimant, mut rival) = (scene.claimant(), scene.claimant());
     claimant.lock().unwrap();
-    claimant.unlock().unwrap(); // a new claim would look at those of others, too
+    claimant.unlock().unwrap(); // otherwise a new claim would also sweep the claims of others
     let claim = scene.join(".lockfolder/00000000000000ab.json");
     let bid = scene.join(crate::scratch::bid_name("0"));
     for is_held in [false, true] {
@@ -185,7 +188,7 @@ fn the_claim_behind_a_reaped_bid_goes_after_the_lock() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_claim_is_made_again_if_it_is_missing_and_for_no_other_reason() {
+fn a_claim_is_made_again_only_if_it_is_missing() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
     let bid = claimant.place.publish().unwrap();
@@ -195,18 +198,18 @@ fn a_claim_is_made_again_if_it_is_missing_and_for_no_other_reason() {
     let another = claimant.place.publish().unwrap();
     let second = id(&claimant);
     assert!(first != second && has(&scene, &another));
-    assert!(!has(&scene, &bid), "the claim that was missing had it");
+    assert!(!has(&scene, &bid), "the bid belonged to the missing claim");
     assert!(matches!(claimant.place.delete_own(&another).unwrap(), Withdrawn::Deleted));
-    claimant.place.location.dir = Dir::open(Path::new("/dev")).unwrap(); // no link leads to another filesystem
+    claimant.place.location.dir = Arc::new(Dir::open(Path::new("/dev")).unwrap()); // no link leads to another filesystem
     let exdev = 18;
     assert_eq!(claimant.place.publish().map_err(|e| e.raw_os_error()), Err(Some(exdev)));
     assert_eq!(id(&claimant), second);
 }
 
-/// A folder that can't be looked at now is not a folder that is gone.
+/// An error while we look at the folder does not mean that the folder is gone.
 #[cfg(unix)]
 #[test]
-fn a_lock_is_lost_if_its_folder_is_gone_and_only_then() {
+fn a_lock_is_lost_only_if_its_folder_is_gone() {
     let scene = Scratch::new();
     let (parent, aside) = (scene.join("parent"), scene.join("aside"));
     std::fs::create_dir(&parent).unwrap();
@@ -226,19 +229,19 @@ fn a_lock_is_lost_if_its_folder_is_gone_and_only_then() {
 #[test]
 fn random_numbers_differ_and_chances_are_from_0_to_1() {
     let mut random = Randomness::default();
-    let numbers: HashSet<_> = (0..100).map(|_| random.number().unwrap()).collect();
+    let numbers: BTreeSet<_> = (0..100).map(|_| random.number().unwrap()).collect();
     assert_eq!(numbers.len(), 100);
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
     let chances: Vec<_> = (0..100).map(|_| claimant.place.chance()).collect();
     assert!(chances.iter().all(|chance| (0.0..=1.0).contains(chance)), "{chances:?}");
-    // All on one side: once in 2^99.
+    // Chance puts all numbers on one side once in 2^99 runs.
     assert!(chances.iter().any(|chance| *chance < 0.5) && chances.iter().any(|chance| *chance > 0.5), "{chances:?}");
 }
 
-/// A panic between the bid and the lock, which the C interface catches: the bid is in nobody's way.
+/// A panic between the bid and the lock, which the C interface catches, leaves no bid behind.
 #[test]
-fn a_bid_whose_attempt_ended_in_its_midst_is_deleted_by_the_next_call() {
+fn the_bid_of_an_interrupted_attempt_is_deleted_by_the_next_call() {
     let scene = Scratch::new();
     let mut claimant = scene.claimant();
     let left = claimant.place.publish().unwrap();
@@ -250,10 +253,11 @@ fn a_bid_whose_attempt_ended_in_its_midst_is_deleted_by_the_next_call() {
     assert!(!has(&scene, &left));
 }
 
-/// Nobody goes on as after an outcome to expect, while a bid of ours keeps everybody out. A folder at its name can't be unlinked.
+/// The result is not an ordinary outcome, because our bid keeps every other claimant out. The bid can't be deleted
+/// because a folder has its name, and unlink(2) deletes no folder.
 #[cfg(unix)]
 #[test]
-fn who_can_not_take_its_bid_back_is_told() {
+fn a_claimant_that_can_not_take_its_bid_back_gets_an_error() {
     for kind in [ErrorKind::Busy, ErrorKind::Timeout, ErrorKind::Cancelled] {
         let scene = Scratch::new();
         let mut claimant = scene.claimant();
@@ -270,10 +274,10 @@ fn who_can_not_take_its_bid_back_is_told() {
     }
 }
 
-/// By another name it would be live as long as this process lives.
+/// Under another name the bid would be live as long as this process lives.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_bid_that_was_renamed_goes_when_it_is_missed() {
+fn a_renamed_bid_is_deleted_when_it_is_missed() {
     let scene = Scratch::new();
     let renamed = scene.join(crate::scratch::bid_name("other"));
     let mut claimant = scene.claimant();

@@ -1,79 +1,106 @@
-//! The bid: the small JSON file by which a claimant says "I want this lock", and its name.
+//! The bid: the small JSON file by which a claimant says "I want this lock", and the bid's name.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use serde_json::Value;
 
-/// No bid is larger; a reader reads no more than this (and one byte, to see that there is more).
+/// The maximum size of a bid. A reader reads one byte more, to see that a file is too large.
 pub(crate) const MAX_BYTES: usize = 4096;
 
-/// No bid is nested deeper. Each level costs the reader some of its stack, and a thread may have little of it.
+/// The maximum depth of nesting in a bid. Each level costs the reader some of its stack, and a thread may have little
+/// stack.
 const MAX_NESTING: usize = 8;
 
 pub(crate) const SUFFIX: &[u8] = b".json";
 
-/// Only an entry whose name is a UUID and `.json` is a bid. Every other file (`package.json`) is somebody else's.
+/// Whether this is the name of a bid: a UUID and `.json`. A file with any other name (`package.json`) belongs to
+/// somebody else.
 pub(crate) fn is_bid_name(name: &CStr) -> bool {
     uuid_of(name).is_some()
 }
 
-/// The UUID that a bid is named by: hex digits of either case, with hyphens or without, in braces or not.
+/// Whether a change of this name may be a change of a bid. If a folder ignores case, the event has the spelling that
+/// the writer used. Which other spellings are one name there depends on the filesystem; among ASCII names only the case
+/// of letters can differ.
+pub(crate) fn may_name_bid(name: &CStr) -> bool {
+    !name.to_bytes().is_ascii()
+        || CString::new(name.to_bytes().to_ascii_lowercase()).is_ok_and(|name| is_bid_name(&name))
+}
+
+/// The UUID in the name of a bid: hex digits of either case, with or without hyphens, with or without braces.
 fn uuid_of(name: &CStr) -> Option<uuid::Uuid> {
     let stem = name.to_bytes().strip_suffix(SUFFIX)?;
     let digits = match stem {
         [b'{', inside @ .., b'}'] => inside,
         bare => bare,
     };
-    // By itself the parser would take more: `urn:uuid:` before it, and braces inside of ours.
+    // On its own the parser would accept more: a prefix `urn:uuid:`, and braces inside our braces.
     let is_usual = matches!(digits.len(), 32 | 36);
     is_usual.then(|| uuid::Uuid::try_parse_ascii(digits).ok()).flatten()
 }
 
-/// Why a file that has a bid's name tells no owner.
+/// The UUID in the name of a bid, if it is written as we write it. So each UUID has exactly one such name.
+pub(crate) fn canonical(name: &CStr) -> Option<uuid::Uuid> {
+    let mut written = [0; uuid::fmt::Hyphenated::LENGTH];
+    let found = uuid_of(name)?;
+    let is_canonical =
+        name.to_bytes().strip_suffix(SUFFIX)? == found.hyphenated().encode_lower(&mut written).as_bytes();
+    is_canonical.then_some(found)
+}
+
+/// Why a file with the name of a bid tells no owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
-    /// It may be a bid that is still being written, or one whose writer died meanwhile: nothing, or the beginning of a JSON
-    /// object that breaks off.
+    /// It may be a bid that is still being written, or whose writer died meanwhile: it is empty, or it is the beginning
+    /// of a JSON object that breaks off.
     CutOff(&'static str),
-    /// It is no bid, and never becomes one. It is somebody else's file, so it is not ours to delete.
+    /// It is not a bid and can't become one. It belongs to somebody else, so we must not delete it.
     Foreign(&'static str),
-    /// We may not read it, or not now.
+    /// We may not read it, or can't read it now.
     Denied,
 }
 
-/// What a bid says of its owner. Only `pid` is always there; `created` is the Python package's, the rest is ours.
+/// What a bid says of its owner. Only `pid` is always there. `created` comes from the Python package; the other fields
+/// are ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bid {
     pub pid: u32,
-    /// When the process started, whole Unix seconds.
+    /// When the process started, in whole Unix seconds.
     pub created: Option<i64>,
-    /// When the process started, in the system's own unit, which no clock change moves.
+    /// When the process started, in the system's own unit. No change of the clock moves it.
     pub start: Option<u64>,
-    /// This boot of this kernel.
+    /// The ID of the owner's boot.
     pub boot: Option<String>,
-    /// The PID namespace.
+    /// The number of the owner's PID namespace.
     pub pidns: Option<u64>,
     pub host: Option<String>,
     pub command: Option<String>,
-    /// The number of the file that this is. A copy of the bid is another file.
+    /// The number of the bid's file. A copy of the bid is another file.
     pub inode: Option<u64>,
-    /// When that file was made, Unix nanoseconds. A number is used again, and a moment is not.
+    /// When that file was made, in Unix nanoseconds. A number can be used again; a moment can't.
     pub born: Option<u64>,
-    /// It was posted on a filesystem that shows files of others.
+    /// The bid was posted on a filesystem that shows the files of other filesystems.
     pub overlay: bool,
-    /// It was posted where other machines can write too: a machine for which the folder is local (the server of an export)
-    /// can't judge its owner.
+    /// The bid was posted where other machines can write too. A machine for which the folder is local (the server of an
+    /// export) can't judge its owner.
     pub shared: bool,
+    /// The length of the owner's lease in milliseconds, where it has one.
+    pub lease: Option<u32>,
 }
 
 impl Bid {
-    /// Reads a bid. What is of the wrong type counts as not said, except the PID: without one there is no owner to judge.
+    /// Reads a bid. A value of the wrong type counts as missing. Only the PID is required, because without it there is
+    /// no owner to judge.
     pub fn parse(bytes: &[u8]) -> Result<Bid, Flaw> {
         if bytes.is_empty() {
             return Err(Flaw::CutOff("it is empty"));
         }
         if bytes.len() > MAX_BYTES {
             return Err(Flaw::Foreign("it is larger than 4 KiB"));
+        }
+        if bytes.iter().all(|&byte| byte == 0) {
+            // The filesystem had the name and the length on the disk, and not yet the content.
+            return Err(Flaw::CutOff("it is NUL bytes alone, as a power cut leaves a file"));
         }
         if nesting(bytes) > MAX_NESTING {
             return Err(Flaw::Foreign("it is nested too deeply"));
@@ -101,11 +128,13 @@ impl Bid {
             inode: value.get("INODE").and_then(Value::as_u64),
             born: value.get("BORN").and_then(Value::as_u64),
             overlay: says("OVERLAY"),
-            shared: says("SHARED"),
+            shared: says("SHARED") || value.get("LEASE").is_some(),
+            lease: value.get("LEASE").and_then(Value::as_u64).map(|ms| u32::try_from(ms).unwrap_or(u32::MAX)),
         })
     }
 
-    /// The file's content, in the order of `docs/contract.md`, section 3, so that `cat` shows the important things first.
+    /// The file's content, in the order of `docs/contract.md`, section 3, so that `cat` shows the important fields
+    /// first.
     pub fn to_json(&self) -> String {
         let text = |s: &String| serde_json::to_string(s).expect("a string is JSON");
         let fields = [
@@ -119,7 +148,8 @@ impl Bid {
             self.inode.map(|n| ("INODE", n.to_string())),
             self.born.map(|n| ("BORN", n.to_string())),
             self.overlay.then(|| ("OVERLAY", "true".to_owned())),
-            self.shared.then(|| ("SHARED", "true".to_owned())),
+            (self.shared && self.lease.is_none()).then(|| ("SHARED", "true".to_owned())),
+            self.lease.map(|ms| ("LEASE", ms.to_string())),
         ];
         let fields: Vec<String> =
             fields.into_iter().flatten().map(|(key, value)| format!("\"{key}\": {value}")).collect();
@@ -127,15 +157,15 @@ impl Bid {
     }
 }
 
-/// The name of a bid of ours: a UUID of version 7 and `.json`, kept inline so that locking allocates nothing.
+/// The name of a bid of ours: a UUID of version 7 and `.json`. It is kept inline, so that locking allocates nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BidName([u8; BidName::LEN + 1]);
 
 impl BidName {
     const LEN: usize = 36 + SUFFIX.len();
 
-    /// A name that sorts by arrival: the time to the millisecond, then the fraction of it in the 12 bits that
-    /// RFC 9562 (section 6.2, method 3) lends to that, then 62 random bits.
+    /// A name that sorts by arrival: the time in milliseconds, then the fraction of a millisecond in the 12 bits that
+    /// RFC 9562 (section 6.2, method 3) allows for it, then 62 random bits.
     pub fn new(unix_nanos: u64, random: [u8; 8]) -> BidName {
         let fraction = (unix_nanos % 1_000_000) * 4096 / 1_000_000;
         let [high, low] = (fraction as u16).to_be_bytes();
@@ -149,6 +179,10 @@ impl BidName {
         BidName(name)
     }
 
+    pub fn uuid(&self) -> uuid::Uuid {
+        uuid_of(self.as_c_str()).expect("made from one")
+    }
+
     pub fn as_c_str(&self) -> &CStr {
         CStr::from_bytes_with_nul(&self.0).expect("36 characters, a suffix and one NUL")
     }
@@ -160,13 +194,13 @@ impl std::fmt::Debug for BidName {
     }
 }
 
-/// When a bid was posted, in Unix milliseconds, where its name says so (a UUID of version 7).
+/// When a bid was posted, in Unix milliseconds, if its name says so (a UUID of version 7).
 pub(crate) fn posted_at(name: &CStr) -> Option<i64> {
     let uuid = uuid_of(name)?;
     (uuid.get_version_num() == 7).then(|| (uuid.as_u128() >> 80) as i64)
 }
 
-/// How many arrays and objects of a JSON text are open at once, at most.
+/// The greatest number of arrays and objects that are open at once in a JSON text.
 fn nesting(json: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
     for byte in json {
@@ -189,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_deep_a_bid_is_nested_is_told_without_a_stack() {
+    fn the_nesting_of_a_bid_is_counted_without_recursion() {
         for (json, deepest) in [
             ("", 0),
             ("{}", 1),
@@ -206,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn a_written_bid_is_read_back() {
         let bid = Bid {
             pid: 4242,
             created: Some(1_700_000_000),
@@ -219,6 +253,7 @@ mod tests {
             born: Some(1_700_000_000_123_456_789),
             overlay: true,
             shared: true,
+            lease: Some(30_000),
         };
         assert_eq!(Bid::parse(bid.to_json().as_bytes()), Ok(bid));
     }
@@ -230,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn no_owner_is_no_bid() {
+    fn a_file_that_names_no_owner_is_no_bid() {
         for foreign in [
             " ",
             "\n",
@@ -260,10 +295,10 @@ mod tests {
         assert!(of_size(MAX_BYTES).is_ok());
         assert_eq!(of_size(MAX_BYTES + 1), Err(Flaw::Foreign("it is larger than 4 KiB")));
         let too_long = "{\"X\": \"".to_owned() + &"x".repeat(MAX_BYTES);
-        assert_eq!(flaw(too_long.as_bytes()), Flaw::Foreign("it is larger than 4 KiB"), "also if it breaks off");
+        assert_eq!(flaw(too_long.as_bytes()), Flaw::Foreign("it is larger than 4 KiB"), "even if it also breaks off");
     }
 
-    /// Wherever the writer of a bid is stopped, what is there is the beginning of an object.
+    /// Wherever the writer of a bid is stopped, the file holds the beginning of an object.
     #[test]
     fn a_bid_that_breaks_off_anywhere_is_cut_off() {
         let whole = r#"{"PID": -4.2e+1, "A": [true, false, null, {"B": {}}], "HOST": "\u00e9\"\\ é", "": 0}"#;
@@ -271,6 +306,8 @@ mod tests {
             assert_eq!(Bid::parse(&whole.as_bytes()[..length]), Err(Flaw::CutOff("it breaks off")), "{length}");
         }
         assert_eq!(Bid::parse(b""), Err(Flaw::CutOff("it is empty")));
+        assert!(matches!(Bid::parse(&[0; 203]), Err(Flaw::CutOff(_))));
+        assert!(matches!(Bid::parse(b"\0\0{}"), Err(Flaw::Foreign(_))));
     }
 
     #[test]

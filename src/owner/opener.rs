@@ -1,4 +1,4 @@
-//! The process that opened a handle: the only one that may use it.
+//! The process that opened a handle. No other process may use the handle.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,14 +13,16 @@ impl Opener {
         Opener(process_mark())
     }
 
-    /// An error in each other process: in a forked child, also where a signal handler forked in the midst of a call and the child
-    /// goes on with it.
+    /// Fails in any other process, that is, in a forked child. The child may even continue a call of its parent, if a
+    /// signal handler forked in the middle of that call.
     pub fn check(&self, folder: &Arc<Path>) -> Result<()> {
         match process_mark() == self.0 {
             true => Ok(()),
-            false => {
-                Err(Error::misuse(ErrorKind::Forked, folder, "belongs to the parent process: open one after the fork"))
-            }
+            false => Err(Error::misuse(
+                ErrorKind::Forked,
+                folder,
+                "belongs to the parent process: open a new handle after the fork",
+            )),
         }
     }
 }

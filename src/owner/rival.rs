@@ -1,25 +1,25 @@
-//! A rival: somebody else's bid, read and judged.
+//! A rival: another claimant's bid, read and judged.
 
 use std::ffi::CString;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{BidState, Holder, Unread};
-use crate::owner::bid::{Bid, Flaw};
+use crate::owner::bid::{canonical, Bid, Flaw};
 use crate::owner::liveness::{Probe, Verdict};
 use crate::sys::{self, FileId};
 
 /// A bid that is not ours, read and judged.
 pub(crate) struct Rival {
     pub name: CString,
-    /// Tells two bids of one name apart: a Python peer uses its name again.
+    /// Tells two bids with the same name apart, because a Python peer uses its name again.
     number: u64,
     pub bid: Result<Bid, Flaw>,
     pub verdict: Verdict,
-    /// Last modified, Unix milliseconds; `None` where we may not look.
+    /// When the bid was last modified, in Unix milliseconds. `None` if we may not look.
     pub modified: Option<i64>,
     pub probe: Probe,
-    /// What is said of it to others, once somebody asks.
+    /// The description of the rival for users, made when it is first needed.
     holder: OnceLock<Arc<Holder>>,
 }
 
@@ -42,14 +42,26 @@ impl Rival {
         self.name == *name && self.number == *number
     }
 
-    /// Its bid is a link of this file.
+    /// Whether the bid is a link of this file.
     pub fn is_link_of(&self, claim: &FileId) -> bool {
         self.number == claim.number()
     }
 
-    /// As far as its pulse tells.
+    /// The length of its owner's lease in milliseconds, if it has one. The lease goes by the UUID, so another spelling of a bid's
+    /// name has none.
+    pub fn lease(&self) -> Option<u32> {
+        canonical(&self.name)?;
+        self.bid.as_ref().ok()?.lease
+    }
+
+    /// Whether a lease alone tells that the owner is gone.
+    pub fn is_leased_elsewhere(&self) -> bool {
+        self.lease().is_some() && matches!(self.probe, Probe::None)
+    }
+
+    /// Whether the owner is alive, as far as the liveness probe tells.
     pub fn is_alive(&self) -> bool {
-        self.probe.beats()
+        self.probe.says_alive()
     }
 
     pub fn state(&self) -> BidState {
@@ -61,7 +73,7 @@ impl Rival {
         }
     }
 
-    /// Who it is, as plain data, to be kept for as long as anybody likes.
+    /// A description of the rival as plain data, which the caller may keep for any time.
     pub fn holder(&self) -> &Arc<Holder> {
         self.holder.get_or_init(|| {
             let bid = self.bid.as_ref();
@@ -89,5 +101,5 @@ impl fmt::Debug for Rival {
     }
 }
 
-/// A name in the folder, and the number of the file that has it.
+/// A name in the folder, and the number of the file with this name.
 pub(crate) type Entry = (CString, u64);

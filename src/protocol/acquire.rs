@@ -1,19 +1,15 @@
-//! Check, bid, check. The whole protocol is on this page. Its rules are in section 5 of `docs/contract.md`, and
-//! `docs/protocol.md` says why they suffice.
-
-use std::time::Duration;
+//! Check, bid, check: the whole protocol. Its rules are in section 5 of `docs/contract.md`; `docs/protocol.md` proves
+//! that they suffice.
 
 use super::{Backoff, Check, Place};
 use crate::error::{ErrorKind, Result};
 
-/// How long the first of several bidders waits for the others to withdraw. They need two system calls for it; a holder never does.
-pub(super) const TIE_BREAK: Duration = Duration::from_millis(5);
-
-/// One round of check-bid-check. It never waits for another's critical section. The result is the bid that holds the lock.
+/// One round of check-bid-check. It never waits for a rival's critical section. The result is our bid, which now holds
+/// the lock.
 pub(crate) fn acquire<P: Place>(place: &mut P) -> Result<P::Bid> {
     place.enter()?;
 
-    // 1. Check. (This only spares others a bid that could not win.)
+    // 1. Check. This step is an optimisation: it spares rivals the sight of a bid that could not win.
     if let Some(rival) = place.glance()? {
         return Err(place.busy(&rival));
     }
@@ -21,32 +17,34 @@ pub(crate) fn acquire<P: Place>(place: &mut P) -> Result<P::Bid> {
     // 2. Bid.
     let bid = place.post()?;
 
-    // 3. Check again, and break ties. Whatever comes of it, a bid that did not win does not stay.
+    // 3. Check again, and break ties. A bid that did not win is always taken back.
     match win(place, &bid).and_then(|()| place.check_process()) {
         Ok(()) => {
             place.keep(&bid);
             Ok(bid)
         }
-        // The bid is our parent's.
+        // The bid is our parent's, so we leave it alone.
         Err(error) if error.kind() == ErrorKind::Forked => Err(error),
         Err(error) => Err(place.take_back(bid, error)),
     }
 }
 
-/// Succeeds once our bid is the only live one. Of several bids the first waits for the others to go, and each other one goes at once.
+/// Succeeds once our bid is the only live one. Of several bids, the first waits until the others are gone; each of the
+/// others gives up at once.
 fn win<P: Place>(place: &mut P, bid: &P::Bid) -> Result<()> {
-    let mut backoff = Backoff::new(place.now(), TIE_BREAK);
+    let mut backoff = None;
     loop {
         place.check_process()?; // a signal handler may have forked
         let refusal = match place.check(bid)? {
-            // This proves exclusion: each later bidder sees our bid, and it is the file that we prepared.
+            // This proves exclusion: each later bidder sees our bid, and the bid is the file that we prepared.
             Check::Alone => return Ok(()),
             Check::Unseen => place.unseen(bid)?,
-            // It wins, or a bid before it does.
+            // That rival wins, or a bid that precedes it.
             Check::Rival(rival) if place.precedes(&rival, bid) => return Err(place.busy(&rival)),
             Check::Rival(rival) => place.busy(&rival),
         };
-        if !place.pause(&mut backoff) {
+        let backoff = backoff.get_or_insert_with(|| Backoff::new(place.now(), place.tie_break()));
+        if !place.pause(backoff) {
             return Err(refusal);
         }
     }

@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+/// How long the bidder with the first bid waits for its rivals to withdraw, where a system call takes no longer than usual. A rival
+/// withdraws within two system calls; a holder does not withdraw.
+pub(crate) const TIE_BREAK: Duration = Duration::from_millis(5);
+
 pub(crate) struct Backoff {
     end: Instant,
     next: Duration,

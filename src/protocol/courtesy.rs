@@ -1,25 +1,27 @@
-//! A lock that does not wait lets those who wait have their turn. In a tight loop it would be back before the first in line has
-//! woken up, again and again.
+//! A lock call that does not wait gives way to waiters. A program that locks and unlocks in a tight loop would
+//! otherwise take the lock again before the first in line has woken up, time after time.
 //!
-//! To look for a line costs a system call, so it is done once in a while: between two looks a loop overtakes. Once somebody was seen
-//! to be the first in line, it is owed a turn until it has had one, so several loops soon owe it together. One that does not come
-//! although the lock is free (it is stopped, say) holds nobody up for longer than a moment.
+//! A look for a line costs a system call, so a session looks only once in a while; between two looks it may overtake
+//! waiters. After a session has seen the first in line, it owes that claimant a turn until the claimant has had one.
+//! Several loops therefore soon owe the same claimant a turn. A claimant that does not come although the lock is free
+//! (it may be stopped) delays the others only for a moment.
 
 use std::time::{Duration, Instant};
 
 use super::{Backoff, Line};
 use crate::error::Result;
 
-/// Between two looks for a line.
+/// The pause between two looks for a line.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long the lock is left to the first in line. To wake up and to bid takes far less, unless the machine has too much to do.
+/// How long we leave the lock to the first in line. A claimant needs far less to wake up and bid, unless the machine is
+/// overloaded.
 const TURN: Duration = Duration::from_millis(5);
-/// Until the next look, if the first in line did not come.
+/// The pause before the next look after a no-show.
 const AFTER_NO_SHOW: Duration = Duration::from_millis(100);
 
 /// What a session remembers of the line from one lock to the next.
 pub(crate) struct Courtesy<T> {
-    /// `None`: it has not looked yet.
+    /// `None`: the session has not looked yet.
     next_look: Option<Instant>,
     owed: Option<T>,
 }
@@ -35,20 +37,21 @@ impl<T: Copy + PartialEq> Courtesy<T> {
         self.owed.is_some() || self.next_look.is_none_or(|next| now >= next)
     }
 
-    /// The bid that was in the place, or came while we gave way. `None`: nobody is owed a turn, or it did not come.
+    /// Gives way, and returns the rival's bid that was in the place or came meanwhile. `None`: we owe no turn, or the
+    /// first in line did not come.
     pub fn give_way<P: Line<Ticket = T>>(&mut self, place: &mut P) -> Result<Option<P::Rival>> {
         place.approach()?;
         let first = place.first_in_line();
         let Some(first) = first.filter(|first| self.owed.is_none_or(|owed| owed == *first)) else {
-            self.settle(place.now() + LOOK); // there is no line, or it has had its turn
+            self.settle(place.now() + LOOK); // there is no line, or the claimant that we owed a turn has had it
             return Ok(None);
         };
         if place.refresh()? {
-            self.settle(place.now()); // that was another place's line
+            self.settle(place.now()); // we saw the line of another place
             return Ok(None);
         }
         if self.owed.is_none() && place.bury(first) {
-            self.settle(place.now() + LOOK); // then another claimant is the first, or nobody is
+            self.settle(place.now() + LOOK); // the first in line was dead, so we owe it nothing
             return Ok(None);
         }
         self.owed = Some(first);

@@ -1,79 +1,84 @@
-//! What waiting needs of a place, beside check-bid-check: a line of tickets, and to be told what becomes of those before us.
+//! What waiting needs of a place beside check-bid-check: a line of tickets, and a way to learn what the claimants
+//! before us do.
 
 use super::Place;
 use crate::error::{Error, Result};
 
-/// A place in which claimants can stand in line. What it says costs time if it is wrong, and never exclusion.
+/// A place in which claimants can stand in line. A wrong answer costs time, and never breaks exclusion.
 pub(crate) trait Line: Place {
     /// A place in the line. Tickets sort by arrival.
     type Ticket: Copy + Ord;
-    /// The claimant before us, and what tells what becomes of it.
+    /// The claimant right before us, and the means to learn what it does.
     type Predecessor;
-    /// Tells that something changed in the place.
+    /// Reports that something changed in the place.
     type Watch;
 
-    /// Prepares a look at the line, as far as [`Place::enter`] must be done for that.
+    /// Prepares a look at the line. It does as much of [`Place::enter`] as that look needs.
     fn approach(&mut self) -> Result<()>;
 
-    /// Makes sure that we use the place that is in use now. True: it is another one than before.
+    /// Makes sure that we use the place that is in use now. True: it is another place than before.
     fn refresh(&mut self) -> Result<bool>;
 
-    /// The first in line. Where nobody waits this is one cheap look.
+    /// The first in line. If there is no line, this is one cheap look.
     fn first_in_line(&self) -> Option<Self::Ticket>;
 
-    /// Removes the tickets of the dead. True: `first` was one of them, so it is passed over.
+    /// Removes the tickets of dead claimants. True: the ticket `first` was one of them, so the caller must not wait for
+    /// it.
     fn bury(&mut self, first: Self::Ticket) -> bool;
 
     /// Makes sure that we have a ticket.
     fn stand(&mut self) -> Result<Standing<Self::Ticket>>;
 
-    /// Whether we have a ticket, as far as we know.
+    /// Whether we have a ticket, as far as we know without a look.
     fn has_ticket(&self) -> bool;
 
-    /// What we see from our place in line.
+    /// The line as we see it from our place in it.
     fn view(&mut self) -> Result<View<Self::Ticket>>;
 
-    /// Watches the ticket before ours. `known` is what we watched so far. `None`: it is gone, or its owner is, and the ticket with it.
+    /// Watches the ticket before ours. `known` is what we have watched so far. `None`: the ticket is gone. If its owner
+    /// was dead, this call removed the ticket.
     fn watch_predecessor(
         &mut self,
         ticket: Self::Ticket,
         known: Option<Self::Predecessor>,
     ) -> Result<Option<Self::Predecessor>>;
 
-    /// It had the lock and gave it back, so nobody is before us any more.
+    /// The predecessor had the lock and gave it back, so no claimant is before us any more.
     fn has_handed_over(predecessor: &Self::Predecessor) -> bool;
 
-    /// Whether we are told when it leaves or dies.
+    /// Whether we are notified when the predecessor leaves or dies.
     fn tells(predecessor: &Self::Predecessor) -> bool;
 
-    /// Watches the place. From here on each change is news; what came before is none. `None`: it can't be watched.
+    /// Watches the place. Each change from now on counts as news; earlier changes do not. `None`: the place can't be
+    /// watched.
     fn watch(&mut self, known: Option<Self::Watch>) -> Option<Self::Watch>;
 
-    /// Keeps what is no longer needed until we leave the line, because to give it up takes time.
+    /// Keeps a watch that we no longer need until we leave the line, because closing it takes time.
     fn put_by(&mut self, watch: Self::Watch);
 
-    /// The live rival that comes first, if there is one. We have no bid.
+    /// The first live rival, if there is one. We have no bid at that moment.
     fn rival(&mut self) -> Result<Option<Self::Rival>>;
 
     /// The live rival that the last look found.
     fn last_rival(&self) -> Option<Self::Rival>;
 
-    /// Whether we are told when this rival dies.
+    /// Whether we are notified when this rival dies.
     fn tells_death(rival: &Self::Rival) -> bool;
 
-    /// For the first in line: if the holder came later, its ticket goes, so that those behind it look at the line again.
+    /// Called by the first in line. If the holder's ticket is behind ours, this removes it, so that the waiters behind
+    /// that ticket read the line again.
     fn restore_order(&mut self, holder: &Self::Rival) -> Result<()>;
 
-    /// Takes another's ticket out of the line.
+    /// Takes another claimant's ticket out of the line.
     fn discard(&mut self, ticket: Self::Ticket);
 
     /// Leaves the line, if we are in it.
     fn leave(&mut self, why: Leaving);
 
-    /// What keeps us from the lock, for a person.
+    /// An error that tells a person what keeps us from the lock.
     fn why_not_yet(&mut self) -> Error;
 
-    /// A number from 0 to 1, to be out of step with others.
+    /// A random number from 0 to 1, used as jitter.
     fn chance(&mut self) -> f64;
 }
 
@@ -82,37 +87,38 @@ pub(crate) trait Line: Place {
 pub(crate) enum Leaving {
     /// It had the lock and gave it back.
     HandsOver,
-    /// It had not, so others may be before the next one.
+    /// It did not have the lock, so other claimants may still be before its successor.
     GivesUp,
 }
 
 /// Whether we have a ticket.
 pub(crate) enum Standing<T> {
-    /// We had one.
+    /// We already had one.
     Stood,
-    /// We have one now, and perhaps know whose is right before it. (Another claimant may have come between at that moment.)
+    /// We have one now. The value is the ticket right before ours, if we know it. (Another claimant may have joined
+    /// between the two at that moment.)
     Joined(Option<T>),
-    /// We had one, and somebody took it.
+    /// We had one, and somebody removed it.
     Lost,
-    /// There is none to be had here (other hosts could not be told of it, the filesystem has no FIFOs or links, the disk is full), so we
-    /// try without.
+    /// We can't have one here: other hosts may write to the place and could not be notified, or the filesystem has no
+    /// FIFOs or links, or the disk is full. We then try without a ticket.
     Nowhere,
 }
 
-/// What is in the line before us.
+/// The line as one claimant sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct View<T> {
-    /// The first in line, if it is not us.
+    /// The first in line, if that is another claimant.
     pub first: Option<T>,
-    /// The one right before us.
+    /// The ticket right before ours.
     pub predecessor: Option<T>,
-    /// Those before that one, in their order.
+    /// The tickets before the predecessor, in their order.
     pub before: Vec<T>,
-    /// The one right behind us.
+    /// The ticket right behind ours.
     pub successor: Option<T>,
-    /// How many are before us, where the line was read.
+    /// How many tickets are before ours, if we have read the line.
     pub ahead: usize,
-    /// How many there are in all, as far as we know. 0: we are not in line.
+    /// How many tickets there are in all, as far as we know. 0: we are not in line.
     pub length: usize,
 }
 
@@ -123,12 +129,21 @@ impl<T> Default for View<T> {
 }
 
 impl<T: Copy> View<T> {
-    /// What a claimant that has just joined sees without reading the line.
+    /// The view of a claimant that has just joined and has not read the line.
     pub fn of_predecessor(ticket: T) -> View<T> {
         View { predecessor: Some(ticket), length: 2, ..View::default() }
     }
 
-    /// The one right before us is gone, so the one before it is right before us now. `None`: none is left that we know of.
+    /// The second in line, if it is before us.
+    pub fn second(&self) -> Option<T> {
+        match self.before.len() {
+            0 => None,
+            1 => self.predecessor,
+            _ => Some(self.before[1]),
+        }
+    }
+
+    /// Our predecessor is gone, so the ticket before it is now right before ours. `None`: we know of no other.
     pub fn step_back(&mut self) -> Option<T> {
         self.predecessor = self.before.pop();
         self.predecessor

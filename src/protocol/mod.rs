@@ -1,10 +1,12 @@
-//! The protocol, without a file, a PID or a clock of its own: what a claimant does, and in what order. A [`Place`] does the acts.
+//! The protocol, free of files, PIDs and clocks: what a claimant does, and in what order. A [`Place`] carries out each
+//! act.
 //!
-//! Nothing here calls the system, so a model can run this very code in every order of events (`model`).
+//! Nothing here calls the system. The model (`model`) can therefore run this very code in every order of events.
 
 mod acquire;
 mod backoff;
 mod courtesy;
+pub(crate) mod lease;
 mod line;
 #[cfg(test)]
 #[cfg(not(loom))]
@@ -14,7 +16,7 @@ mod session;
 mod wait;
 
 pub(crate) use acquire::acquire;
-pub(crate) use backoff::Backoff;
+pub(crate) use backoff::{Backoff, TIE_BREAK};
 use courtesy::Courtesy;
 pub(crate) use line::{Leaving, Line, Standing, View};
 pub(crate) use place::{Check, Place};

@@ -1,4 +1,4 @@
-//! One claimant on one place: what it holds, how it takes the lock, and how it gives it back.
+//! One claimant in one place: what it holds, how it takes the lock, and how it gives the lock back.
 
 use super::{acquire, Courtesy, Leaving, Line};
 use crate::error::{Error, ErrorKind, Result};
@@ -20,7 +20,7 @@ impl<P: Line> Session<P> {
         self.held
     }
 
-    /// The same, or the error of a call that needs it.
+    /// Our bid, or the error of a call that needs the lock.
     pub fn held_bid(&self) -> Result<P::Bid> {
         self.held.ok_or_else(|| self.place.misuse(ErrorKind::NotHeld, "does not hold the lock"))
     }
@@ -34,8 +34,8 @@ impl<P: Line> Session<P> {
         locked
     }
 
-    /// The same, unless it is another's turn. It never waits for another's critical section. (A claimant in line calls
-    /// [`Session::lock`]: it gives way to nobody.)
+    /// One round of check-bid-check, unless a waiter is owed the turn. It never waits for a rival's critical section.
+    /// (A claimant in line calls [`Session::lock`] instead, which gives way to no claimant.)
     pub fn lock_unless_owed(&mut self) -> Result<()> {
         if self.courtesy.is_due(self.place.now()) {
             if let Some(rival) = self.courtesy.give_way(&mut self.place)? {
@@ -46,7 +46,7 @@ impl<P: Line> Session<P> {
         self.lock()
     }
 
-    /// [`Session::lock`]. False: a rival holds the lock.
+    /// [`Session::lock`], with a rival that holds the lock as `false` in place of an error.
     pub(super) fn lock_if_free(&mut self) -> Result<bool> {
         match self.lock() {
             Ok(()) => Ok(true),
@@ -55,7 +55,8 @@ impl<P: Line> Session<P> {
         }
     }
 
-    /// Takes the lock if it is free and nobody waits for it. One cheap look more than [`Session::lock`].
+    /// Takes the lock if it is free and no claimant waits for it. It costs one cheap system call more than
+    /// [`Session::lock`].
     pub fn lock_unless_line(&mut self) -> Result<bool> {
         self.place.approach()?;
         if self.place.first_in_line().is_some() {
@@ -64,7 +65,7 @@ impl<P: Line> Session<P> {
         self.lock_if_free()
     }
 
-    /// After an error other than [`ErrorKind::Lost`] the lock is still held.
+    /// After an error other than [`ErrorKind::Lost`] we still hold the lock.
     pub fn unlock(&mut self) -> Result<()> {
         let bid = self.held_bid()?;
         let lost = self.place.withdraw(&bid)?;
@@ -74,14 +75,15 @@ impl<P: Line> Session<P> {
         lost.map_or(Ok(()), Err)
     }
 
-    /// Takes back a bid that won all the same, if we still have it.
+    /// Takes back our bid because of `error`, even if it has already won.
     pub fn give_back(&mut self, error: Error) -> Error {
         let error = self.take_back(error);
-        self.place.leave(Leaving::GivesUp); // what the next in line waits for comes last
+        self.place.leave(Leaving::GivesUp); // last, because our successor waits for this
         error
     }
 
-    /// Unlocks without a word. A bid that can't be deleted is no longer held, and the next attempt tries again.
+    /// Unlocks and reports no error. Even if the bid can't be deleted, we no longer hold the lock; the next
+    /// attempt deletes the bid.
     pub fn let_go(&mut self) {
         if let Err(e) = self.unlock() {
             if e.kind() == ErrorKind::Io {
@@ -98,7 +100,7 @@ impl<P: Line> Session<P> {
         }
     }
 
-    /// In a forked child: forgets everything without touching what is the parent's.
+    /// In a forked child: forgets everything, and does not touch what belongs to the parent.
     pub fn abandon(&mut self) {
         self.held = None;
         self.place.abandon();

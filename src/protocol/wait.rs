@@ -1,61 +1,68 @@
-//! Waiting for the lock: first come, first served, and asleep until there is something to do. `docs/waiting.md` tells the
-//! states of a claimant, and why no wake-up can be lost.
+//! Waiting for the lock. Waiters take turns in the order of their arrival, and sleep until there is something to do.
+//! `docs/waiting.md` describes the states of a claimant, and why no wake-up can be lost.
 //!
-//! Nothing here sleeps. Each step does all that can be done without a sleep, and says until when to sleep then. What is to wake us is
-//! always set up *before* the look that finds nothing to do, so nothing that happens in between is missed.
+//! Nothing here sleeps. Each step does everything that can be done without a sleep, and then returns the time until
+//! which the caller should sleep. A step always sets up the wake-up *before* it looks and finds nothing to do. An event
+//! between the look and the sleep is therefore never missed.
 
 use std::time::{Duration, Instant};
 
 use super::{Line, Session, Standing, View};
 use crate::error::Result;
 
-/// Where the kernel doesn't tell, a waiter looks again after a random, growing pause between these.
+/// Without a notification from the kernel, a waiter looks again after a random, growing pause between these two limits.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Where it does tell, a waiter looks all the same, this often; for what no event tells: that the first in line doesn't come
-/// forward although the lock is free (it is stopped, say), or that the folder was moved.
+/// With notifications, a waiter still looks this often, because two things cause no event: the first in line does not
+/// come forward although the lock is free (it may be stopped), or the folder was moved.
 const LOOK: Duration = Duration::from_secs(2);
-/// That it doesn't come forward must be seen twice, this long apart: on a machine that has too much to do, it may need a while.
+/// A no-show must be seen twice, this far apart, because a claimant on an overloaded machine may need a while.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
-/// How many of the dead a waiter passes over before it looks whether its time is over.
+/// How many dead claimants a waiter passes over before it checks whether its time is over.
 const PASSED_OVER: usize = 1000;
-/// For each pair of waiters, so that all their looks together (each reads the line, if the lock is free) keep below a few
-/// percent of one CPU.
+/// How many steps in a row may ask for another one at once. What makes a waiter go on without an end, whatever it is, then
+/// costs a look for each pause, and not a whole processor.
+const AT_ONCE: u32 = 100;
+/// The time between looks grows by this much for each pair of waiters. Each look reads the line if the lock is free;
+/// with this growth all looks together stay below a few percent of one CPU.
 const LOOK_PER_PAIR: Duration = Duration::from_micros(10);
 
-/// What a step of waiting came to.
+/// The result of one step of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// We hold the lock.
     Acquired,
-    /// There is more to do at once. (A line of many dead takes many steps, and the time or the wait may be over before.)
+    /// There is more to do at once. (A line of many dead claimants takes many steps. The caller can check its deadline
+    /// and cancellation between them.)
     Again,
-    /// All is set up for whatever comes next: sleep until then, or until what [`Wait::waits_for`] says tells something.
+    /// The wake-ups are set up. Sleep until this time, or until a source of [`Wait::waits_for`] is ready.
     SleepUntil(Instant),
 }
 
-/// What a waiter is to be woken by.
+/// What should wake a waiter.
 pub(crate) enum WaitsFor<'a, P: Line> {
     Predecessor(&'a P::Predecessor),
-    /// As the first in line: a change of the place, and the death of the holder.
+    /// For the first in line: a change of the place, or the death of the holder.
     Holder(Option<&'a P::Watch>, Option<&'a P::Rival>),
 }
 
-/// One wait: what it is to be woken by, and what it remembers from one step to the next.
+/// One wait: what should wake it, and what it remembers from one step to the next.
 pub(crate) struct Wait<P: Line> {
-    /// The place, once we were the first in line and the lock wasn't free.
+    /// The watch on the place. We set it up when we were the first in line and the lock was not free.
     pub(super) watch: Option<P::Watch>,
-    /// The rival that we wait for as the first in line.
+    /// If we are the first in line: the rival that we wait for.
     pub(super) holder: Option<P::Rival>,
-    /// The claimant that we wait for otherwise.
+    /// If we are not the first in line: the claimant that we wait for.
     pub(super) ahead: Option<P::Predecessor>,
-    /// What we saw of the line.
+    /// The line as we last saw it.
     pub(super) view: View<P::Ticket>,
     pub(super) next_look: Instant,
-    /// The first in line at the last look, if the lock was free.
+    /// The claimant that may be a no-show: it was the first in line while the lock was free.
     pub(super) no_show: Option<P::Ticket>,
     polled: Duration,
+    /// How many steps in a row asked for another one at once.
+    at_once: u32,
 }
 
 impl<P: Line> Wait<P> {
@@ -65,15 +72,17 @@ impl<P: Line> Wait<P> {
             holder: None,
             ahead: None,
             view: View::default(),
-            next_look: place.now() + out_of_step(LOOK, place.chance()),
+            next_look: place.now() + jittered(LOOK, place.chance()),
             no_show: None,
             polled: SHORTEST_PAUSE,
+            at_once: 0,
         }
     }
 
-    /// One step. `woken`: the sleep before it was ended by the predecessor, or by a change of the place.
+    /// One step. `woken`: the predecessor, or a change of the place, ended the sleep before this step.
     pub fn step(&mut self, session: &mut Session<P>, now: Instant, woken: bool) -> Result<Step> {
-        Ok(match self.advance(session, now, woken)? {
+        let round = self.advance(session, now, woken)?;
+        Ok(match self.bounded(round) {
             Round::Acquired => {
                 self.watch.take().into_iter().for_each(|watch| session.place.put_by(watch));
                 Step::Acquired
@@ -83,6 +92,21 @@ impl<P: Line> Wait<P> {
         })
     }
 
+    /// Never lets a waiter go on without a sleep for ever.
+    fn bounded(&mut self, round: Round) -> Round {
+        match round {
+            Round::Again if self.at_once == AT_ONCE => self.start_anew_later(),
+            Round::Again => {
+                self.at_once += 1;
+                Round::Again
+            }
+            done => {
+                self.at_once = 0;
+                done
+            }
+        }
+    }
+
     pub fn waits_for(&self) -> WaitsFor<'_, P> {
         match &self.ahead {
             Some(ahead) => WaitsFor::Predecessor(ahead),
@@ -90,22 +114,22 @@ impl<P: Line> Wait<P> {
         }
     }
 
-    /// Nobody was before us when we read the line.
+    /// When we read the line, no ticket was before ours.
     fn is_first(&self) -> bool {
         self.view.length > 0 && self.view.predecessor.is_none()
     }
 
-    /// We have read the line, not only been told who is before us, and watch that one.
+    /// We have read the line (a newcomer may only know the ticket before its own), and we watch our predecessor.
     fn knows_line(&self) -> bool {
         self.view.first.is_some() && self.ahead.is_some()
     }
 
-    /// The one before us had the lock, and gave it back.
+    /// Our predecessor had the lock, and gave it back.
     fn is_our_turn(&self, woken: bool) -> bool {
         woken && self.ahead.as_ref().is_some_and(P::has_handed_over)
     }
 
-    /// Whether the kernel tells all that matters: that the one we wait for lets go, and that it dies.
+    /// Whether the kernel notifies us of all that matters: the claimant that we wait for lets go, or it dies.
     pub(super) fn is_told(&self) -> bool {
         match self.waits_for() {
             WaitsFor::Predecessor(ahead) => P::tells(ahead),
@@ -121,11 +145,11 @@ impl<P: Line> Wait<P> {
         }
         let pause = self.polled;
         self.polled = (pause * 2).min(LONGEST_PAUSE);
-        // Not cut short by a look that is due: where there is no line nobody looks, and the pause would be none at all.
+        // A look that is due does not shorten the pause. Otherwise an overdue look would make it zero.
         now + pause.mul_f64(0.5 + 0.5 * chance)
     }
 
-    /// Our place in line is gone.
+    /// Forgets what we saw, and looks at everything anew after a pause.
     fn start_anew_later(&mut self) -> Round {
         (self.ahead, self.holder, self.watch) = (None, None, None);
         (self.view, self.polled) = (View::default(), LONGEST_PAUSE);
@@ -134,7 +158,7 @@ impl<P: Line> Wait<P> {
 
     fn look_later(&mut self, now: Instant, chance: f64) {
         let pairs = u32::try_from(self.view.length.saturating_mul(self.view.length)).unwrap_or(u32::MAX);
-        self.next_look = now + out_of_step(LOOK + LOOK_PER_PAIR.saturating_mul(pairs), chance);
+        self.next_look = now + jittered(LOOK + LOOK_PER_PAIR.saturating_mul(pairs), chance);
     }
 
     fn advance(&mut self, session: &mut Session<P>, now: Instant, woken: bool) -> Result<Round> {
@@ -143,7 +167,7 @@ impl<P: Line> Wait<P> {
         if is_due {
             self.look_later(now, session.place.chance());
         }
-        // The common hand-over. No need to read the line again.
+        // The common hand-over: we need not read the line again.
         if !is_due && self.is_our_turn(woken) && session.lock_if_free()? {
             return Ok(Round::Acquired);
         }
@@ -153,24 +177,25 @@ impl<P: Line> Wait<P> {
             }
             if session.place.has_ticket() {
                 return Ok(Round::Sleep);
-            } // else the place is another one now, and so is the line
+            } // otherwise this is another place now, with another line
         }
         session.place.refresh()?;
         match session.place.stand()? {
-            // As a rule that is all that a look finds. The holder will tell, by way of those before us.
+            // In most cases a look finds only this. The hand-over will reach us through the claimants before us.
             Standing::Stood if is_due && self.knows_line() && self.is_taken(session)? => return Ok(Round::Sleep),
             Standing::Nowhere => {
                 (self.ahead, self.holder, self.watch) = (None, None, None);
                 self.view = View::default();
-                return session.lock_if_free().map(Round::of); // without a line it's anybody's
+                return session.lock_if_free().map(Round::of); // without a line any claimant may take the lock
             }
-            // We didn't come forward, or somebody is deleting the whole folder, and shall get to its end. Then we join anew.
+            // We were a no-show, or somebody is deleting the whole folder and must be able to finish. We join anew
+            // later.
             Standing::Lost => return Ok(self.start_anew_later()),
             Standing::Joined(Some(ticket)) if !is_due => self.view = View::of_predecessor(ticket),
             Standing::Stood | Standing::Joined(_) => self.view = session.place.view()?,
         }
         if self.view.length == 0 {
-            return Ok(self.start_anew_later()); // the same, a moment later
+            return Ok(self.start_anew_later()); // our ticket was removed after `stand` saw it
         }
         if is_due {
             self.look_later(now, session.place.chance()); // now we know how long the line is
@@ -180,30 +205,33 @@ impl<P: Line> Wait<P> {
         };
         let known = self.ahead.take();
         self.ahead = session.place.watch_predecessor(predecessor, known)?;
-        // A line of many dead is passed over without reading it for each; but the time, or the wait, may be over meanwhile.
+        // We pass over many dead claimants without reading the line for each. The bound lets the caller check its
+        // deadline.
         for _ in 0..PASSED_OVER {
             if self.ahead.is_some() {
                 break;
             }
             let Some(predecessor) = self.view.step_back() else {
-                self.view = View::default(); // we may have been told of one alone, so that nobody is left does not make us the first
+                // We may have known only one predecessor. Its end does not make us the first in line.
+                self.view = View::default();
                 break;
             };
             self.ahead = session.place.watch_predecessor(predecessor, None)?;
         }
         if self.ahead.is_none() || is_due && self.forfeit_no_show(session, now)? {
-            return Ok(Round::Again); // it is gone: who is before us now?
+            return Ok(Round::Again); // the predecessor is gone, so find the new one
         }
         Ok(Round::Sleep)
     }
 
-    /// Bids by the ordinary protocol. False: there is a holder, and we are about to be told of what it does.
+    /// Bids by check-bid-check. False: there is a holder, and the watches that will tell us what it does are set up.
     fn lock_as_first(&mut self, session: &mut Session<P>) -> Result<bool> {
         (self.view.predecessor, self.ahead) = (None, None);
         if session.lock_if_free()? {
             return Ok(true);
         }
-        // Only now: a claimant that comes to an unlocked folder, as by a hand-over, needs no watch on it, or no other news.
+        // Only now, because a claimant that finds the lock free, as after a hand-over, needs no watch. A watch that we
+        // keep is reset here: it then reports only later changes.
         self.watch = session.place.watch(self.watch.take());
         if self.watch.is_some() && session.lock_if_free()? {
             return Ok(true);
@@ -215,7 +243,7 @@ impl<P: Line> Wait<P> {
         Ok(false)
     }
 
-    /// A rival holds the lock, or bids for it; so the first in line has not failed to come forward.
+    /// Whether a rival holds the lock or bids for it. If so, the first in line is no no-show.
     fn is_taken(&mut self, session: &mut Session<P>) -> Result<bool> {
         let is_taken = session.place.rival()?.is_some();
         if is_taken {
@@ -224,23 +252,29 @@ impl<P: Line> Wait<P> {
         Ok(is_taken)
     }
 
-    /// Nobody waits for ever for a claimant that can't or won't use its turn. True: the first in line lost its place; if it
-    /// comes back, it goes to the end.
+    /// Limits how long a claimant that can't or won't use its turn delays the line. True: the first in line lost its
+    /// place; if it comes back, it goes to the end.
     fn forfeit_no_show(&mut self, session: &mut Session<P>, now: Instant) -> Result<bool> {
         if self.is_taken(session)? {
             return Ok(false);
         }
-        if self.no_show.is_some() && self.no_show == self.view.first {
-            self.no_show.take().into_iter().for_each(|first| session.place.discard(first));
-            return Ok(true);
+        let forfeits = self.no_show.filter(|first| self.view.first == Some(*first));
+        forfeits.into_iter().for_each(|first| session.place.discard(first));
+        // When a no-show loses its place, its successor is notified and the lock is free. This look therefore counts as
+        // the first of the two that must find the successor missing. Of several stopped claimants in a row, each costs
+        // one second, not two looks.
+        self.no_show = match forfeits {
+            Some(_) => self.view.second(),
+            None => self.view.first,
+        };
+        if self.no_show.is_some() {
+            self.next_look = now + SECOND_LOOK;
         }
-        self.no_show = self.view.first;
-        self.next_look = now + SECOND_LOOK;
-        Ok(false)
+        Ok(forfeits.is_some())
     }
 }
 
-/// What a step does in the end.
+/// The outcome of one round.
 enum Round {
     Acquired,
     Again,
@@ -256,8 +290,8 @@ impl Round {
     }
 }
 
-/// Waiters that came at once shall not march in step.
-fn out_of_step(pause: Duration, chance: f64) -> Duration {
+/// Adds jitter, because waiters that came together must not look at the same moment.
+fn jittered(pause: Duration, chance: f64) -> Duration {
     pause.mul_f64(0.75 + 0.5 * chance)
 }
 

@@ -1,4 +1,4 @@
-//! Small files that others wrote: bids and claims. They are opened without following, blocking, or trusting them.
+//! Small files that other processes wrote: bids and claims. An open follows no link, never blocks, and does not trust the file.
 
 use std::ffi::CStr;
 use std::io;
@@ -7,10 +7,12 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, FileType, OFlags};
 use rustix::io::Errno;
 
+use super::contract::System;
+use super::files::Files;
 use super::room::zeros;
 use super::stat::FileId;
-use super::unix::{retry, Dir};
-use super::{born, is_locked, take_lock, Moment, Opened};
+use super::unix::Dir;
+use super::{is_locked, take_lock, Opened};
 
 /// A regular file, open for reading.
 pub(crate) struct ForeignFile {
@@ -22,8 +24,16 @@ pub(crate) struct ForeignFile {
 }
 
 impl ForeignFile {
-    /// The content as it was when the file was opened (or later), or as much of it as `limit`.
-    pub fn read(&self, limit: usize) -> io::Result<Vec<u8>> {
+    /// The content as it was when the file was opened, or later. At most `limit` bytes. `None`: this file can't be read now.
+    pub fn read(&self, limit: usize) -> io::Result<Option<Vec<u8>>> {
+        match self.read_all(limit) {
+            Ok(content) => Ok(Some(content)),
+            Err(e) if is_of_this_file(&e) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn read_all(&self, limit: usize) -> io::Result<Vec<u8>> {
         let mut content = zeros(limit)?;
         let mut filled = 0;
         while filled < limit {
@@ -34,16 +44,16 @@ impl ForeignFile {
                 Err(e) => return Err(e.into()),
             }
             if filled as u64 == self.size {
-                break; // to be told that it ends here would be one more system call
+                break; // one more system call would only report the end of the file
             }
         }
         content.truncate(filled);
         Ok(content)
     }
 
-    /// When it was made, Unix nanoseconds; `None` where the filesystem does not say.
+    /// When the file was made, in Unix nanoseconds. `None`: the filesystem does not tell it.
     pub fn born(&self) -> Option<u64> {
-        born(self.fd.as_fd()).map(Moment::nanos)
+        System::born(self.fd.as_fd()).map(System::nanos)
     }
 
     /// Whether its owner holds the lock that proves that it lives.
@@ -53,62 +63,38 @@ impl ForeignFile {
 }
 
 impl Dir {
-    /// Opens a small file of somebody else's. Looks before it opens: opening a FIFO or a device is an act, not a look.
-    pub fn open_small(&self, name: &CStr) -> io::Result<Opened> {
-        let stat = match self.look_at(name) {
-            Ok(Some(stat)) => stat,
-            Ok(None) => return Ok(Opened::Gone),
-            Err(e) if Dir::is_not_ours(&e) => return Ok(Opened::Denied),
-            Err(e) if Dir::crosses_filesystems(&e) => return Ok(Opened::Mounted),
-            Err(e) => return Err(e),
+    /// Opens a small file of another process.
+    pub fn open_small(&self, name: &CStr) -> io::Result<Opened<ForeignFile>> {
+        let seen = match self.see(name) {
+            Ok(seen) => seen,
+            Err(e) => return not_opened(e),
         };
-        if !is_regular(&stat) {
-            return Ok(Opened::NotRegular { modified: modified(&stat) });
+        if seen.kind() != FileType::RegularFile {
+            return Ok(Opened::NotRegular { modified: modified(&seen.stat) });
         }
-        let fd = match self.open_at(name, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, 0) {
-            Ok(fd) => fd,
-            Err(e) => match Errno::from_io_error(&e) {
-                Some(Errno::NOENT) => return Ok(Opened::Gone),
-                // The last one: somebody has a lease on it (fcntl(2)), and we don't wait.
-                Some(Errno::ACCESS | Errno::PERM | Errno::AGAIN) => return Ok(Opened::Denied),
-                Some(Errno::XDEV) => return Ok(Opened::Mounted),
-                // It was swapped for a link, a socket or a device since we looked.
-                Some(Errno::LOOP | Errno::NXIO) => return Ok(Opened::NotRegular { modified: modified(&stat) }),
-                _ => return Err(e),
-            },
-        };
-        let stat = retry(|| fs::fstat(&fd))?;
-        let modified = modified(&stat);
-        Ok(match is_regular(&stat) {
-            true => Opened::File(ForeignFile { fd, size: stat.st_size as u64, id: FileId::of(&stat), modified }),
-            false => Opened::NotRegular { modified },
-        })
-    }
-
-    /// Opens a regular file; `None`: it is something else. On Linux that is told before it is opened, of the very file that is opened
-    /// then: a device or a FIFO that somebody swaps in is never opened.
-    fn open_regular(&self, name: &CStr, how: OFlags) -> io::Result<Option<OwnedFd>> {
-        let how = how | OFlags::NONBLOCK | OFlags::NOCTTY;
-        #[cfg(target_os = "linux")]
-        {
-            let found = self.open_at(name, OFlags::PATH, 0)?;
-            if !is_regular(&retry(|| fs::fstat(&found))?) {
-                return Ok(None);
+        let (fd, stat) = match seen.open(OFlags::RDONLY) {
+            Ok(opened) => opened,
+            // This happens if `open` had to use the name: the file was replaced by a link, a socket or a device since we looked.
+            Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::LOOP | Errno::NXIO)) => {
+                return Ok(Opened::NotRegular { modified: modified(&seen.stat) });
             }
-            super::linux_proc::Proc::open()?.reopen(&found, how).map(Some)
-        }
-        #[cfg(not(target_os = "linux"))]
-        self.open_at(name, how, 0).map(Some)
+            Err(e) => return not_opened(e),
+        };
+        let (id, modified) = (FileId::of(&stat), modified(&stat));
+        Ok(Opened::File(ForeignFile { fd, size: stat.st_size as u64, id, modified }))
     }
 
-    /// Takes the lock of a file that never got its content, and deletes it. False: its maker is at work, or it is not ours to
-    /// write, so its lock is not ours to take. A maker who comes later sees that its file is gone, and starts again: see
-    /// [`Dir::claim`].
+    /// Takes the lock of a file that never got its content, and deletes the file. False: another process has the lock, the file has
+    /// more than one name, or it is no regular file. A maker that is still at work notices that its file is gone, and starts again:
+    /// see [`Dir::claim`].
     pub fn delete_unfinished(&self, name: &CStr) -> io::Result<bool> {
-        let Some(fd) = self.open_regular(name, OFlags::RDWR)? else { return Ok(false) };
-        let stat = retry(|| fs::fstat(&fd))?;
-        // One that was never published has one name.
-        if !is_regular(&stat) || stat.st_nlink != 1 || !take_lock(fd.as_fd())? {
+        let seen = self.see(name)?;
+        if seen.kind() != FileType::RegularFile {
+            return Ok(false);
+        }
+        let (fd, stat) = seen.open(OFlags::RDWR)?;
+        // A file that was never published has exactly one name.
+        if stat.st_nlink != 1 || !take_lock(fd.as_fd())? {
             return Ok(false);
         }
         self.unlink(name)?;
@@ -116,12 +102,28 @@ impl Dir {
     }
 }
 
-fn is_regular(stat: &fs::Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+/// Converts the error of a look or of an open to a result.
+fn not_opened(error: io::Error) -> io::Result<Opened<ForeignFile>> {
+    match Errno::from_io_error(&error) {
+        Some(Errno::NOENT) => Ok(Opened::Gone),
+        Some(Errno::XDEV) => Ok(Opened::Mounted),
+        _ if is_of_this_file(&error) => Ok(Opened::Denied),
+        _ => Err(error),
+    }
+}
+
+/// Whether this error says that one file can't be opened or read now. The reasons are many: we have no right, a process has a lease on
+/// the file (EAGAIN, fcntl(2)), the key of an encrypted file is gone (ENOKEY, which any user can bring about), a checksum is wrong
+/// (EIO). So we name the other errors: what this process or this machine lacks, a file that is gone, a server that is gone.
+fn is_of_this_file(error: &io::Error) -> bool {
+    let is_lack = |e| matches!(e, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS);
+    let is_server = |e| matches!(e, Errno::NOTCONN | Errno::CONNABORTED | Errno::TIMEDOUT | Errno::HOSTDOWN);
+    // Without an error number, the error is one of ours.
+    !Dir::has_vanished(error) && Errno::from_io_error(error).is_some_and(|e| !is_lack(e) && !is_server(e))
 }
 
 #[allow(clippy::unnecessary_cast)] // the types of these fields differ by system
 fn modified(stat: &fs::Stat) -> i64 {
-    // Some filesystems keep any time that they are given.
+    // The arithmetic saturates, because some filesystems store any time that a user sets.
     (stat.st_mtime as i64).saturating_mul(1000).saturating_add(stat.st_mtime_nsec as i64 / 1_000_000)
 }

@@ -1,4 +1,4 @@
-//! Who a process is on Linux, and whether it lives.
+//! The identity of a process on Linux, and whether the process lives.
 
 use std::io;
 use std::ptr;
@@ -10,23 +10,23 @@ use rustix::io::Errno;
 use rustix::process::{pidfd_open, Pid, PidfdFlags};
 use rustix::time::ClockId;
 
-use super::linux_proc::{boot_time_by_clocks, known, nanos, wall_minus_boot, wall_minus_boot_at_once, Proc, NOISE};
-use super::unix::descriptor;
-use super::{Identity, Source};
+use super::calls::{descriptor, exists};
+use super::contract::{Identity, ProcessState, Processes, Source, System};
+use super::linux_proc::{
+    boot_time_by_clocks, known, nanos, wall_minus_boot, wall_minus_boot_at_once, Outlook, Proc, ProcStat, NOISE,
+    PROCESS_TABLE,
+};
 
 // ---- this process ----
 
-/// Tells a process from its forked children, also where both have the same PID (a child in a new PID namespace).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProcessMark(u64);
-
-/// The mark of the process that calls. A load from memory: the kernel wipes one page of ours in every forked child
-/// (`MADV_WIPEONFORK`, madvise(2), Linux 4.14). Before that, and where no page can be had (RLIMIT_AS), it is the PID. That does not
-/// tell a child that has the PID of its parent, as one that is PID 1 of a new namespace, and whose parent was PID 1 of its own.
-pub(crate) fn process_mark() -> ProcessMark {
+/// Tells a process from its forked children, even if both have the same PID (a child in a new PID namespace). It costs a load from
+/// memory: the kernel wipes one page of ours in every forked child (`MADV_WIPEONFORK`, madvise(2), Linux 4.14). On older kernels, and
+/// where no page can be mapped (RLIMIT_AS), the mark is the PID. The PID does not tell a child from a parent with the same PID: for
+/// example, the child is PID 1 of a new namespace, and its parent was PID 1 of its own namespace.
+fn process_mark() -> u64 {
     static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    // No page could be had. That stays so: a process that was marked one way is never looked for the other way.
+    // No page could be mapped. Then the process never tries again, because a mark of one kind never equals a mark of the other kind.
     const NONE: *mut AtomicU64 = ptr::without_provenance_mut(usize::MAX);
 
     let mut page = PAGE.load(Ordering::Acquire);
@@ -38,26 +38,26 @@ pub(crate) fn process_mark() -> ProcessMark {
         };
     }
     if page == NONE {
-        return ProcessMark(u64::from(std::process::id()) << 32);
+        return u64::from(std::process::id()) << 32;
     }
-    // SAFETY: the page is mapped for the rest of the process's life, zeroed, aligned, and only used as this atomic.
+    // SAFETY: the page stays mapped for the rest of the process's life. It was zeroed, it is aligned, and it is only used as this atomic.
     let mark = unsafe { &*page };
     let seen = mark.load(Ordering::Acquire);
     if seen != 0 {
-        return ProcessMark(seen);
+        return seen;
     }
-    // First in this process. `NEXT` was copied by fork, so a child's mark differs from each of its ancestors'.
+    // This is the first call in this process. Fork copied `NEXT`, so a child's mark differs from the marks of all its ancestors.
     let fresh = NEXT.fetch_add(1, Ordering::AcqRel);
     match mark.compare_exchange(0, fresh, Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => ProcessMark(fresh),
-        Err(theirs) => ProcessMark(theirs),
+        Ok(_) => fresh,
+        Err(theirs) => theirs,
     }
 }
 
 fn page_wiped_on_fork() -> Option<*mut AtomicU64> {
     use rustix::mm::{madvise, mmap_anonymous, munmap, Advice, MapFlags, ProtFlags};
     let size = rustix::param::page_size();
-    // SAFETY: a new private mapping at an address that the kernel chooses; nothing else knows it.
+    // SAFETY: this is a new private mapping at an address that the kernel chooses, and no other code knows the address.
     unsafe {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         let page = mmap_anonymous(ptr::null_mut(), size, access, MapFlags::PRIVATE).ok()?;
@@ -69,23 +69,47 @@ fn page_wiped_on_fork() -> Option<*mut AtomicU64> {
     }
 }
 
-/// What a step of the clock changes.
+/// The values that a step of the clock changes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClockView {
-    /// How far the wall clock is ahead of the boot clock, nanoseconds: the moment of the boot.
+    /// How far the wall clock is ahead of the boot clock, in nanoseconds. This is the moment of the boot.
     wall: i64,
-    /// The least that this process has seen of it. A clock that is set forward makes the boot look later than it was.
+    /// The smallest such value that this process has seen. A clock that is set forward makes the boot look later than it was.
     earliest: i64,
 }
 
-impl Identity {
-    /// What is the same for the whole life of a process is kept as it was seen `before`: a namespace that is entered later, or
-    /// another `/proc`, changes nothing of it.
-    pub(super) fn read(before: Option<&Identity>) -> io::Result<Identity> {
-        // First: so a step of the clock meanwhile is one after it.
+impl ClockView {
+    /// `created` is in whole seconds since the epoch, counted from the second of the boot. So it changes when that second changes.
+    fn stepped_by(&self, mut clock: impl FnMut(ClockId) -> i64) -> bool {
+        let is_another_second = |wall: i64| {
+            (wall - self.wall).abs() > NOISE && wall.div_euclid(1_000_000_000) != self.wall.div_euclid(1_000_000_000)
+        };
+        // The first check is cheaper, and usually enough.
+        is_another_second(wall_minus_boot_at_once(&mut clock)) && is_another_second(wall_minus_boot(clock))
+    }
+}
+
+impl Processes for System {
+    type Mark = u64;
+    type Clock = ClockView;
+    type Outlook = Outlook;
+    type Seen = ProcStat;
+    /// pidfd_open(2), Linux 5.3.
+    type Exit = OwnedFd;
+
+    const TABLE: &'static str = PROCESS_TABLE;
+
+    fn mark() -> u64 {
+        process_mark()
+    }
+
+    /// Values that stay the same for the whole life of a process are taken from `before`. A namespace that the process enters later,
+    /// or another `/proc`, does not change them.
+    fn identify(before: Option<&Identity>) -> io::Result<Identity> {
+        // The clock is read first, so that a step during the rest of this function counts as a later step.
         let wall = wall_minus_boot(nanos);
-        let earliest = before.map_or(wall, |before| before.clock_view.earliest.min(wall));
-        let clock_view = ClockView { wall, earliest };
+        let earliest = before.map_or(wall, |before| before.clock.earliest.min(wall));
+        let clock = ClockView { wall, earliest };
         let pid = std::process::id();
         let proc = Proc::open()?;
         let seen = proc.own_stat(pid)?;
@@ -109,63 +133,66 @@ impl Identity {
             pidns,
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             command: seen.command,
-            clock_view,
+            clock,
         })
     }
 
-    /// When this machine was booted at the latest, Unix seconds. Some containers are shown their own start instead (lxcfs), and a
-    /// time namespace can put the boot later than it was, and a clock that is set forward does so too. So the earliest boot counts.
-    pub fn booted(&self) -> io::Result<i64> {
+    fn has_stepped(clock: &ClockView) -> bool {
+        clock.stepped_by(nanos)
+    }
+
+    /// The earliest boot counts, because each source can name a later time: some containers see their own start instead (lxcfs), a
+    /// time namespace can put the boot later than it was, and so does a clock that is set forward.
+    fn booted(clock: &ClockView) -> io::Result<i64> {
         let proc = Proc::open()?;
         let shift = proc.shift()?.ok_or_else(|| io::Error::other("the shift of this time namespace can't be told"))?;
-        let earliest = self.clock_view.earliest.div_euclid(1_000_000_000);
+        let earliest = clock.earliest.div_euclid(1_000_000_000);
         Ok(proc.boot_time()?.min(boot_time_by_clocks()).min(earliest) - shift.seconds_late())
     }
-}
 
-impl ClockView {
-    pub fn clock_stepped(&self) -> bool {
-        self.stepped_by(nanos)
+    fn outlook(own: u32) -> Option<Outlook> {
+        Outlook::now(own)
     }
 
-    /// `created` is in whole seconds since the epoch, counted from the second of the boot: so it changes when that does.
-    fn stepped_by(&self, mut clock: impl FnMut(ClockId) -> i64) -> bool {
-        let is_another_second = |wall: i64| {
-            (wall - self.wall).abs() > NOISE && wall.div_euclid(1_000_000_000) != self.wall.div_euclid(1_000_000_000)
-        };
-        // The first look is the cheaper one, and as a rule enough.
-        is_another_second(wall_minus_boot_at_once(&mut clock)) && is_another_second(wall_minus_boot(clock))
-    }
-}
-
-// ---- other processes ----
-
-/// Tells when a process of our PID namespace exits, whatever becomes of its PID (pidfd_open(2), Linux 5.3).
-pub(crate) struct ExitWatch {
-    pidfd: OwnedFd,
-}
-
-impl ExitWatch {
-    /// `NotFound`: there is no such process. Any other error: this system can't tell, or won't (a sandbox). Ask
-    /// [`super::process`] afterwards whether it is the right one.
-    pub fn of(pid: u32) -> io::Result<ExitWatch> {
-        let pid = Pid::from_raw(pid as i32).ok_or(io::ErrorKind::InvalidInput)?;
-        match descriptor(|| pidfd_open(pid, PidfdFlags::empty())) {
-            Ok(pidfd) => Ok(ExitWatch { pidfd }),
-            Err(e) if Errno::from_io_error(&e) == Some(Errno::SRCH) => Err(io::ErrorKind::NotFound.into()),
-            Err(e) => Err(e),
+    fn look(from: &Outlook, pid: u32) -> Result<ProcStat, ProcessState> {
+        match from.look(pid) {
+            Some(seen) if seen.exited => Err(ProcessState::Gone),
+            Some(seen) => Ok(seen),
+            // The process is hidden from us (`hidepid`, proc(5)), or it started a moment ago.
+            None if exists(pid) => Err(ProcessState::Exists),
+            None => Err(ProcessState::Gone),
         }
     }
 
-    /// Has it exited? A zombie has; one whose main thread alone ended has not.
-    pub fn happened(&self) -> bool {
-        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+    fn start(seen: &ProcStat, from: &Outlook) -> Option<u64> {
+        seen.start(from)
+    }
+
+    fn created(seen: &ProcStat, from: &Outlook) -> io::Result<i64> {
+        seen.created(from)
+    }
+
+    fn exists(pid: u32) -> bool {
+        exists(pid)
+    }
+
+    fn watch(pid: u32) -> io::Result<OwnedFd> {
+        let pid = Pid::from_raw(pid as i32).ok_or(io::ErrorKind::InvalidInput)?;
+        match descriptor(|| pidfd_open(pid, PidfdFlags::empty())) {
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::SRCH) => Err(io::ErrorKind::NotFound.into()),
+            // ENOENT becomes another kind of error too: a sandbox may return it, and Linux 6.15 returns it for the number of a thread.
+            pidfd => pidfd.map_err(io::Error::other),
+        }
+    }
+
+    fn has_exited(pidfd: &OwnedFd) -> bool {
+        let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         matches!(poll(&mut fds, Some(&now)), Ok(n) if n > 0)
     }
 
-    pub fn source(&self) -> Source<'_> {
-        self.pidfd.as_fd()
+    fn source(pidfd: &OwnedFd) -> Source<'_> {
+        pidfd.as_fd()
     }
 }
 
@@ -174,7 +201,7 @@ mod tests {
     use super::super::{Dir, Filesystem};
     use super::*;
 
-    /// The clocks can only be read one after the other, and we may be kept from the processor in between, here for a minute.
+    /// The clocks can be read only one after the other, and the thread may lose the processor in between, here for a minute.
     #[test]
     fn a_pause_at_any_moment_is_no_step_of_the_clock() {
         const SECOND: i64 = 1_000_000_000;
@@ -195,7 +222,7 @@ mod tests {
         }
     }
 
-    /// However small: a Python peer compares whole seconds, and they must be the same number.
+    /// Even a small step counts: a Python peer compares whole seconds, and both must get the same number.
     #[test]
     fn a_step_of_the_clock_counts_where_it_is_another_second() {
         const SECOND: i64 = 1_000_000_000;
@@ -207,30 +234,34 @@ mod tests {
         assert!(!at_the_edge.stepped_by(|clock| if clock == ClockId::Realtime { 7 * SECOND - 300 } else { 0 }));
     }
 
-    /// The clock was set forward: what is older than the boot as it looks now need not be.
+    /// After the clock was set forward, the boot looks later than it was. So a bid can look older than the boot and still be of this boot.
     #[test]
     fn the_boot_was_no_later_than_it_ever_looked() {
         let me = Identity::current().unwrap();
         let booted = me.booted().unwrap();
         let earliest = (booted - 1000) * 1_000_000_000;
-        let before = Identity { clock_view: ClockView { earliest, ..me.clock_view }, ..Identity::clone(&me) };
-        assert_eq!(Identity::read(Some(&before)).unwrap().booted().unwrap(), booted - 1000);
+        let before = Identity { clock: ClockView { earliest, ..me.clock }, ..Identity::clone(&me) };
+        assert_eq!(System::identify(Some(&before)).unwrap().booted().unwrap(), booted - 1000);
     }
 
-    /// The bids of before say a CREATED that nobody computes any more.
+    /// Bids from before the step contain a CREATED that no process computes any more.
     #[test]
     fn a_claim_is_current_until_somebody_steps_the_clock() {
         let me = Identity::current().unwrap();
         let path = crate::scratch::Scratch::new();
         let stepped = [0, -1, 1].map(|seconds| {
-            let wall = me.clock_view.wall + seconds * 1_000_000_000;
-            let clock_view = ClockView { wall, earliest: wall };
-            let me = Identity { clock_view, ..Identity::clone(&me) };
+            let wall = me.clock.wall + seconds * 1_000_000_000;
+            let clock = ClockView { wall, earliest: wall };
+            let me = Identity { clock, ..Identity::clone(&me) };
             let hidden = Dir::open(&path).unwrap();
-            let claim =
-                crate::folder::claim::Claim::prepare(hidden, &path, std::sync::Arc::new(me), Filesystem::Local, || {
-                    Ok(1)
-                });
+            let claim = crate::folder::claim::Claim::prepare(
+                hidden,
+                &path,
+                std::sync::Arc::new(me),
+                Filesystem::Local,
+                None,
+                || Ok(1),
+            );
             !claim.unwrap().is_current()
         });
         assert_eq!(stepped, [false, true, true]);

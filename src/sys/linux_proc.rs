@@ -1,5 +1,5 @@
-//! What `/proc` shows on Linux: of us, of other processes, and of the clock. `/proc` is the caller's at the moment when it is
-//! opened: `chroot`, `setns` and `unshare` can give a process another one, or none.
+//! What `/proc` shows on Linux about this process, about other processes, and about the clock. We use the `/proc` that the process has
+//! when we open it: `chroot`, `setns` and `unshare` can give a process another `/proc`, or none.
 
 use std::io;
 
@@ -7,19 +7,44 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::time::{clock_gettime, ClockId};
 
+use super::calls::descriptor;
 use super::room::zeros;
-use super::unix::descriptor;
-use super::Identity;
 
-/// Where we look for processes, for a person.
-pub(crate) const PROCESS_TABLE: &str = "/proc";
+/// Where a process is looked up. Messages to people contain it.
+pub(super) const PROCESS_TABLE: &str = "/proc";
 
-/// No file here is larger, except one that somebody put in its place.
+/// No real file of `/proc` that we read is larger. A larger file is something that was put in its place.
 const MAX_BYTES: usize = 1 << 24;
 
-/// An open `/proc`. All that is read through it comes from the same one.
+/// An open `/proc`. All reads through it come from the same `/proc`.
 pub(super) struct Proc {
     root: OwnedFd,
+}
+
+/// Opens the file of a descriptor once more, with other flags. `None`: there is no `/proc` that shows our descriptors.
+pub(super) fn reopen(file: &OwnedFd, how: OFlags) -> Option<io::Result<OwnedFd>> {
+    own_path(file).map(|path| open(fs::CWD, &path, how))
+}
+
+/// A path that leads to the file of this descriptor, even if the file was moved. `None`: there is no `/proc` that shows our
+/// descriptors.
+///
+/// It uses a path and not an open `/proc`, because each look at a rival's bid comes here, and a path takes one system call and no
+/// descriptor.
+pub(super) fn own_path(file: &impl AsFd) -> Option<String> {
+    // The thread can have its own table of descriptors (unshare(2)). Linux before 3.17 has no `thread-self`.
+    for own in ["thread-self", "self"] {
+        let fds = format!("{PROCESS_TABLE}/{own}/fd");
+        match rustix::io::retry_on_intr(|| fs::statfs(&*fds)) {
+            // After a chroot, `/proc` can be an ordinary folder.
+            Ok(stat) if stat.f_type == fs::PROC_SUPER_MAGIC => {
+                return Some(format!("{fds}/{}", file.as_fd().as_raw_fd()))
+            }
+            Err(rustix::io::Errno::NOENT) => {}
+            _ => break,
+        }
+    }
+    None
 }
 
 fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
@@ -29,7 +54,7 @@ fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
 impl Proc {
     pub fn open() -> io::Result<Proc> {
         let root = open(fs::CWD, PROCESS_TABLE, OFlags::PATH | OFlags::DIRECTORY)?;
-        // After a chroot it can be a folder like any other, with whatever somebody wrote there.
+        // After a chroot, `/proc` can be an ordinary folder with any content.
         if rustix::io::retry_on_intr(|| fs::fstatfs(&root))?.f_type != fs::PROC_SUPER_MAGIC {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no proc filesystem is mounted there"));
         }
@@ -60,18 +85,12 @@ impl Proc {
         Ok(String::from_utf8_lossy(&self.read(name)?).into_owned())
     }
 
-    /// Opens the file of a descriptor once more, in another way.
-    pub fn reopen(&self, file: &OwnedFd, how: OFlags) -> io::Result<OwnedFd> {
-        let own = super::linux_fs::own_proc();
-        open(self.root.as_fd(), &format!("{own}/fd/{}", file.as_raw_fd()), how)
-    }
-
     fn link(&self, name: &str) -> io::Result<String> {
         let target = rustix::io::retry_on_intr(|| fs::readlinkat(&self.root, name, Vec::new()))?;
         Ok(target.to_string_lossy().into_owned())
     }
 
-    /// A link of the calling thread. (The main thread may have ended; then its namespaces can't be seen any more.)
+    /// Reads a link of the calling thread. (If the main thread has ended, its namespaces can't be seen any more.)
     fn own_link(&self, name: &str) -> io::Result<String> {
         match self.link(&format!("thread-self/{name}")) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => self.link(&format!("self/{name}")), // before Linux 3.17
@@ -84,8 +103,8 @@ impl Proc {
         Ok(known(self.own_link("ns/pid"))?.and_then(|link| namespace(&link)))
     }
 
-    /// Whether it shows the processes of our PID namespace. A container can have been given another's, and that can show our
-    /// own PID by chance. Then `NSpid` (proc_pid_status(5)) lists the PIDs of a process in its own namespaces, too.
+    /// Whether it shows the processes of our PID namespace. A container may see the `/proc` of another PID namespace, and our PID can
+    /// have the same number there by chance. In that case `NSpid` (proc_pid_status(5)) lists more than one PID of this process.
     fn is_ours(&self, pid: u32) -> io::Result<bool> {
         if self.link("self")? != pid.to_string() {
             return Ok(false);
@@ -95,36 +114,37 @@ impl Proc {
         if let Some(pids) = field("NSpid:") {
             return Ok(pids.split_ascii_whitespace().count() == 1);
         }
-        // Before Linux 4.1, and in emulations of Linux: then the parent's PID must be right as well.
+        // Linux before 4.1 and emulations of Linux have no `NSpid`. There the parent's PID must match as well.
         let parent = rustix::process::getppid().map_or(0, |parent| parent.as_raw_nonzero().get());
         Ok(field("PPid:").and_then(|text| text.trim().parse().ok()) == Some(parent))
     }
 
-    /// `None`: it can't be told.
+    /// The offset of our time namespace. `None`: it can't be known.
     pub fn shift(&self) -> io::Result<Option<TimeNsOffset>> {
         let ours = match self.own_link("ns/time") {
             Ok(ours) => ours,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(TimeNsOffset::NONE)), // no time namespaces in this kernel
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(TimeNsOffset::NONE)), // this kernel has no time namespaces
             Err(e) => return known(Err(e)),
         };
         if namespace(&ours) == Some(INITIAL_TIME_NAMESPACE) {
             return Ok(Some(TimeNsOffset::NONE));
         }
-        // The file tells the shift of the namespace that our children will be in.
+        // The file `timens_offsets` tells the offset of the namespace that our children will be in, so this must be our namespace too.
         if known(self.link("self/ns/time_for_children"))?.as_ref() != Some(&ours) {
             return Ok(None);
         }
         Ok(known(self.read_text("self/timens_offsets"))?.and_then(|offsets| TimeNsOffset::parse(&offsets)))
     }
 
-    /// By way of the main thread: qemu-user makes up `/proc/self/stat`, and others would not find us by such a start.
+    /// Reads our own entry through the main thread, because qemu-user invents the content of `/proc/self/stat`. Other processes would
+    /// not find us by an invented start time.
     pub fn own_stat(&self, pid: u32) -> io::Result<ProcStat> {
         let stat = self.read(&format!("self/task/{pid}/stat")).or_else(|_| self.read("self/stat"))?;
         ProcStat::parse(&stat).ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))
     }
 
-    /// When this machine was booted, Unix seconds: `btime` of `/proc/stat`, which psutil uses too. Where that is not shown (the
-    /// option `subset=pid`, proc(5)), the clocks give the same number.
+    /// When this machine was booted, in Unix seconds: `btime` of `/proc/stat`, which psutil uses too. Where that file is not shown
+    /// (mount option `subset=pid`, proc(5)), the clocks give the same number.
     pub fn boot_time(&self) -> io::Result<i64> {
         let stat = known(self.read_text("stat"))?;
         let btime =
@@ -133,10 +153,18 @@ impl Proc {
     }
 }
 
+/// The folder of the calling thread in `/proc`. The thread can have its own table of descriptors and its own mounts (unshare(2)).
+pub(super) fn own_proc() -> &'static str {
+    match fs::access("/proc/thread-self", fs::Access::EXISTS) {
+        Ok(()) => "thread-self",
+        Err(_) => "self", // before Linux 3.17
+    }
+}
+
 /// `PROC_TIME_INIT_INO` of the kernel, `TIME_NS_INIT_INO` in linux/nsfs.h.
 const INITIAL_TIME_NAMESPACE: u64 = 0xEFFF_FFFA;
 
-/// How far a time namespace's boot clock is from the machine's (time_namespaces(7)).
+/// The offset of a time namespace's boot clock from the machine's boot clock (time_namespaces(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TimeNsOffset {
     nanos: i64,
@@ -148,7 +176,7 @@ impl TimeNsOffset {
     fn parse(offsets: &str) -> Option<TimeNsOffset> {
         offsets.lines().find_map(|line| {
             let mut words = line.split_ascii_whitespace();
-            // The clock is named by its number in old kernels.
+            // Old kernels name the clock by its number.
             if !matches!(words.next()?, "boottime" | "7") {
                 return None;
             }
@@ -158,7 +186,8 @@ impl TimeNsOffset {
         })
     }
 
-    /// A start time as the initial time namespace counts it. `None`: the shift is no whole number of ticks, so rounding hides it.
+    /// Converts a start time to the count of the initial time namespace. `None`: the offset is not a whole number of ticks, so rounding
+    /// hides the exact start.
     fn undo(self, ticks: u64) -> Option<u64> {
         let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second() as i64;
         if self.nanos % tick != 0 {
@@ -167,15 +196,16 @@ impl TimeNsOffset {
         ticks.checked_add_signed(-(self.nanos / tick))
     }
 
-    /// By how many seconds at most it puts the boot later than it was. (What it puts earlier is left there, since not every
-    /// kernel shifts `btime`.)
+    /// By how many seconds at most the offset makes the boot look later than it was. (An offset that makes the boot look earlier is not
+    /// corrected, because some kernels do not shift `btime`.)
     pub fn seconds_late(self) -> i64 {
         -self.nanos.min(0).div_euclid(1_000_000_000)
     }
 }
 
-/// What this system has and shows to us, or not. Any other failure is none of that: a bid that for want of a descriptor
-/// does not say its namespace would be misjudged, and deleted, by those who live in another.
+/// `None` if this system does not have the value or does not show it to us. Any other failure stays an error. Otherwise a shortage of
+/// descriptors could make a bid that does not name its PID namespace, and processes in another PID namespace would misjudge and
+/// delete that bid.
 pub(super) fn known<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     use io::ErrorKind::{NotFound, PermissionDenied};
     match read {
@@ -193,10 +223,11 @@ fn namespace(target: &str) -> Option<u64> {
 
 // ---- the clock ----
 
-/// What is no step of the clock yet, in nanoseconds: the clocks are read one after the other.
+/// A difference up to this, in nanoseconds, is no step of the clock. It exists because the clocks are read one after the other.
 pub(super) const NOISE: i64 = 1_000_000;
 
-/// The clocks are read one after the other, so a pause in between would look like a step of that length: then once more.
+/// The clocks are read one after the other, so a pause in between would look like a step of that length. After such a pause, this
+/// function reads them again.
 pub(super) fn wall_minus_boot(mut clock: impl FnMut(ClockId) -> i64) -> i64 {
     for _ in 0..100 {
         let began = clock(ClockId::Boottime);
@@ -217,7 +248,7 @@ pub(super) fn nanos(clock: ClockId) -> i64 {
     t.tv_sec as i64 * 1_000_000_000 + t.tv_nsec as i64
 }
 
-/// As `btime` of `/proc/stat`, which the kernel rounds down.
+/// The same value as `btime` of `/proc/stat`, which the kernel rounds down.
 pub(super) fn boot_time_by_clocks() -> i64 {
     wall_minus_boot(nanos).div_euclid(1_000_000_000)
 }
@@ -227,21 +258,23 @@ pub(super) fn boot_time_by_clocks() -> i64 {
 /// The processes of our PID namespace, as they are shown to us now.
 pub(super) struct Outlook {
     proc: Proc,
-    /// `None`: the start of a process says nothing.
+    /// `None`: the start of a process can't be known, so it proves nothing.
     shift: Option<TimeNsOffset>,
+    /// Our PID.
+    own: u32,
 }
 
 impl Outlook {
-    /// `None`: nothing can be seen of them.
-    pub fn now(me: &Identity) -> Option<Outlook> {
+    /// `None`: this process can see nothing about other processes.
+    pub fn now(own: u32) -> Option<Outlook> {
         let proc = Proc::open().ok()?;
-        let is_ours = proc.is_ours(me.pid).ok()?;
+        let is_ours = proc.is_ours(own).ok()?;
         let shift = proc.shift().ok()?;
-        is_ours.then_some(Outlook { proc, shift })
+        is_ours.then_some(Outlook { proc, shift, own })
     }
 
-    pub fn look(&self, me: &Identity, pid: u32) -> Option<ProcStat> {
-        match pid == me.pid {
+    pub fn look(&self, pid: u32) -> Option<ProcStat> {
+        match pid == self.own {
             true => self.proc.own_stat(pid).ok(),
             false => ProcStat::parse(&self.proc.read(&format!("{pid}/stat")).ok()?),
         }
@@ -251,7 +284,7 @@ impl Outlook {
 pub(super) struct ProcStat {
     pub command: String,
     pub exited: bool,
-    /// Ticks since the boot, as this time namespace counts it.
+    /// The start: ticks since the boot, as this time namespace counts them.
     ticks: u64,
 }
 
@@ -272,7 +305,7 @@ impl ProcStat {
         Ok(proc.boot_time()? + (self.ticks / rustix::param::clock_ticks_per_second()) as i64)
     }
 
-    /// The fields of proc_pid_stat(5). The command can hold anything, also `)` and line breaks: the last `)` ends it.
+    /// Parses the fields of proc_pid_stat(5). The command can contain any bytes, even `)` and line breaks. The last `)` ends it.
     fn parse(stat: &[u8]) -> Option<ProcStat> {
         let open = stat.iter().position(|&b| b == b'(')?;
         let close = stat.iter().rposition(|&b| b == b')')?;
@@ -283,7 +316,7 @@ impl ProcStat {
         let threads: u64 = fields.get(20 - 3)?.parse().ok()?;
         Some(ProcStat {
             command,
-            // The main thread can end while others run: it shows as a zombie then, and they are still counted.
+            // The main thread can end while other threads run. Then it shows as a zombie, and the others still count in `threads`.
             exited: matches!(state, "X" | "x") || state == "Z" && threads <= 1,
             ticks: fields.get(22 - 3)?.parse().ok()?,
         })
@@ -299,7 +332,7 @@ mod tests {
         let tail = " 1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 3 0 98765 0 0";
         let running = ProcStat::parse(format!("7 (a) b) (c\n)) S{tail}").as_bytes()).unwrap();
         assert_eq!((running.command.as_str(), running.ticks, running.exited), ("a) b) (c\n)", 98765, false));
-        // The main thread ended, two others run.
+        // The main thread has ended, and two other threads run.
         assert!(!ProcStat::parse(format!("7 (x) Z{tail}").as_bytes()).unwrap().exited);
         assert!(ProcStat::parse(format!("7 (x) Z{}", tail.replace(" 3 0", " 1 0")).as_bytes()).unwrap().exited);
         assert!(ProcStat::parse(b"7 (x").is_none());
@@ -314,7 +347,7 @@ mod tests {
         assert_eq!(TimeNsOffset { nanos: 5 }.undo(500), None);
     }
 
-    /// What can't be understood is no shift of 0.
+    /// An offset that can't be parsed is not taken as 0.
     #[test]
     fn a_shift_is_read_or_not_known() {
         let both = TimeNsOffset::parse("monotonic           3         4\nboottime           -1        -5\n");
@@ -328,7 +361,10 @@ mod tests {
     #[test]
     fn the_clocks_give_the_boot_time_that_proc_shows() {
         let shown = Proc::open().unwrap().boot_time().unwrap();
-        assert!((shown - boot_time_by_clocks()).abs() <= 1, "they are rounded at another moment");
+        assert!(
+            (shown - boot_time_by_clocks()).abs() <= 1,
+            "the two are rounded at different moments, so they may differ by 1"
+        );
     }
 
     #[test]

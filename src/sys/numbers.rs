@@ -1,20 +1,20 @@
-//! User and group numbers. In a user namespace one number stands for everybody who has none there (user_namespaces(7), "Unmapped user
-//! and group IDs"): it says of nobody who it is.
+//! User and group numbers. In a user namespace one number stands for all users that have no number there (user_namespaces(7), "Unmapped
+//! user and group IDs"). That number identifies no user.
 
-/// What is numbered.
+/// Whether a number is a user's or a group's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     User,
     Group,
 }
 
-/// Whether this number, as stat(2) gave it, is one user's or one group's alone.
+/// Whether this number, as returned by stat(2), belongs to exactly one user or one group.
 #[cfg(target_os = "linux")]
 pub(super) fn is_certain(kind: Kind, number: u32) -> bool {
-    use super::linux_fs::own_proc;
-    use super::linux_proc::Proc;
+    use super::linux_proc::{own_proc, Proc};
 
-    /// The number of those who have none. Somebody could change it, but hardly while a program runs.
+    /// The number that stands for all users or groups without a number. It is read once: root could change it, but hardly while a
+    /// program runs.
     fn overflow(kind: Kind) -> u32 {
         static KNOWN: [std::sync::OnceLock<u32>; 2] = [const { std::sync::OnceLock::new() }; 2];
         let (known, name) = match kind {
@@ -32,7 +32,7 @@ pub(super) fn is_certain(kind: Kind, number: u32) -> bool {
         Kind::User => "uid_map",
         Kind::Group => "gid_map",
     };
-    // Anew each time: a process can enter another user namespace. Where it can't be told, it is not certain.
+    // The map is read anew each time, because a process can enter another user namespace. If it can't be read, the answer is false.
     let map = Proc::open().and_then(|proc| proc.read_text(&format!("{}/{map}", own_proc())));
     map.is_ok_and(|map| names_all(&map))
 }
@@ -42,7 +42,7 @@ pub(super) fn is_certain(_kind: Kind, _number: u32) -> bool {
     true
 }
 
-/// Whether everybody has a number in a user namespace with this map. The last number is nobody's: it means "none".
+/// Whether all users have a number in a user namespace with this map. The last number belongs to no user: it means "none".
 #[cfg(target_os = "linux")]
 fn names_all(map: &str) -> bool {
     let lengths = map.lines().filter_map(|line| line.split_ascii_whitespace().nth(2)?.parse::<u64>().ok());

@@ -1,5 +1,8 @@
-//! A pile that every thread can put something on, and one thread can take whole. Nobody waits for anybody: so it also works in a
-//! forked child, where a mutex can be locked for ever by a thread that was not forked.
+//! A pile. Every thread can put an item on it, and one thread can take the whole pile. No thread waits for another, so the pile also
+//! works in a forked child, where a mutex can stay locked for ever by a thread that fork did not copy.
+//!
+//! Nothing in std does the same. With `Mutex::try_lock` we would have to drop an item when the mutex is locked, and a dropped bid keeps
+//! others out while this process lives. The receiver of a channel can't be shared without a mutex.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -35,7 +38,7 @@ impl<T: Send> Pile<T> {
         }
     }
 
-    /// All that is there. What was put last comes first.
+    /// Takes all items. The last item that was put comes first.
     pub fn take(&self) -> Vec<T> {
         let mut item = self.top.swap(ptr::null_mut(), Ordering::Acquire);
         let mut all = Vec::new();

@@ -1,19 +1,20 @@
-//! Beacons where the kernel does not tell that one went out: a waiter looks again, after a pause, whether the ticket before
-//! its own is still there and its owner alive.
+//! Beacons on systems whose kernel does not tell that a beacon went out. There a waiter pauses, and then checks again whether the
+//! ticket of its predecessor still exists and whether the owner of that ticket lives.
 
 use std::ffi::{CStr, CString};
 use std::io;
+use std::time::Duration;
 
 use super::{Dir, FifoState, FileId, News, Source};
 
-/// A file of which tickets are links; it says nothing by itself.
+/// A file that has tickets as hard links. It tells nothing by itself.
 pub(crate) struct HandOffFifo(());
 
 impl HandOffFifo {
     pub fn put_out(&self, _news: News) {}
 }
 
-/// A name for a beacon of ours.
+/// A name for one of our beacons.
 pub(crate) struct OwnFifo {
     pub name: CString,
 }
@@ -24,7 +25,7 @@ impl OwnFifo {
     }
 }
 
-/// There is none: [`Dir::watch_beacon`] always fails.
+/// This type has no value, because [`Dir::watch_fifo`] always fails.
 pub(crate) enum FifoWatch {}
 
 impl FifoWatch {
@@ -41,7 +42,37 @@ impl FifoWatch {
     }
 }
 
-/// There is none: [`Dir::open_tail`] always fails. Whoever polls reads the line each time anyway.
+/// This type has no value, because these systems have no such descriptor.
+pub(crate) enum Alarm {}
+
+impl Alarm {
+    pub fn new() -> io::Result<Option<Alarm>> {
+        Ok(None)
+    }
+
+    pub fn set(&self, _at: Duration) {
+        match *self {}
+    }
+
+    pub fn clear(&self) {
+        match *self {}
+    }
+
+    #[cfg(unix)]
+    pub fn source(&self) -> Source<'_> {
+        match *self {}
+    }
+
+    pub fn descriptor(&self) -> i32 {
+        match *self {}
+    }
+}
+
+/// It is empty, because a folder watch is not kept for the next wait.
+#[derive(Clone, Default)]
+pub(crate) struct SpareWatch;
+
+/// This type has no value, because [`Dir::open_tail`] always fails. A waiter that polls reads the whole line each time anyway.
 pub(crate) enum Tail {}
 
 impl Tail {
@@ -63,14 +94,14 @@ impl Dir {
         self.open_tail(name)
     }
 
-    /// Makes the first of these files, and says which one that is.
+    /// Makes the first of these files, and returns its index.
     pub fn light_fifo(&self, beacons: &mut [OwnFifo]) -> io::Result<(usize, HandOffFifo)> {
         let first = beacons.first().ok_or(io::ErrorKind::InvalidInput)?;
         self.touch(&first.name)?;
         Ok((0, HandOffFifo(())))
     }
 
-    /// Removes a folder in which somebody was to make something, and died.
+    /// Removes a private folder that a dead maker left.
     pub fn remove_stage(&self, name: &CStr) {
         let _ = self.remove_dir(name);
     }
@@ -83,7 +114,7 @@ impl Dir {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Removes somebody else's beacon.
+    /// Removes the ticket of another process.
     pub fn discard_fifo(&self, name: &CStr, _beacon: Option<FileId>) {
         let _ = self.unlink(name);
     }

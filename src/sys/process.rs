@@ -1,53 +1,44 @@
-//! Who a process is, and whether it lives. How a system shows its processes is in its own module.
+//! The identity of a process, and whether the process lives. How a system shows its processes is in the module of that system.
 
 use std::cell::OnceCell;
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
-#[cfg(windows)]
-use super::see;
-#[cfg(unix)]
-use super::ProcStat;
-use super::{process_mark, ClockView, ExitWatch, Outlook, ProcessMark};
+use super::contract::{Identity, ProcessState, Processes, Source, System};
 
-/// Who we are, as our bids say it. All of it stays as it is while the process lives, except `created`, which a step of the clock
-/// moves, and the names of the host and the command: a process that enters a PID namespace only moves its children there.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    pub pid: u32,
-    /// In the system's own unit, which no step of the clock moves. Linux: field 22 of `/proc/self/stat`, as the initial time
-    /// namespace counts it; macOS, FreeBSD, NetBSD: microseconds, since 1970 or the boot; Windows: 100 ns since 1601.
-    pub start: Option<u64>,
-    /// The process's start in Unix seconds, the same number as psutil's `int(create_time())`.
-    pub created: i64,
-    pub boot: Option<String>,
-    pub pidns: Option<u64>,
-    pub host: String,
-    pub command: String,
-    /// When `created` is another number.
-    pub(super) clock_view: ClockView,
+/// Tells a process from its forked children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessMark(<System as Processes>::Mark);
+
+/// Where a process is looked up. Messages to people contain it.
+pub(crate) const PROCESS_TABLE: &str = System::TABLE;
+
+/// The mark of the calling process.
+pub(crate) fn process_mark() -> ProcessMark {
+    ProcessMark(System::mark())
 }
 
 impl Identity {
-    /// Read once per process, and again when somebody stepped the clock or the process forked.
+    /// The identity of this process. It is read once per process, and again after a step of the clock or a fork.
     pub fn current() -> io::Result<Arc<Identity>> {
-        /// The PID too: a child that shares its parent's memory (CLONE_VM, vfork) has its mark.
+        /// The PID belongs to the key, because a child that shares its parent's memory (CLONE_VM, vfork) has the parent's mark.
         type Key = (ProcessMark, u32);
-        static CACHE: Mutex<Option<(Key, Arc<Identity>)>> = Mutex::new(None);
+        static CACHE: Shared<Option<(Key, Arc<Identity>)>> = Shared::new(None);
         let mark = (process_mark(), std::process::id());
         let known = || {
             let of_us = |cache: &mut Option<(Key, Arc<Identity>)>| cache.clone().filter(|(of, _)| *of == mark);
-            briefly(&CACHE, of_us).flatten().map(|(_, identity)| identity)
+            CACHE.change(of_us).flatten().map(|(_, identity)| identity)
         };
         let mut before = known();
         loop {
             if let Some(identity) = before.as_ref().filter(|identity| !identity.clock_stepped()) {
                 return Ok(Arc::clone(identity));
             }
-            let identity = Arc::new(Identity::read(before.as_deref())?);
-            // Another thread may have been faster. What it saw first stays as it is.
-            let kept = briefly(&CACHE, |cache| {
+            let identity = Arc::new(System::identify(before.as_deref())?);
+            // Another thread may have been faster. Then the identity that it stored stays.
+            let kept = CACHE.change(|cache| {
                 let now = cache.as_ref().filter(|(of, _)| *of == mark).map(|(_, identity)| identity);
                 match (now, &before) {
                     (Some(now), Some(before)) if !Arc::ptr_eq(now, before) => false,
@@ -65,81 +56,112 @@ impl Identity {
         }
     }
 
-    /// Somebody set the clock: `created` is now another number for everybody who computes it.
+    /// Whether the clock was set. If so, every process that computes `created` now gets another number.
     pub fn clock_stepped(&self) -> bool {
-        self.clock_view.clock_stepped()
+        System::has_stepped(&self.clock)
+    }
+
+    /// The latest time at which this machine can have booted, in Unix seconds.
+    pub fn booted(&self) -> io::Result<i64> {
+        System::booted(&self.clock)
     }
 }
 
-/// Changes what other threads of this process change too, each for a moment only. `None`: a thread has it for ever. That is so in a
-/// child that was forked at that moment, without that thread.
-fn briefly<T, R>(shared: &Mutex<T>, change: impl FnOnce(&mut T) -> R) -> Option<R> {
-    // So often that a busy machine is not taken for a fork.
-    for _ in 0..1000 {
-        match shared.try_lock() {
-            Ok(mut it) => return Some(change(&mut it)),
-            Err(TryLockError::Poisoned(it)) => return Some(change(&mut it.into_inner())),
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+/// A value that the threads of a process change. Each thread locks it only for a moment.
+struct Shared<T> {
+    value: Mutex<T>,
+    /// The process whose thread locked it last.
+    locked_in: AtomicU32,
+}
+
+impl<T> Shared<T> {
+    const fn new(value: T) -> Shared<T> {
+        Shared { value: Mutex::new(value), locked_in: AtomicU32::new(0) }
+    }
+
+    /// `None`: the value stays locked for ever. That happens in a child that was forked while another thread of the parent held
+    /// the lock, because fork does not copy that thread.
+    fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let own = std::process::id();
+        let mut elsewhere = 0;
+        // Many tries, so that a busy machine is not mistaken for a fork. `locked_in` alone does not prove a fork, because a child
+        // can have the PID of its parent (PID 1 of a new namespace).
+        for _ in 0..1000 {
+            let mut value = match self.value.try_lock() {
+                Ok(value) => value,
+                Err(TryLockError::Poisoned(value)) => value.into_inner(),
+                Err(TryLockError::WouldBlock) if elsewhere == 5 => break,
+                Err(TryLockError::WouldBlock) => {
+                    // Counted more than once, because a thread of ours may have locked it and not yet stored its PID.
+                    elsewhere += u32::from(self.locked_in.load(Ordering::Relaxed) != own);
+                    std::thread::sleep(Duration::from_millis(1));
+                    continue;
+                }
+            };
+            self.locked_in.store(own, Ordering::Relaxed);
+            return Some(change(&mut value));
         }
+        None
     }
-    None
 }
 
-/// Where we see other processes from, now. Read when it is needed, and once for each pass over the bids: a program can enter
-/// another namespace, root or sandbox at any time.
+/// The view that we have of other processes now. It is read when it is needed, and anew for each pass over the bids, because a
+/// program can enter another namespace, root or sandbox at any time.
 #[derive(Default)]
-pub(crate) struct View(OnceCell<Option<Outlook>>);
+pub(crate) struct View(OnceCell<Option<<System as Processes>::Outlook>>);
 
 impl View {
-    /// `None`: nothing can be seen of them.
-    fn outlook(&self, me: &Identity) -> Option<&Outlook> {
-        self.0.get_or_init(|| Outlook::now(me)).as_ref()
+    /// `None`: this process can see nothing about other processes.
+    fn outlook(&self, me: &Identity) -> Option<&<System as Processes>::Outlook> {
+        self.0.get_or_init(|| System::outlook(me.pid)).as_ref()
     }
 }
 
-/// What the system says of a PID.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ProcessState {
-    /// There is none, or it has exited.
-    Gone,
-    /// It runs, and is the one that started then.
-    Runs,
-    /// It runs, and is another one.
-    Replaced,
-    /// It exists; more can't be known.
-    Exists,
+/// Tells when a process of our PID namespace exits, even if another process gets its PID later.
+pub(crate) struct ExitWatch(<System as Processes>::Exit);
+
+impl ExitWatch {
+    /// Whether the process has exited. A zombie has exited. A process has not exited if only its main thread has ended.
+    pub fn happened(&self) -> bool {
+        System::has_exited(&self.0)
+    }
+
+    pub fn source(&self) -> Source<'_> {
+        System::source(&self.0)
+    }
 }
 
-/// Whether there is a process, whichever it is.
+/// Whether there is a process with a PID. It can be any process.
 pub(crate) enum Presence {
-    /// There is none. This is a proof that needs no view of `/proc`.
+    /// There is none. This proof needs no view of `/proc`.
     Gone,
-    /// There is one. It may have exited since; where the kernel tells, [`ExitWatch::happened`] says so.
+    /// There is one. It may have exited since then. Where the kernel tells this, [`ExitWatch::happened`] returns true.
     Exists(Option<ExitWatch>),
 }
 
-/// Is there a process `pid` in our PID namespace?
+/// Whether there is a process `pid` in our PID namespace.
 pub(crate) fn presence(pid: u32) -> Presence {
-    match ExitWatch::of(pid) {
-        Ok(exit) => Presence::Exists(Some(exit)),
+    match System::watch(pid) {
+        Ok(exit) => Presence::Exists(Some(ExitWatch(exit))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Presence::Gone,
-        Err(_) if exists(pid) => Presence::Exists(None),
+        Err(_) if System::exists(pid) => Presence::Exists(None),
         Err(_) => Presence::Gone,
     }
 }
 
-/// Is the process `pid` of our PID namespace the one that started at `start`, or else at `created` (give or take 2 s)?
+/// Whether the process `pid` of our PID namespace is the one that started at `start`. Without `start`, it compares `created`, with a
+/// tolerance of 2 s.
 pub(crate) fn process(view: &View, me: &Identity, pid: u32, start: Option<u64>, created: Option<i64>) -> ProcessState {
     let Some(outlook) = view.outlook(me) else {
         return ProcessState::Exists;
     };
-    let seen = match see(outlook, me, pid) {
+    let seen = match System::look(outlook, pid) {
         Ok(seen) => seen,
         Err(state) => return state,
     };
     let same = match (start, created) {
-        (Some(start), _) => seen.start(outlook).map(|now| now == start),
-        (None, Some(then)) => seen.created(outlook).ok().map(|now| now.abs_diff(then) <= 2),
+        (Some(start), _) => System::start(&seen, outlook).map(|now| now == start),
+        (None, Some(then)) => System::created(&seen, outlook).ok().map(|now| now.abs_diff(then) <= 2),
         (None, None) => None,
     };
     match same {
@@ -149,35 +171,11 @@ pub(crate) fn process(view: &View, me: &Identity, pid: u32, start: Option<u64>, 
     }
 }
 
-/// What is seen of a process that runs, or else all that is known of it.
-#[cfg(unix)]
-fn see(outlook: &Outlook, me: &Identity, pid: u32) -> Result<ProcStat, ProcessState> {
-    match outlook.look(me, pid) {
-        Some(seen) if seen.exited => Err(ProcessState::Gone),
-        Some(seen) => Ok(seen),
-        None if exists(pid) => Err(ProcessState::Exists), // hidden from us (`hidepid`, proc(5)), or it came a moment ago
-        None => Err(ProcessState::Gone),
-    }
-}
-
-/// Also where it is another user's, or a zombie. A sandbox can refuse to tell: then it counts as there.
-#[cfg(unix)]
-fn exists(pid: u32) -> bool {
-    use rustix::process::{test_kill_process, Pid};
-    Pid::from_raw(pid as i32).is_none_or(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
-}
-
-/// Only a look tells.
-#[cfg(windows)]
-fn exists(_pid: u32) -> bool {
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Also of those that come while another thread is at it.
+    /// This holds also while another thread reads the identity.
     #[test]
     fn all_threads_have_the_identity_that_was_read_first() {
         let first = Identity::current().unwrap();
@@ -199,7 +197,7 @@ mod tests {
         assert_eq!(process(&View::default(), &me, me.pid, None, Some(me.created)), ProcessState::Runs);
         assert_eq!(process(&View::default(), &me, me.pid, me.start.map(|s| s + 1), None), ProcessState::Replaced);
         assert_eq!(process(&View::default(), &me, me.pid, None, Some(me.created - 3)), ProcessState::Replaced);
-        #[cfg(any(target_os = "linux", windows))] // elsewhere nothing tells
-        assert!(!super::super::ExitWatch::of(me.pid).unwrap().happened());
+        #[cfg(any(target_os = "linux", windows))] // other systems can't watch a process
+        assert!(!ExitWatch(System::watch(me.pid).unwrap()).happened());
     }
 }

@@ -1,12 +1,12 @@
-//! The proof of life: an advisory lock that a claimant takes on its claim, and that the kernel keeps exactly as long as the
-//! claim is open. A bid is a link of the claim, so the bid is locked too.
+//! The proof of life: an advisory lock that a claimant takes on its claim. The kernel keeps the lock exactly as long as the claim is
+//! open. A bid is a link of the claim, so the bid is locked too.
 
 use std::io;
 
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
-/// Takes the lock, for as long as `fd` (which is open for writing) or a copy of it is open. False: another has it.
+/// Takes the lock. It lasts as long as `fd` (which is open for writing) or a copy of `fd` is open. False: another process has it.
 pub(crate) fn take_lock(fd: BorrowedFd<'_>) -> io::Result<bool> {
     match system::take(fd) {
         Ok(()) => Ok(true),
@@ -18,7 +18,7 @@ pub(crate) fn take_lock(fd: BorrowedFd<'_>) -> io::Result<bool> {
 pub(super) use system::is_locked;
 
 /// Open file description locks (fcntl(2), Linux 3.15). For a write lock a file must be open for writing, and a claim is
-/// readable only, so a user who can't write the claim can't give the proof in its owner's place. A reader asks without
+/// readable only, so a user that can't write the claim can't give the proof in its owner's place. A reader asks without
 /// taking a lock, so no reader can be mistaken for an owner.
 #[cfg(target_os = "linux")]
 mod system {
@@ -29,7 +29,7 @@ mod system {
         call(fd, libc::F_OFD_SETLK, &mut whole_file(libc::F_WRLCK))
     }
 
-    /// Whether somebody has the lock. Read locks, which any reader can take, do not count.
+    /// Whether a process has the lock. Read locks do not count, because any reader can take one.
     pub fn is_locked(fd: BorrowedFd<'_>) -> io::Result<bool> {
         let mut found = whole_file(libc::F_RDLCK);
         call(fd, libc::F_OFD_GETLK, &mut found)?;
@@ -37,7 +37,7 @@ mod system {
     }
 
     fn whole_file(kind: libc::c_int) -> libc::flock {
-        // SAFETY: a plain struct of integers, for which zero is a value.
+        // SAFETY: it is a plain struct of integers, and zero is a valid value for each.
         let mut lock: libc::flock = unsafe { std::mem::zeroed() };
         (lock.l_type, lock.l_whence) = (kind as libc::c_short, libc::SEEK_SET as libc::c_short);
         lock
@@ -45,7 +45,7 @@ mod system {
 
     fn call(fd: BorrowedFd<'_>, command: libc::c_int, lock: &mut libc::flock) -> io::Result<()> {
         loop {
-            // SAFETY: an open descriptor, and a struct that these commands read and write.
+            // SAFETY: the descriptor is open, and these commands read and write such a struct.
             if unsafe { libc::fcntl(fd.as_raw_fd(), command, std::ptr::from_mut(lock)) } == 0 {
                 return Ok(());
             }
@@ -57,8 +57,8 @@ mod system {
     }
 }
 
-/// flock(2). It can be taken on a descriptor that is open for reading, so here a user who can only read can keep the bid of a
-/// dead process in another container alive: docs/platforms.md.
+/// flock(2). A process can take it on a descriptor that is open for reading only. So on these systems a user that can only read can
+/// make the bid of a dead process in another container look alive: see docs/platforms.md.
 #[cfg(not(target_os = "linux"))]
 mod system {
     use super::*;
@@ -68,7 +68,7 @@ mod system {
         Ok(rustix::io::retry_on_intr(|| flock(fd, FlockOperation::NonBlockingLockExclusive))?)
     }
 
-    /// Shared, so that two who look at once don't take each other for the owner.
+    /// The test lock is shared, so that two processes that look at the same time do not mistake each other for the owner.
     pub fn is_locked(fd: BorrowedFd<'_>) -> io::Result<bool> {
         match rustix::io::retry_on_intr(|| flock(fd, FlockOperation::NonBlockingLockShared)) {
             Ok(()) => {

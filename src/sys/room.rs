@@ -1,10 +1,10 @@
-//! Memory for what is read.
+//! Buffers for reading.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// Room for so many bytes. Where there is none, that is an error of the system; a plain `Vec` would end the program.
+/// A buffer of `length` zero bytes. If there is no memory, the error is ENOMEM. A plain `Vec` would end the program.
 pub(super) fn zeros(length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;

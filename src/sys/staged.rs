@@ -1,46 +1,51 @@
-//! A folder for us alone, for as long as something is made there that others may use once it is whole.
+//! A private folder in which we make a file. Others may use the file only when it is complete.
 
 use std::ffi::CStr;
 use std::io;
 
 use rustix::fs::{self, FileType};
-use rustix::io::Errno;
 
-use super::unix::{leaf, retry_until, to_mode};
+use super::calls::{retry, to_mode};
+use super::contract::System;
+use super::files::Files;
 use super::{staged_name, Dir};
 
-/// The name of what is made there.
+/// The name of the file that is made there.
 pub(super) const STAGED: &CStr = c"fifo";
 
-/// These folders have names like those in which a `queue` is made: so what dead makers left is swept with those.
+/// These folders have names like the folders in which a `queue` is made. So a sweep that removes those also removes the folders that
+/// dead makers left.
 const STAGE: &CStr = c"queue";
 
 impl Dir {
-    /// Makes something in a folder in which nobody else can put another file in its place. `make` takes out again what it
-    /// has made, and nothing else.
+    /// Makes a file in a folder where no other user can replace it. `make` must remove the file that it made, and nothing else.
     pub(super) fn in_stage<T>(&self, make: impl FnOnce(&Dir) -> io::Result<T>) -> io::Result<T> {
         let name = staged_name(STAGE)?;
-        retry_until(Errno::EXIST, || fs::mkdirat(self.fd(), leaf(&name)?, to_mode(0o700)))?;
-        let made = self.open_stage(&name).and_then(|stage| make(&stage));
+        let made = self.make_own_dir(&name).and_then(Dir::into_stage).and_then(|stage| make(&stage));
         let _ = self.remove_dir(&name);
         made
     }
 
-    /// Somebody may have moved another folder to its name: one that others can write to is refused.
-    fn open_stage(&self, name: &CStr) -> io::Result<Dir> {
-        let stage = self.open_dir(name)?;
-        match stage.stat()?.is_ours_alone() {
-            true => Ok(stage),
-            false => Err(io::ErrorKind::NotFound.into()),
+    /// A user may have moved another folder to its name: one that others can write to is refused. Some filesystems show each folder
+    /// as open to all, whatever its mode (exFAT): to make it again would not help.
+    fn into_stage(self) -> io::Result<Dir> {
+        let stat = self.stat()?;
+        if !stat.is_ours_alone() {
+            let is_moved_in = System::is_known(self.fd())?;
+            return Err(if is_moved_in { io::ErrorKind::NotFound } else { io::ErrorKind::Unsupported }.into());
         }
+        if stat.mode & 0o700 != 0o700 {
+            retry(|| fs::fchmod(self.fd(), to_mode(0o700)))?; // the umask took these rights
+        }
+        Ok(self)
     }
 
-    /// Removes a folder in which somebody was to make something, and died.
+    /// Removes such a folder that a dead process left.
     pub fn remove_stage(&self, name: &CStr) {
         if self.remove_dir(name).is_ok() {
             return;
         }
-        if let Ok(stage) = self.open_stage(name) {
+        if let Ok(stage) = self.open_dir(name).and_then(Dir::into_stage) {
             let is_fifo = |stat: fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
             if stage.look_at(STAGED).is_ok_and(|found| found.is_some_and(is_fifo)) {
                 let _ = stage.unlink(STAGED);

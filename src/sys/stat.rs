@@ -1,10 +1,10 @@
-//! What is known of a folder or a file without opening it: which one it is, whose, and who may write to it.
+//! What we know about a folder or a file without opening it: its identity, its owner, and the users that may write to it.
 
 use rustix::fs::{self, FileType};
 
 use super::numbers::{self, Kind};
 
-/// Which file this is, whatever its name.
+/// Identifies a file, independent of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {
     pub(super) device: u64,
@@ -12,9 +12,13 @@ pub(crate) struct FileId {
 }
 
 impl FileId {
-    /// The number that a listing gives with the names of this file.
+    /// The number that a listing returns with each name of this file.
     pub fn number(&self) -> u64 {
         self.inode
+    }
+
+    pub fn is_on_filesystem_of(&self, other: &FileId) -> bool {
+        self.device == other.device
     }
 
     #[allow(clippy::unnecessary_cast)] // the types of these fields differ by system
@@ -23,7 +27,7 @@ impl FileId {
     }
 }
 
-/// Whose a folder or a file in it is, and who may write to it.
+/// The owner of a folder or of a file in it, and the users that may write to it.
 pub(crate) struct FolderStat {
     pub id: FileId,
     pub is_folder: bool,
@@ -47,52 +51,52 @@ impl FolderStat {
         }
     }
 
-    /// It is ours, and nobody else can write to it. Where there is an access control list, the mode's bits of the group
-    /// are its mask, so they bound everybody whom it names (acl(5)).
+    /// Whether it is ours, and no other user can write to it. If there is an access control list, the group bits of the mode are
+    /// its mask, so they bound all users that the list names (acl(5)).
     pub fn is_private(&self) -> bool {
         self.is_surely_ours() && self.mode & 0o022 == 0
     }
 
-    /// The same of something inside a private folder. Root can change everything anyway, and may have used the folder too.
+    /// The same for a file inside a private folder. A file of root's is accepted too, because root can change everything anyway, and
+    /// may have used the folder.
     pub fn is_private_within(&self) -> bool {
         !self.is_link && self.mode & 0o022 == 0 && (self.is_surely_ours() || self.owner == 0)
     }
 
-    /// Whether nobody can do more in this folder than in the folder `above`, which it is in: delete what others made. As far as
-    /// the mode bits tell: where group or others may write to the folder above, its owner may be one of them.
-    pub fn may_be_trusted_in(&self, above: &FolderStat) -> bool {
-        let is_sticky = above.is_sticky();
-        let others_can_delete = !self.is_sticky() && self.mode & 0o022 != 0;
-        let is_above = || self.owner == above.owner && numbers::is_certain(Kind::User, self.owner);
-        let may_write_above = !is_sticky && above.mode & 0o022 != 0;
-        let is_owner_trusted = may_write_above || self.owner == 0 || self.is_surely_ours() || is_above();
-        // Where others could write before, and may not any more.
-        let others_are_more = self.mode & 0o002 != 0 && above.mode & 0o002 == 0;
-        is_owner_trusted && !(others_can_delete && (is_sticky || others_are_more))
+    /// Whether it is safe if this user owns a folder inside the folder `above`. It is safe for root, for ourselves, and for the owner of
+    /// `above`.
+    pub(super) fn is_trusted_owner(user: u32, above: &FolderStat) -> bool {
+        let is_us = user == rustix::process::geteuid().as_raw();
+        user == 0 || (is_us || user == above.owner) && numbers::is_certain(Kind::User, user)
     }
 
-    /// A folder of ours that nobody else may use.
-    #[cfg(target_os = "linux")] // elsewhere nothing is made in one
+    /// Whether it is a folder of ours that no other user may use.
+    #[cfg(target_os = "linux")] // other systems make no files in such a folder
     pub(super) fn is_ours_alone(&self) -> bool {
         self.is_folder && self.is_ours() && self.mode & 0o077 == 0
     }
 
-    /// Nobody can delete in it what is another's, but for its owner.
+    /// Whether only the owner of this folder can delete files of others in it.
     pub fn is_sticky(&self) -> bool {
         self.mode & 0o1000 != 0
     }
 
-    /// It has our number, and nobody else has that.
+    /// Whether its owner may delete all files in this folder, also if the folder is sticky.
+    pub fn is_by_owner_of(&self, folder: &FolderStat) -> bool {
+        self.owner == 0 || self.owner == folder.owner || self.is_ours()
+    }
+
+    /// Whether its owner has our number, and no other user has the same number.
     fn is_surely_ours(&self) -> bool {
         self.is_ours() && numbers::is_certain(Kind::User, self.owner)
     }
 
-    /// It has our number. In a user namespace that can be the number of many.
+    /// Whether its owner has our number. In a user namespace many users can share that number.
     pub fn is_ours(&self) -> bool {
         self.owner == rustix::process::geteuid().as_raw()
     }
 
-    /// Who may write, for a person.
+    /// Describes the users that may write, for messages to people.
     pub fn access(&self) -> String {
         format!("belongs to user {} and has mode {:04o}", self.owner, self.mode)
     }

@@ -5,35 +5,42 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{self, AtFlags, Mode, OFlags, RawMode, CWD};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{self, AtFlags, Mode, OFlags, CWD};
 use rustix::io::Errno;
 
-#[cfg(target_os = "linux")]
-use super::linux_fs::{has_within, open_within, stat_within};
+use super::calls::{descriptor, leaf, retry, retry_until, to_mode};
+use super::contract::System;
+use super::files::Files;
+use super::filesystem::Refusal;
 use super::stat::{FileId, FolderStat};
-use super::{born, entries, glance, id_at, is_known, take_lock, Access, Moment, UNNOTICED};
+use super::{take_lock, Filesystem, Proof, Sight};
 
-/// A path as C gives it; `None` where it can't be one.
+/// Converts a path that C code passed. `None`: it can't be a path.
 #[cfg(feature = "capi")]
 pub(crate) fn path(path: &CStr) -> Option<&Path> {
     Some(Path::new(OsStr::from_bytes(path.to_bytes())))
 }
 
-/// A name in a folder, as everybody else knows it.
+/// A name in a folder, in the type that callers use.
 pub(crate) fn file_name(name: &CStr) -> OsString {
     OsStr::from_bytes(name.to_bytes()).to_owned()
 }
 
-/// A file that we made and hold locked for as long as we live: the kernel's proof of life, in every PID namespace.
+/// Which filesystem a folder is on. The inner error says why we can't rely on the filesystem.
+pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, Refusal>> {
+    System::filesystem(dir.fd())
+}
+
+/// A file that we made, and that stays locked while we live. The kernel's lock proves that we live, in every PID namespace.
 pub(crate) struct LockedFile {
     fd: OwnedFd,
     pub id: FileId,
 }
 
 impl LockedFile {
-    /// Whether a file with this stat has the same owner, and nobody else can write to it. For filesystems where nothing else
-    /// tells two files apart.
+    /// Whether a file with this stat has the same owner, and no other user can write to it. This serves filesystems where nothing
+    /// else tells two files apart.
     pub fn is_as_safe(&self, stat: &FolderStat) -> bool {
         let own = retry(|| fs::fstat(&self.fd)).map(|own| FolderStat::of(&own));
         stat.mode & 0o022 == 0 && own.is_ok_and(|own| own.owner == stat.owner)
@@ -47,23 +54,38 @@ pub(crate) struct Dir {
 
 const READ_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl Dir {
     /// Opens a folder by path, through links if the path has them.
     pub fn open(path: &Path) -> io::Result<Dir> {
-        // Each listing would change the time of last access, and so write to the disk: `relatime` only helps where nothing
-        // is written to the folder between two listings. Not ours to suppress in another user's folder (open(2)).
+        // Each listing would change the time of last access, and so cause a write to the disk. `relatime` helps only if nothing is
+        // written to the folder between two listings. In another user's folder we may not suppress this (open(2)).
         let open = |flags| descriptor(|| fs::openat(CWD, path, flags, Mode::empty()));
-        let fd = match open(READ_DIR | UNNOTICED) {
+        let fd = match open(READ_DIR | System::UNNOTICED) {
             Err(e) if Errno::from_io_error(&e) == Some(Errno::PERM) => open(READ_DIR)?,
             other => other?,
         };
         Ok(Dir { fd })
     }
 
-    /// Opens what has this name in the folder. Never through a link, and on Linux never into a mount.
+    /// Opens the file that has this name in the folder. It never follows a link, and on Linux it never enters a mount.
     pub(super) fn open_at(&self, name: &CStr, flags: OFlags, mode: u32) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        descriptor(|| open_within(self.fd(), leaf(name)?, flags, to_mode(mode)))
+        descriptor(|| System::open_within(self.fd(), leaf(name)?, flags, to_mode(mode)))
+    }
+
+    /// Opens a folder by path, only to look up names in it.
+    pub(super) fn open_to_search(path: &Path) -> io::Result<Dir> {
+        #[cfg(target_os = "linux")]
+        const SEARCH: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+        #[cfg(not(target_os = "linux"))]
+        const SEARCH: OFlags = READ_DIR;
+        Ok(Dir { fd: descriptor(|| fs::openat(CWD, path, SEARCH, Mode::empty()))? })
     }
 
     /// The folder that this one is in.
@@ -72,71 +94,46 @@ impl Dir {
         Ok(Dir { fd })
     }
 
-    /// Makes a folder by path. That it is there already is fine.
-    pub fn make(path: &Path, mode: u32) -> io::Result<()> {
-        match rustix::io::retry_on_intr(|| fs::mkdirat(CWD, path, to_mode(mode))) {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
-    }
-
     /// Which folder is at this path now.
     pub fn id_at(path: &Path) -> io::Result<FileId> {
-        match retry(|| id_at(path))? {
+        match retry(|| System::id_at(path))? {
             Some((device, inode)) => Ok(FileId { device, inode }),
             None => Ok(FileId::of(&retry(|| fs::statat(CWD, path, AtFlags::empty()))?)),
         }
     }
 
-    /// Opens a folder inside this one. Never through a link.
-    pub fn open_dir(&self, name: &CStr) -> io::Result<Dir> {
-        Ok(Dir { fd: self.open_at(name, READ_DIR, 0)? })
+    /// Whether there is a symbolic link at this path.
+    pub fn is_link_at(path: &Path) -> bool {
+        let stat = retry(|| fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW));
+        stat.is_ok_and(|stat| fs::FileType::from_raw_mode(stat.st_mode) == fs::FileType::Symlink)
     }
 
-    /// Makes a folder inside this one, which everybody may use who may use this one: it gets the owner (if we are root), the
-    /// group, the mode and the access control list of this folder.
-    ///
-    /// `name` must be one that nobody can guess, and not the final one. The folder is found by its name a moment after it was
-    /// made, so an unfriendly user of this folder can put another one there. One that may not be the new one is left as it is.
-    pub fn make_shared_dir(&self, name: &CStr) -> io::Result<()> {
-        let began = Moment::now();
-        retry_until(Errno::EXIST, || fs::mkdirat(&self.fd, leaf(name)?, to_mode(0o700)))?;
-        let made = self.open_dir(name)?;
-        let (stat, model) = (made.stat()?, self.stat()?);
-        if (stat.owner, stat.group, stat.mode) == (model.owner, model.group, model.mode) {
-            return Ok(()); // also where a filesystem has no modes, so each folder looks like this one
-        }
-        // Where a mount shows another owner for all, or another mode, nothing but its emptiness tells.
-        let is_plain = stat.is_ours() && stat.mode & 0o077 == 0;
-        let mut is_new = (is_plain || !is_known(made.fd())?) && born(made.fd()).is_none_or(|born| born >= began);
-        made.list(false, |entry, _| is_new &= entry == c"." || entry == c"..")?;
-        if !is_new {
-            return Err(io::ErrorKind::NotFound.into()); // somebody took ours away
-        }
-        Access::of(self)?.give(made.fd())
+    /// Opens a folder inside this one. It never follows a link.
+    pub fn open_dir(&self, name: &CStr) -> io::Result<Dir> {
+        Ok(Dir { fd: self.open_at(name, READ_DIR, 0)? })
     }
 
     pub fn stat(&self) -> io::Result<FolderStat> {
         Ok(FolderStat::of(&retry(|| fs::fstat(&self.fd))?))
     }
 
-    /// The same of something inside; `None` where nothing has this name.
+    /// The same for a file inside. `None`: no file has this name.
     pub fn stat_at(&self, name: &CStr) -> io::Result<Option<FolderStat>> {
         Ok(self.look_at(name)?.map(|stat| FolderStat::of(&stat)))
     }
 
     pub(super) fn look_at(&self, name: &CStr) -> io::Result<Option<fs::Stat>> {
-        match stat_within(self.fd(), leaf(name)?) {
+        match System::stat_within(self.fd(), leaf(name)?) {
             Ok(stat) => Ok(Some(stat)),
             Err(e) if Errno::from_io_error(&e) == Some(Errno::NOENT) => Ok(None),
             Err(e) => Err(e),
         }
     }
 
-    /// Names every entry that is there from before this call until its end; one that comes or goes meanwhile may be named
-    /// or not (readdir(3)). `anew` opens the folder for this listing, as filesystems that cache need it.
+    /// Names every entry that exists from before this call until its end. An entry that appears or disappears during the call may
+    /// be named or not (readdir(3)). `anew` opens the folder again for this listing, because some filesystems cache listings.
     ///
-    /// The number given with a name tells two files of one name apart.
+    /// Each name comes with a number. The number tells apart two files that have the same name one after the other.
     pub fn list(&self, anew: bool, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
         let fresh;
         let dir = if anew {
@@ -145,27 +142,28 @@ impl Dir {
         } else {
             self
         };
-        entries(dir.fd(), each)
+        System::entries(dir.fd(), each)
     }
 
-    /// Names some entries, as a rule all. For a look on which nothing depends; it costs less.
+    /// Names some entries, usually all. It costs less than a listing. Use it only where nothing depends on the result being complete.
     pub fn glance(&self, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
-        glance(self.fd(), each)
+        System::glance(self.fd(), each)
     }
 
-    /// Makes a file, locks it, and only then gives it its content and lets others open it: what others can read is whole, and
-    /// is locked. `content` is told which file it is for, and when
-    /// that was made, if the filesystem says so (Unix nanoseconds).
-    /// `None`: somebody took the empty file for a leftover in between, or printed to it; try again. Where `proof` is not asked for, a
-    /// filesystem that has no such locks will do.
+    /// Makes a file and locks it. Only then it writes the content and lets others open the file. So a file that others can read is
+    /// whole and locked. `content` gets the identity of the file, and the time when it was made, if the filesystem tells it (Unix
+    /// nanoseconds).
+    ///
+    /// `None`: another process mistook the empty file for a leftover in between, or a thread printed to it; try again. With
+    /// [`Proof::Needed`], a filesystem without such locks is an error.
     pub fn claim(
         &self,
         name: &CStr,
         content: impl FnOnce(FileId, Option<u64>) -> String,
-        proof: bool,
+        proof: Proof,
     ) -> io::Result<Option<LockedFile>> {
         let fd = self.open_at(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, 0o600)?;
-        // What has its number may be a file of the program's, see `descriptor`. Nothing is written to that.
+        // The descriptor may lead to a file of the program (see `descriptor`). We write nothing to such a file.
         let is_ours = || Ok(self.file_id(name)? == Some(FileId::of(&retry(|| fs::fstat(&fd))?)));
         let filled = match is_ours() {
             Ok(true) => Self::fill(&fd, content, proof),
@@ -179,8 +177,8 @@ impl Dir {
                 Ok(None)
             }
             Err(e) => {
-                // A server keeps no file that is open, if somebody takes it for a leftover.
-                if Dir::has_vanished(&e) && !self.has(name) {
+                // A server keeps no deleted file for a client that has it open. Another process may have mistaken the file for a leftover.
+                if Dir::has_vanished(&e) && self.sight(name) == Sight::Missing {
                     return Ok(None);
                 }
                 let _ = self.unlink(name);
@@ -192,16 +190,16 @@ impl Dir {
     fn fill(
         fd: &OwnedFd,
         content: impl FnOnce(FileId, Option<u64>) -> String,
-        proof: bool,
+        proof: Proof,
     ) -> io::Result<Option<FileId>> {
-        match take_lock(fd.as_fd()) {
-            Ok(true) => {}
-            Ok(false) => return Ok(None),
-            Err(e) if proof => return Err(e),
-            Err(_) => {}
+        match (proof != Proof::None).then(|| take_lock(fd.as_fd())) {
+            Some(Ok(true)) | None => {}
+            Some(Ok(false)) => return Ok(None),
+            Some(Err(e)) if proof == Proof::Needed => return Err(e),
+            Some(Err(_)) => {}
         }
         let id = FileId::of(&retry(|| fs::fstat(fd))?);
-        let content = content(id, born(fd.as_fd()).map(Moment::nanos));
+        let content = content(id, System::born(fd.as_fd()).map(System::nanos));
         // A write past RLIMIT_FSIZE raises SIGXFSZ, which would kill the program: see setrlimit(2).
         let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
         if limit.is_some_and(|limit| limit < content.len() as u64) {
@@ -215,28 +213,31 @@ impl Dir {
                 Err(e) => return Err(e.into()),
             }
         }
-        // Whatever the umask, anybody who reaches the folder may read. Filesystems without modes refuse, and need none.
+        if proof == Proof::None {
+            retry(|| fs::fsync(fd))?; // other hosts are to see the content as soon as they see the name
+        }
+        // With any umask, all users that reach the folder may read the file. Filesystems without modes refuse the call and need no mode.
         match rustix::io::retry_on_intr(|| fs::fchmod(fd, to_mode(0o644))) {
             Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => {}
             Err(e) => return Err(e.into()),
         }
         let stat = retry(|| fs::fstat(fd))?;
-        // It is longer where the descriptor was 2 for a moment, and another thread printed an error at that moment.
+        // The file is longer if the descriptor was 2 for a moment and another thread printed an error at that moment.
         let is_whole = stat.st_size as usize == content.len();
         Ok((is_whole && stat.st_nlink > 0).then_some(id))
     }
 
-    /// Gives `from`, a file in this folder, a second name in the folder `to`. Atomic, and fails if the name is taken (link(2)).
+    /// Gives `from`, a file in this folder, a second name in the folder `to`. It is atomic, and fails if the name is taken (link(2)).
     pub fn link(&self, from: &CStr, to: &Dir, name: &CStr) -> io::Result<()> {
         retry_until(Errno::EXIST, || fs::linkat(&self.fd, leaf(from)?, &to.fd, leaf(name)?, AtFlags::empty()))
     }
 
-    /// Whether a file was gone when it was read, although its name had led to it a moment before: servers keep no file that is
-    /// open, if another client deletes it.
+    /// Whether this error means that a file was gone when it was read, although its name existed a moment before. A server does not
+    /// keep an open file if another client deletes it.
     pub fn has_vanished(error: &io::Error) -> bool {
         #[cfg(target_os = "linux")]
         if Errno::from_io_error(error) == Some(Errno::BADFD) {
-            return true; // GlusterFS, once in many runs
+            return true; // GlusterFS returns this, once in many runs
         }
         matches!(Errno::from_io_error(error), Some(Errno::STALE | Errno::NOENT))
     }
@@ -246,7 +247,7 @@ impl Dir {
         matches!(Errno::from_io_error(error), Some(Errno::EXIST | Errno::NOTEMPTY))
     }
 
-    /// Whether the system refused because of who we are now.
+    /// Whether the system refused because our user has no right to it.
     pub fn is_not_ours(error: &io::Error) -> bool {
         matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::ACCESS))
     }
@@ -256,26 +257,26 @@ impl Dir {
         matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK))
     }
 
-    /// Whether this error of [`Dir::link`] or [`Dir::rename`] means that the two folders count as two filesystems. Of a call that
-    /// opens a name or looks at it, it means that another filesystem is mounted there.
+    /// Whether this error of [`Dir::link`] or [`Dir::rename`] means that the two folders count as two filesystems. If the error comes
+    /// from a call that opens or inspects a name, another filesystem is mounted at that name.
     pub fn crosses_filesystems(error: &io::Error) -> bool {
         Errno::from_io_error(error) == Some(Errno::XDEV)
     }
 
-    /// Moves a file of this folder into the folder `to`. Atomic (rename(2)).
+    /// Moves a file of this folder into the folder `to`. It is atomic (rename(2)).
     pub fn rename(&self, from: &CStr, to: &Dir, name: &CStr) -> io::Result<()> {
         retry_until(Errno::NOENT, || fs::renameat(&self.fd, leaf(from)?, &to.fd, leaf(name)?))
     }
 
-    /// Renames a folder in this one. Where the system can, it fails if the name is taken; elsewhere an empty folder is
-    /// replaced (rename(2)).
+    /// Renames a folder in this one. Where the system supports it, the call fails if the name is taken. Elsewhere it replaces an
+    /// empty folder of that name (rename(2)).
     pub fn rename_dir(&self, from: &CStr, name: &CStr) -> io::Result<()> {
         #[cfg(any(target_os = "linux", target_os = "macos"))]
         {
             let moved = rustix::io::retry_on_intr(|| {
                 fs::renameat_with(&self.fd, leaf(from)?, &self.fd, leaf(name)?, fs::RenameFlags::NOREPLACE)
             });
-            // Not every filesystem and kernel knows the flag.
+            // Some filesystems and kernels do not know the flag.
             if !matches!(moved, Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)) {
                 return Ok(moved?);
             }
@@ -292,23 +293,18 @@ impl Dir {
         retry_until(Errno::NOENT, || fs::unlinkat(&self.fd, leaf(name)?, AtFlags::empty()))
     }
 
-    /// Which file has this name; `None` where none has.
+    /// Which file has this name. `None`: no file has it.
     pub fn file_id(&self, name: &CStr) -> io::Result<Option<FileId>> {
         Ok(self.look_at(name)?.map(|stat| FileId::of(&stat)))
     }
 
-    /// Something has this name, as far as we can see.
-    pub fn has(&self, name: &CStr) -> bool {
-        leaf(name).is_ok_and(|name| has_within(self.fd(), name).unwrap_or(false))
-    }
-
-    /// Makes an empty file, if there is none of this name.
+    /// Makes an empty file, if no file has this name.
     #[cfg(not(target_os = "linux"))]
     pub(super) fn touch(&self, name: &CStr) -> io::Result<()> {
         self.open_at(name, OFlags::RDONLY | OFlags::CREATE, 0o644).map(drop)
     }
 
-    /// Makes an empty file that survives power loss. False: the name is taken.
+    /// Makes an empty file that survives a power loss. False: the name is taken.
     pub fn create_durably(&self, name: &CStr) -> io::Result<bool> {
         match self.open_at(name, OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL, 0o644) {
             Ok(fd) => retry(|| fs::fsync(&fd))?,
@@ -319,7 +315,7 @@ impl Dir {
         Ok(true)
     }
 
-    /// Makes what was created in this folder survive power loss (fsync(2): the folder needs one of its own).
+    /// Makes new files in this folder survive a power loss. (The folder needs an fsync of its own, fsync(2).)
     pub fn sync(&self) -> io::Result<()> {
         retry(|| fs::fsync(&self.fd))
     }
@@ -327,68 +323,4 @@ impl Dir {
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn open_within(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
-    fs::openat(dir, name, flags, mode)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn stat_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<fs::Stat> {
-    retry(|| fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn has_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
-    stat_within(dir, name).map(|_| true)
-}
-
-/// A name in a folder. What is a path, or leads upwards, never reaches the system: no name that somebody else wrote, and
-/// nobody checked, can lead out of the folder.
-pub(super) fn leaf(name: &CStr) -> rustix::io::Result<&CStr> {
-    match name.to_bytes() {
-        b"" | b".." => Err(Errno::INVAL),
-        bytes if bytes.contains(&b'/') => Err(Errno::INVAL),
-        _ => Ok(name),
-    }
-}
-
-/// Every descriptor of this library is made here, and none is 0, 1 or 2: where the program has closed one of these, a file of
-/// ours would get its number, and then what the program prints.
-pub(super) fn descriptor(call: impl FnMut() -> rustix::io::Result<OwnedFd>) -> io::Result<OwnedFd> {
-    let fd = retry(call)?;
-    if fd.as_raw_fd() > 2 {
-        return Ok(fd);
-    }
-    let moved = rustix::io::fcntl_dupfd_cloexec(&fd, 3)?;
-    // Another thread may have put a file of the program's there by now (dup2), which is not ours to close.
-    let is_same = || Some(FileId::of(&fs::fstat(&fd).ok()?) == FileId::of(&fs::fstat(&moved).ok()?));
-    if is_same() != Some(true) {
-        std::mem::forget(fd);
-    }
-    Ok(moved)
-}
-
-#[allow(clippy::unnecessary_cast)] // its type differs by system
-pub(super) fn to_mode(mode: u32) -> Mode {
-    Mode::from_raw_mode(mode as RawMode)
-}
-
-/// Retries a call that changes a name. A filesystem in user space can answer that it was interrupted although it has done
-/// what it was asked; then the next try says `done`.
-pub(super) fn retry_until(done: Errno, mut call: impl FnMut() -> rustix::io::Result<()>) -> io::Result<()> {
-    let mut interrupted = false;
-    loop {
-        match call() {
-            Err(Errno::INTR) => interrupted = true,
-            Err(e) if interrupted && e == done => return Ok(()),
-            result => return Ok(result?),
-        }
-    }
-}
-
-/// Any call that names a file can be interrupted, whatever its manual page says: FUSE, NFS.
-pub(super) fn retry<T>(call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
-    Ok(rustix::io::retry_on_intr(call)?)
 }

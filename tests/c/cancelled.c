@@ -1,7 +1,7 @@
-/* pthread_cancel and the library: it never takes effect inside a call, and takes effect after it. Each function is called by a
- * thread whose cancellation is pending. C11, Linux.
+/* pthread_cancel takes effect after a call of the library and never inside it. A thread whose cancellation is pending calls each
+ * function. C11, Linux.
  *
- *     cancelled FOLDER      FOLDER is missing, its parent is not
+ *     cancelled FOLDER      FOLDER does not exist, and its parent does
  */
 #define _GNU_SOURCE 1
 
@@ -12,11 +12,11 @@
 #include <stdint.h>
 #include <time.h>
 
-/* What one thread does while its cancellation is pending, and whether it came to its end. */
+/* What one thread does while its cancellation is pending, and whether it reached the end of that. */
 struct deed {
     const char *name;
     void (*act)(struct deed *);
-    lf_folder *folder; /* closed by the thread's clean-up */
+    lf_folder *folder; /* the clean-up of the thread closes it */
     bool done;
 };
 
@@ -37,7 +37,7 @@ static void act_close(struct deed *deed) {
 }
 
 static void act_lock(struct deed *deed) {
-    IS(lf_lock(deed->folder), LF_OK); /* its clean-up unlocks */
+    IS(lf_lock(deed->folder), LF_OK); /* the clean-up of the thread unlocks */
 }
 
 static void act_cycle(struct deed *deed) {
@@ -88,7 +88,7 @@ static void act_small(struct deed *deed) {
     lf_bid_list_free(NULL);
 }
 
-/* The wait ends by its timeout: it has slept, been woken, and left the line. */
+/* The wait ends by its timeout. It has slept, was woken, and has left the line. */
 static void act_timed_out(struct deed *deed) {
     IS(lf_lock_wait(deed->folder, 30), LF_TIMEOUT);
     CHECK(says(deed->folder, "time"));
@@ -125,7 +125,7 @@ static void give_back(void *argument) {
     lf_unlock(deed->folder);
 }
 
-/* Who cancels it has the handle too, and closes it. */
+/* The thread that cancels this one has the handle too, and closes it. */
 static void *act_when_told(void *argument) {
     struct deed *deed = argument;
     pthread_cleanup_push(give_back, deed);
@@ -136,7 +136,7 @@ static void *act_when_told(void *argument) {
     return NULL;
 }
 
-/* What the caller had set is as it was: here, that nothing is to cancel it. */
+/* A call leaves the cancel state of the caller as it was. Here the caller has disabled cancellation. */
 static void *act_while_disabled(void *argument) {
     struct deed *deed = argument;
     int was = -1;
@@ -165,7 +165,7 @@ static void ended(pthread_t thread, const struct deed *deed, void *expected) {
     }
 }
 
-/* Nothing of the lock is lost: the next one gets it. */
+/* The cancelled thread leaves no lock behind: the next claimant gets it. */
 static void is_free(void) {
     lf_folder *next = opened();
     bool in_use = true;
@@ -179,7 +179,7 @@ static void pause_a_little(void) {
     nanosleep(&(struct timespec){0, 1000000}, NULL);
 }
 
-/* Until it has its place in line; then it is asleep, or will be in a moment. */
+/* Waits until the thread stands in line. Then it sleeps, or will sleep in a moment. */
 static void waits_in_line(void) {
     char queue[4096];
     int entries = 0;
@@ -233,7 +233,7 @@ int main(int count, char **arguments) {
         }
     }
 
-    /* In the midst of its sleep: it sleeps on, lf_cancel ends that, and then it is cancelled. */
+    /* The cancellation comes while the wait sleeps. The wait sleeps on until lf_cancel ends it. Then the thread is cancelled. */
     lf_folder *holder = opened();
     IS(lf_lock(holder), LF_OK);
     struct deed sleeper = {"lf_lock_wait asleep", act_sleep, opened(), false};
@@ -246,7 +246,7 @@ int main(int count, char **arguments) {
     lf_close(sleeper.folder);
     IS(lf_holds(holder), LF_OK);
 
-    /* In its sleep too, but then it gets the lock: that is the result of its call, and its clean-up gives it back. */
+    /* The same, but the wait gets the lock. The call returns that, and the clean-up of the thread gives the lock back. */
     struct deed heir = {"lf_lock_wait that is handed the lock", act_handed_over, opened(), false};
     thread = started(act_when_told, &heir);
     waits_in_line();

@@ -1,4 +1,4 @@
-/* What the programs share that hold the library to its contract (docs/contract.md): a check says what is not so, and ends the program. */
+/* Shared by the programs that test the contract (docs/contract.md). A check that fails prints what is wrong, and ends the program. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -44,6 +44,6 @@ static bool says(const lf_folder *folder, const char *text) {
     return true;
 }
 
-static lf_folder *const SET = (lf_folder *)&folder_path; /* neither NULL nor a handle, to see that it is overwritten */
+static lf_folder *const SET = (lf_folder *)&folder_path; /* neither NULL nor a handle: a call must overwrite it */
 
 #endif

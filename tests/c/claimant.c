@@ -1,7 +1,7 @@
-/* A claimant beside those of the Python package.
+/* A claimant that competes with those of the Python package.
  *
- *     claimant race FOLDER INSIDE COUNT SECONDS   competes; prints at the end: `locks N`
- *     claimant hold FOLDER                        locks, prints `held`, and waits to be killed
+ *     claimant race FOLDER INSIDE COUNT SECONDS   competes, and prints `locks N` at the end
+ *     claimant hold FOLDER                        locks, prints `held`, and waits until it is killed
  */
 #define _DEFAULT_SOURCE 1
 
@@ -27,7 +27,7 @@ static double now(void) {
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* Nobody else may be in here: the kernel makes the file for one alone, and an update that is overwritten is missed. */
+/* Only the holder may be in here. The exclusive file shows a second one at once, and a lost update shows it at the end. */
 static void update(const char *inside, const char *count) {
     long number = -1;
     int fd = open(inside, O_CREAT | O_EXCL | O_WRONLY, 0644);

@@ -1,9 +1,9 @@
-/* A program that closed some of its descriptors 0, 1 and 2: none of the library's ever gets such a number, and what the program
- * prints never lands in a file of the library. C11, Linux.
+/* A program that has closed some of its descriptors 0, 1 and 2. No descriptor of the library gets such a number, so nothing that the
+ * program prints goes to a file of the library. C11, Linux.
  *
- *     closed_stdio FOLDER      FOLDER is missing, its parent is not
+ *     closed_stdio FOLDER      FOLDER does not exist, and its parent does
  *
- * The children tell what they find by their exit status, since they may have nothing to print to.
+ * A child reports by its exit status, because it may have no descriptor to print to.
  */
 #define _GNU_SOURCE 1
 
@@ -23,7 +23,7 @@
 static const char *path;
 static int closed; /* a bit for each descriptor */
 
-/* Where a child failed: its exit status. */
+/* The exit status of a child says where it failed. */
 #define MUST(what) ((what) ? (void)0 : _exit(__LINE__ % 200 + 1))
 
 static void print(void) {
@@ -32,14 +32,14 @@ static void print(void) {
             dprintf(fd, "printed to %d\n", fd);
 }
 
-/* The numbers that the program closed are free, and what it prints goes nowhere. */
+/* Checks that the closed numbers are free, so that what the program prints there goes nowhere. */
 static void looks_right(void) {
     for (int fd = 0; fd <= 2; fd++)
         MUST((fcntl(fd, F_GETFD) != -1) == ((closed & 1 << fd) == 0));
     print();
 }
 
-/* Prints all the time, so also at the moment when a descriptor is made. */
+/* Prints all the time, and so also at the moment at which the library makes a descriptor. */
 static atomic_bool over;
 
 static void *print_on(void *unused) {
@@ -74,7 +74,7 @@ static void use(void) {
     looks_right();
 }
 
-/* A child without these descriptors, which prints all the time from another thread too if `noisy`. */
+/* Runs a child without these descriptors. If `noisy`, a second thread of the child prints all the time. */
 static int child(int without, int noisy) {
     pid_t pid = fork();
     int status = -1;

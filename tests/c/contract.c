@@ -1,7 +1,7 @@
-/* What is promised of the calls: every status that can be brought about, and what is then in the folder. What the interface
- * itself is made of is interface.c's. C99, C11 and C++17.
+/* Tests the calls: each status that a test can cause, and what is in the folder then. interface.c tests the interface itself.
+ * C99, C11 and C++17.
  *
- *     contract FOLDER      FOLDER is missing, its parent is not
+ *     contract FOLDER      FOLDER does not exist, and its parent does
  */
 #define _POSIX_C_SOURCE 200809L
 #define _DEFAULT_SOURCE 1
@@ -33,7 +33,7 @@ static void put(const char *name, const char *content) {
     }
 }
 
-/* The name of the only bid in the folder; NULL if there is none. */
+/* The name of the only bid in the folder, or NULL if there is none. */
 static const char *only_bid(void) {
     static char name[256];
     int count = 0;
@@ -52,7 +52,7 @@ static const char *only_bid(void) {
     return count == 0 ? NULL : name;
 }
 
-/* Names of bids that are made by hand. */
+/* The names of bids that this test makes itself. */
 #define STALE_NAME "eeeeeeee-0000-4000-8000-00000000000a.json"
 #define LIVE_NAME "eeeeeeee-0000-4000-8000-00000000000b.json"
 #define MALFORMED_NAME "eeeeeeee-0000-4000-8000-00000000000c.json"
@@ -66,12 +66,12 @@ static void opening(void) {
 
     IS(lf_open("", LF_OPEN_DEFAULT, &out), LF_ERR_INVALID);
     CHECK(out == NULL);
-    for (unknown = 8; unknown != 0; unknown <<= 1) {
+    for (unknown = 16; unknown != 0; unknown <<= 1) {
         out = SET;
         IS(lf_open(folder_path, LF_OPEN_PRIVATE | unknown, &out), LF_ERR_INVALID);
         CHECK(out == NULL);
     }
-    CHECK(stat(folder_path, &status) != 0); /* none of these made the folder */
+    CHECK(stat(folder_path, &status) != 0); /* none of these calls made the folder */
 
     out = SET;
     IS(lf_open(folder_path, LF_OPEN_NO_CREATE, &out), LF_ERR_IO);
@@ -97,7 +97,7 @@ static void opening(void) {
     IS(lf_open(folder_path, LF_OPEN_PRIVATE, &out), LF_ERR_UNSAFE);
     CHECK(chmod(folder_path, 0755) == 0);
 
-    /* Nobody has shown that a listing of /proc shows what it must. */
+    /* It is not known that a listing of /proc shows every bid. */
     out = SET;
     IS(lf_open("/proc", LF_OPEN_NO_CREATE, &out), LF_ERR_UNSUPPORTED);
     CHECK(out == NULL && says(NULL, "/proc") && says(NULL, "LF_OPEN_TRUST_FILESYSTEM"));
@@ -117,7 +117,7 @@ static void holding(void) {
     IS(lf_unlock(one), LF_ERR_NOT_HELD);
     IS(lf_holds(one), LF_ERR_NOT_HELD);
     IS(lf_fence(one, &first), LF_ERR_NOT_HELD);
-    IS(lf_cancel(one), LF_OK); /* no wait: nothing happens, not later either */
+    IS(lf_cancel(one), LF_OK); /* without a wait it does nothing, now and later */
 
     IS(lf_lock(one), LF_OK);
     CHECK(only_bid() != NULL && strlen(only_bid()) == 36 + 5 && only_bid()[14] == '7');
@@ -127,7 +127,7 @@ static void holding(void) {
     IS(lf_lock_wait(one, -1), LF_ERR_ALREADY_HELD);
     IS(lf_holds(one), LF_OK);
     IS(lf_in_use(one, &in_use), LF_OK);
-    CHECK(!in_use); /* by another claimant */
+    CHECK(!in_use); /* in_use asks for another claimant */
     IS(lf_fence(one, &first), LF_OK);
 
     IS(lf_lock(other), LF_BUSY);
@@ -186,12 +186,12 @@ static void cancelling(void) {
     IS(lf_lock(holder), LF_OK);
     action.sa_handler = on_alarm; /* no SA_RESTART: every call can be interrupted */
     CHECK(sigaction(SIGALRM, &action, NULL) == 0);
-    /* Again and again: the first may come before the wait has begun, and then does nothing. */
+    /* Repeated: a cancellation that comes before the wait begins does nothing. */
     soon.it_value.tv_usec = soon.it_interval.tv_usec = 20000;
     CHECK(setitimer(ITIMER_REAL, &soon, NULL) == 0);
     IS(lf_lock_wait(waiting, -1), LF_CANCELLED);
     CHECK(setitimer(ITIMER_REAL, &off, NULL) == 0);
-    action.sa_handler = SIG_IGN; /* valgrind may deliver one late, and by default it would end us */
+    action.sa_handler = SIG_IGN; /* valgrind may deliver a signal late, and its default action would end this process */
     CHECK(sigaction(SIGALRM, &action, NULL) == 0);
     IS(lf_lock_wait(waiting, 5), LF_TIMEOUT); /* a later wait is not affected */
     IS(lf_unlock(holder), LF_OK);
@@ -237,7 +237,7 @@ static void forking(void) {
     CHECK(child >= 0);
     if (child == 0) {
         in_a_child(folder);
-        exit(0); /* not _exit: whatever would run at exit runs */
+        exit(0); /* not _exit: the functions of atexit must run too */
     }
     CHECK(waitpid(child, &status, 0) == child);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
@@ -271,12 +271,12 @@ static const lf_bid *named(const lf_bid_list *list, const char *name) {
     return NULL;
 }
 
-/* The PID of a process that has ended and was waited for. */
+/* The PID of a process that has ended and was reaped. */
 static long ended(void) {
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        execl("/bin/true", "true", (char *)NULL); /* not by exit: nothing here is freed yet */
+        execl("/bin/true", "true", (char *)NULL); /* not exit: the child has freed nothing, and valgrind would report that */
         _exit(1);
     }
     CHECK(waitpid(child, NULL, 0) == child);

@@ -1,4 +1,4 @@
-/* Loads the library, uses it, and unloads it, again and again, beside threads that used it and end later.
+/* Loads the library, uses it and unloads it, many times. Threads that have used it end later.
  *
  *     dlopen LIBRARY FOLDER
  */
@@ -17,7 +17,7 @@ enum { ROUNDS = 20 };
 static const char *library, *path;
 static pthread_barrier_t barrier;
 
-/* What a program gets from dlsym is a pointer to data; POSIX says that it may be one to a function. */
+/* dlsym returns a pointer to data. POSIX allows a program to use it as a pointer to a function. */
 #define FIND(handle, name) memcpy(&name, (void *[]){find(handle, "lf_" #name)}, sizeof name)
 
 static void *find(void *handle, const char *name) {
@@ -38,7 +38,7 @@ static void *load(void) {
     return handle;
 }
 
-/* Uses what a library keeps for a process and for a thread: a lock, and a failure to remember. */
+/* Makes the library keep something for the process and for the thread: a lock, and the reason of a failure. */
 static void use(void *handle) {
     lf_status (*open)(const char *, uint32_t, lf_folder **);
     lf_status (*lock_wait)(lf_folder *, int64_t);
@@ -58,7 +58,7 @@ static void use(void *handle) {
     close(folder);
 }
 
-/* Ends only when the library has been unloaded. */
+/* Ends after the library was unloaded. */
 static void *outlives(void *handle) {
     use(handle);
     pthread_barrier_wait(&barrier);

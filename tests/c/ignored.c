@@ -1,5 +1,5 @@
-/* Ignores the result of every function that has one. It is compiled, and never run: the compiler is to warn of those that must
- * not be ignored, each on its line, and of no other.
+/* Ignores the result of every function that has one. It is compiled, and never run. The compiler must warn of each result that a
+ * program must not ignore, on its line, and of no other.
  */
 #include <lockfolder.h>
 
@@ -8,13 +8,13 @@ int main(void) {
     lf_bid_list *list = NULL;
     bool in_use;
     uint64_t token;
-    lf_open("folder", LF_OPEN_DEFAULT, &folder); /* must not */
-    lf_lock(folder);                             /* must not */
-    lf_lock_wait(folder, 0);                     /* must not */
-    lf_holds(folder);                            /* must not */
-    lf_in_use(folder, &in_use);                  /* must not */
-    lf_fence(folder, &token);                    /* must not */
-    lf_bids(folder, &list);                      /* must not */
+    lf_open("folder", LF_OPEN_DEFAULT, &folder); /* warns */
+    lf_lock(folder);                             /* warns */
+    lf_lock_wait(folder, 0);                     /* warns */
+    lf_holds(folder);                            /* warns */
+    lf_in_use(folder, &in_use);                  /* warns */
+    lf_fence(folder, &token);                    /* warns */
+    lf_bids(folder, &list);                      /* warns */
     lf_cancel(folder);
     lf_unlock(folder);
     lf_reap_stale(folder, NULL);

@@ -1,7 +1,7 @@
-/* What is promised of the C interface itself, asked of the header and the library: every name, value and type, every NULL, and
- * how a message is copied. What the calls do is contract.c's. C99, C11 and C++17.
+/* Tests the C interface itself, in the header and the library: each name, value and type, each NULL, and the copy of a message.
+ * contract.c tests what the calls do. C99, C11 and C++17.
  *
- *     interface FOLDER     FOLDER is missing, its parent is not
+ *     interface FOLDER     FOLDER does not exist, and its parent does
  */
 #include "check.h"
 
@@ -42,7 +42,7 @@ STATIC(version_check_later_major, !LF_VERSION_CHECK(LF_VERSION_MAJOR + 1, 0));
 #error "the preprocessor can't use LF_VERSION_CHECK"
 #endif
 
-/* They can be used where only a literal can, and the preprocessor knows them. */
+/* The constants work where only a literal may stand, and in the preprocessor. */
 #if LF_ERR_INTERNAL != -9 || LF_BUSY != 1 || LF_BID_MALFORMED != 4 || LF_OPEN_TRUST_FILESYSTEM != 4 || LF_VERSION_MAJOR < 0
 #error "constants are not literals"
 #endif
@@ -167,13 +167,13 @@ static void messages(void) {
     for (size = 0; size <= length + 2; size++) {
         memset(part, '#', sizeof part);
         CHECK(lf_error_message(folder, part, size) == length);
-        CHECK(part[size] == '#'); /* nothing behind what was given */
+        CHECK(part[size] == '#'); /* the copy writes nothing behind the buffer */
         if (size > 0) {
             size_t fits = size - 1 < length ? size - 1 : length;
             CHECK(strlen(part) == fits && strncmp(part, whole, fits) == 0);
         }
     }
-    IS(lf_lock(folder), LF_OK); /* a success leaves the story of the last failure alone */
+    IS(lf_lock(folder), LF_OK); /* a success leaves the message of the last failure as it is */
     CHECK(lf_error_message(folder, part, sizeof part) == length && strcmp(part, whole) == 0);
     lf_close(folder);
 }

@@ -1,27 +1,28 @@
 //! Builds the library and the C programs of this folder, and runs them.
 
-#![allow(dead_code)] // each test program uses some of it
+#![allow(dead_code)] // each test program uses a part of it
 
 pub mod trace;
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::OnceLock;
 
+use crate::support::skip;
+
 /// What a C program is linked with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
     Shared,
     Static,
-    /// Nothing of ours.
+    /// No library of ours.
     Alone,
 }
 
-/// What `rustc --print native-static-libs` says a program needs beside `liblockfolder.a`; `linking.rs` compares.
+/// The libraries that a program needs beside `liblockfolder.a`, as `rustc --print native-static-libs` says. `linking.rs` compares.
 pub const NATIVE_STATIC_LIBS: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
 
 pub const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
@@ -30,7 +31,7 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The folder of `liblockfolder.so` and `.a`, built now: `cargo test` itself builds only what Rust links to.
+/// The folder of `liblockfolder.so` and `.a`. It builds them, because `cargo test` builds only what Rust links to.
 pub fn library_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -43,7 +44,7 @@ pub fn library_folder() -> &'static Path {
         ]));
         let library = output.split('"').rfind(|word| word.ends_with("/liblockfolder.so"));
         let folder = Path::new(library.expect("cargo names the shared library")).parent().unwrap().to_owned();
-        // The loader looks for the soname. Made aside and renamed, for others do the same.
+        // The loader looks for the soname. The link is made under another name and renamed, because other tests do the same.
         let aside = folder.join(format!(".soname-{}", std::process::id()));
         let _ = fs::remove_file(&aside);
         symlink("liblockfolder.so", &aside).unwrap();
@@ -52,7 +53,7 @@ pub fn library_folder() -> &'static Path {
     })
 }
 
-/// Compiles `tests/c/<source>` and gives the program. `how` is the compiler and its options.
+/// Compiles `tests/c/<source>` and returns the program. `how` is the compiler and its options.
 pub fn compile(source: &str, how: &[&str], link: Link) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -61,7 +62,7 @@ pub fn compile(source: &str, how: &[&str], link: Link) -> PathBuf {
     let mut compiler = Command::new(how[0]);
     compiler.args(&how[1..]).args(STRICT).arg("-I").arg(root().join("include")).arg("-g");
     compiler.arg(root().join("tests/c").join(source)).arg("-o").arg(&program);
-    // What follows is no source, also where `-x c++` was given.
+    // After `-x c++` the compiler would take the libraries for sources too.
     compiler.args(["-x", "none"]);
     match link {
         Link::Shared => {
@@ -84,34 +85,6 @@ pub fn tmp() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
-/// A folder of its own for a test, gone with everything in it when the test ends.
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    pub fn new(name: &str) -> Scratch {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = tmp().join(format!("{name}-{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&path); // a killed predecessor's with our PID
-        fs::create_dir(&path).unwrap();
-        Scratch(path)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    pub fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// A program that was compiled for a test, deleted when the test ends.
 pub struct Program(pub PathBuf);
 
@@ -121,14 +94,14 @@ impl Drop for Program {
     }
 }
 
-/// `program`, stopped with everything that it started should it hang. The time is a guard, not a measure.
+/// A command that runs `program`. If the program hangs, it is stopped with everything that it started. The time measures nothing.
 pub fn guarded(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("timeout");
     command.args(["-k", "10", "300"]).arg(program).stdin(Stdio::null());
     command
 }
 
-/// Runs a command that must succeed, and gives what it wrote to its output.
+/// Runs a command that must succeed, and returns its output.
 pub fn output(command: &mut Command) -> String {
     let output = run(command);
     assert!(output.status.success(), "{command:?}\n{}\n{}", output.status, said(&output));
@@ -143,7 +116,7 @@ pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Whether a tool is there, installed by `scripts/need` if it may be. If not, the run is told what it lacks.
+/// True if a tool is there. `scripts/need` installs it where it may. If it is missing, the test run reports that.
 pub fn need(tool: &str, packages: &[&str]) -> bool {
     let script = format!(". scripts/need; need {tool} {}", packages.join(" "));
     let found = run(Command::new("bash").args(["-c", &script]).current_dir(root()));
@@ -151,18 +124,6 @@ pub fn need(tool: &str, packages: &[&str]) -> bool {
         skip(&format!("{tool}: not to be had"));
     }
     found.status.success()
-}
-
-/// Says loudly that something was not tested.
-pub fn skip(what: &str) {
-    eprintln!("SKIPPED: {what}");
-    match std::env::var_os("LOCKFOLDER_SKIPPED") {
-        Some(file) => {
-            let mut file = fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
-            writeln!(file, "{what}").unwrap();
-        }
-        None => assert!(std::env::var("CI").as_deref() != Ok("true"), "under CI nothing may be skipped: {what}"),
-    }
 }
 
 /// What is in a lock folder, and what of it lies in the hidden sub-folder.
@@ -177,9 +138,15 @@ pub fn contents(folder: &Path) -> (Vec<String>, Vec<String>) {
     (names(folder), names(&folder.join(".lockfolder")))
 }
 
-/// What may be in a folder that nobody uses: the hidden sub-folder, and in it the last fencing token.
+/// What is in a folder that no claimant uses, beside the hidden sub-folder and in it the last fencing token. None: nothing.
 pub fn unexplained(folder: &Path) -> Option<String> {
-    let (visible, hidden) = contents(folder);
+    let (visible, mut hidden) = contents(folder);
+    // Where other hosts use the folder too, these two stay. No lease may be left.
+    hidden.retain(|name| name != "shared" && name != "leases");
+    let leases = folder.join(".lockfolder/leases");
+    if leases.exists() {
+        hidden.extend(crate::support::listing(&leases));
+    }
     let hidden_is_fine = hidden.len() <= 1 && hidden.iter().all(|name| name.starts_with("fence-"));
     let visible_is_fine = visible.iter().all(|name| name == ".lockfolder");
     (!hidden_is_fine || !visible_is_fine).then(|| format!("left behind: {visible:?}, and hidden: {hidden:?}"))

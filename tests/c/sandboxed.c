@@ -1,5 +1,5 @@
-/* A claimant in a Landlock sandbox (landlock(7)) that allows everything, but without LANDLOCK_ACCESS_FS_REFER no link or rename from
- * one folder into another. Exits with 77 where this kernel has no Landlock. C11, Linux.
+/* A claimant in a Landlock sandbox (landlock(7)). The sandbox allows everything, except that with `no-refer` (LANDLOCK_ACCESS_FS_REFER)
+ * it forbids a link or a rename from one folder into another. Exits with 77 if this kernel has no Landlock. C11, Linux.
  *
  *     sandboxed FOLDER refer|no-refer
  */

@@ -1,10 +1,13 @@
-/* One claimant's whole life, step by step, for a tracer that kills it, stops it, or lets a system call fail.
+/* The steps of a claimant from open to close, for a tracer that kills it, stops it, or makes a system call fail.
  *
- *     sequence FOLDER alone            the folder is free; dead claimants' bids lie in it when it is locked
- *     sequence FOLDER contended MS     somebody else holds: lf_lock, then lf_lock_wait for MS milliseconds
- *     sequence FOLDER hold             lf_lock; after a line of input, or its end, the rest
+ *     sequence FOLDER alone            no claimant holds; bids of dead claimants are in the folder
+ *     sequence FOLDER contended MS     another claimant holds: lf_lock, then lf_lock_wait for MS milliseconds
+ *     sequence FOLDER hold             lf_lock; the other steps come after a line of input, or the end of the input
  *
- * With SEQUENCE_USER="UID GID" it becomes this user first, who keeps its files to itself (umask 077).
+ * With SEQUENCE_USER="UID GID" it becomes this user first, with a umask of 077.
+ *
+ * With SEQUENCE_FORK=parent or child, SIGUSR1 forks. The named process goes on with the call first, the other when the first has
+ * finished it. The child prints `child STEP STATUS` and ends.
  *
  * Each call of the library stands between two marks, writes to the descriptor -1, that tell the tracer which calls to count.
  * Each prints a line: `result STEP STATUS CODE BIDS MESSAGE`, where BIDS are the bids in the folder now, or `-`. A step
@@ -17,6 +20,7 @@
 #include <dirent.h>
 #include <grp.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +62,7 @@ static void print_bids(void) {
     }
 }
 
-/* What our bid says, as `bid CONTENT`. */
+/* Prints the content of our bid, as `bid CONTENT`. */
 static void print_own_bid(void) {
     lf_bid_list *list = NULL;
     char file_path[4096], line[4096];
@@ -109,11 +113,59 @@ static lf_status step_bids(void) {
     return status;
 }
 
+static int child_is_first, is_child, ends[2] = {-1, -1};
+static pid_t child;
+
+static void fork_now(int signal_number) {
+    char none;
+    (void)signal_number;
+    if (pipe(ends) != 0 || (child = fork()) < 0) {
+        abort();
+    }
+    is_child = child == 0;
+    if (is_child) {
+        alarm(60); /* it ends, even if the others hang */
+        close(ends[1]);
+    } else {
+        close(ends[0]);
+    }
+    if (child_is_first && !is_child) {
+        waitpid(child, NULL, 0);
+    } else if (!child_is_first && is_child) {
+        (void)!read(ends[0], &none, 1); /* until the parent closes its end */
+    }
+}
+
+/* After a call in the middle of which we were forked. */
+static void part(const char *name, lf_status status) {
+    char line[100];
+    if (is_child) {
+        int length = snprintf(line, sizeof line, "child %s %s\n", name, lf_status_name(status));
+        (void)!write(1, line, (size_t)length);
+        if (folder != NULL) {
+            lf_close(folder);
+        }
+        _exit(0); /* what the parent has yet to print is the parent's */
+    }
+    if (child > 0) {
+        /* The child comes back to the unlock when its parent holds again. */
+        int again = status == LF_OK && strncmp(name, "unlock", 6) == 0 && !child_is_first && lf_lock(folder) == LF_OK;
+        close(ends[1]);
+        waitpid(child, NULL, 0); /* a second time does no harm */
+        child = 0;
+        if (again && (lf_holds(folder) != LF_OK || lf_unlock(folder) != LF_OK)) {
+            fprintf(stderr, "the child harmed the next lock of its parent\n");
+            abort();
+        }
+    }
+}
+
 static lf_status once(const char *name, lf_status (*step)(void)) {
     char message[2048] = "";
     mark(name);
     lf_status status = step();
     mark("");
+    part(name, status);
     if (status != LF_OK) {
         lf_error_message(folder, message, sizeof message);
     }
@@ -149,7 +201,7 @@ static void put(const char *where, const char *name, const char *content) {
     }
 }
 
-/* Puts dead claimants' bids there: a Python peer's and, where there is a sub-folder for its claim, one of ours. */
+/* Makes bids of dead claimants: one of a Python peer and, where the sub-folder for its claim exists, one of ours. */
 static void plant(int with_a_claim) {
     char bid[512], boot[64] = "", from[4096], to[4096], own[256];
     pid_t child = fork();
@@ -176,13 +228,13 @@ static void plant(int with_a_claim) {
     unlink(from);
     put(".lockfolder/", "0111111111111111.json", bid);
     snprintf(to, sizeof to, "%s/01111111-1111-7111-8111-111111111112.json", path);
-    unlink(to); /* of a reaping that failed */
+    unlink(to); /* a reaping that failed may have left it */
     if (link(from, to) != 0) {
         abort();
     }
 }
 
-/* The library keeps an inotify instance for the next wait; one is not a leak, two are. */
+/* The library keeps one inotify instance for the next wait. A second one would be a leak. */
 static int open_descriptors(void) {
     DIR *dir = opendir("/proc/self/fd");
     struct dirent *entry;
@@ -215,11 +267,15 @@ int main(int count, char **arguments) {
     }
     path = arguments[1];
     become(getenv("SEQUENCE_USER"));
+    if (getenv("SEQUENCE_FORK") != NULL) {
+        child_is_first = strcmp(getenv("SEQUENCE_FORK"), "child") == 0;
+        signal(SIGUSR1, fork_now);
+    }
     int contended = strcmp(arguments[2], "contended") == 0;
     if (count > 3) {
         wait_ms = atoll(arguments[3]);
     }
-    /* So much memory in advance that malloc makes no system call between the marks. */
+    /* Gets memory in advance, so that malloc makes no system call between the marks. */
     mallopt(M_MMAP_MAX, 0);
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     free(malloc(16 << 20));
@@ -252,7 +308,7 @@ int main(int count, char **arguments) {
         run("unlock2", step_unlock);
         plant(1);
         run("reap", step_reap);
-        /* lf_lock looks for a line at most every 20 ms. So it does now: how many calls it makes must not depend on the time. */
+        /* lf_lock looks for a line every 20 ms at most. After this pause it always looks, so the number of calls does not vary. */
         nanosleep(&(struct timespec){0, 30000000}, NULL);
         run("lock3", step_lock);
         run("unlock3", step_unlock);
@@ -260,6 +316,8 @@ int main(int count, char **arguments) {
     mark("close");
     lf_close(folder);
     mark("");
+    folder = NULL;
+    part("close", LF_OK);
     printf("fds %d %d\n", before, open_descriptors());
     return 0;
 }

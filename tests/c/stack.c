@@ -1,6 +1,6 @@
-/* Every call on a thread with little stack. The page below it can't be touched. C11, Linux.
+/* Makes every call on a thread with little stack. A guard page is below the stack. C11, Linux.
  *
- *     stack FOLDER KIB      FOLDER is missing, its parent is not
+ *     stack FOLDER KIB      FOLDER does not exist, and its parent does
  */
 #define _GNU_SOURCE 1
 
@@ -22,14 +22,14 @@ static void write_bid(int number, const char *content) {
     CHECK(file != NULL && fputs(content, file) >= 0 && fclose(file) == 0);
 }
 
-/* Of a process that there can't be. */
+/* Makes a bid of a process that can't exist. */
 static void write_stale_bids(void) {
     for (int number = 0; number < 300; number++) {
         write_bid(number, "{\"PID\": 4194304, \"CREATED\": 1000000000}");
     }
 }
 
-/* As a hostile neighbour would: a reader that goes as deep as this goes needs more than it has. */
+/* Makes a bid as a hostile neighbour would. A reader that recurses as deep as this bid nests needs more stack than it has. */
 static void write_nested_bid(void) {
     char content[1024] = "{\"x\": ";
     for (int level = 0; level < 120; level++) {
@@ -84,7 +84,7 @@ static void on_a_small_stack(const char *name, void (*act)(void)) {
     unsigned char *stack = memory + PAGE;
     memset(stack, 0xa5, size);
     printf("%s: ", name);
-    fflush(stdout); /* should it be the last word */
+    fflush(stdout); /* it may be the last output before a crash */
     CHECK(pthread_attr_init(&attributes) == 0 && pthread_attr_setstack(&attributes, stack, size) == 0);
     CHECK(pthread_create(&thread, &attributes, run, &act) == 0 && pthread_join(thread, NULL) == 0);
     size_t untouched = 0;

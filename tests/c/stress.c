@@ -2,11 +2,11 @@
  *
  *     stress FOLDER ROUNDS
  *
- * - THREADS threads, each with a handle of its own, and as many forked children, each with a handle of its own, take the
- *   lock ROUNDS times each. Whoever is in writes its name into shared memory, and finds it there when it leaves.
- * - Two threads share one handle: LF_BUSY and LF_ERR_ALREADY_HELD are the only refusals that they may get for that.
- * - A timer interrupts whatever is under way, a thousand times a second, and its handler cancels a wait.
- * - A thread forks, with the locks of the others held or not; the child gets LF_ERR_FORKED and closes what it inherited.
+ * - THREADS threads and the same number of forked children have a handle each, and take the lock ROUNDS times each. A holder writes
+ *   its name into shared memory, and checks that it is still there when it leaves.
+ * - Two threads share one handle. LF_BUSY and LF_ERR_ALREADY_HELD are the only refusals that they may get.
+ * - A timer interrupts the threads a thousand times a second, and its handler cancels a wait.
+ * - A thread forks while other threads hold locks or wait. The child gets LF_ERR_FORKED, and closes the handles that it inherited.
  */
 #define _POSIX_C_SOURCE 200809L
 #define _DEFAULT_SOURCE 1
@@ -30,10 +30,10 @@ enum { THREADS = 3, FORKS = 10 };
 
 /* Shared by all processes. */
 struct shared {
-    atomic_long inside;     /* who is in; 0: nobody */
-    atomic_long count;      /* how often somebody was */
+    atomic_long inside;     /* the name of the holder; 0: none */
+    atomic_long count;      /* the number of locks */
     atomic_uint_least64_t token; /* the last fencing token */
-    long plain;             /* the same as `count` unless two are in at once */
+    long plain;             /* equals `count`, unless two are inside at once */
 };
 
 static struct shared *shared;
@@ -99,7 +99,7 @@ static lf_folder *opened(void) {
     return folder;
 }
 
-/* Every way to ask for the lock, in turn. */
+/* Takes the lock in each possible way, in turn. */
 static lf_status ask(lf_folder *folder, long round) {
     switch (round % 3) {
     case 0:
@@ -131,7 +131,7 @@ static void *thread_with_its_own_handle(void *number) {
     return NULL;
 }
 
-/* The handle that two threads share and the timer cancels. Each notes whether it is the one that locked. */
+/* Two threads share this handle, and the timer cancels its waits. Each thread remembers whether it has locked. */
 static void *thread_with_a_shared_handle(void *number) {
     lf_folder *folder = atomic_load(&cancellable);
     long name = (long)getpid() * 100 + (long)(intptr_t)number, done = 0, round = 0;
@@ -167,7 +167,7 @@ static void expect_success(pid_t child) {
     }
 }
 
-/* Forks while other threads are in the middle of something. */
+/* Forks while other threads are inside of calls. */
 static void *thread_that_forks(void *unused) {
     (void)unused;
     lf_folder *folder = opened();
@@ -180,7 +180,7 @@ static void *thread_that_forks(void *unused) {
             atomic_store(&cancellable, NULL);
             lf_close(busy);
             lf_close(folder);
-            /* Not by exit: what belongs to threads that were not forked looks like a leak to whoever looks then. */
+            /* Not exit: a checker of leaks would report memory of threads that do not exist in the child. */
             execl("/bin/sh", "sh", "-c", forked ? "exit 0" : "exit 1", (char *)NULL);
             abort();
         }
@@ -222,7 +222,7 @@ int main(int count, char **arguments) {
     for (long i = 0; i < THREADS; i++) {
         children[i] = fork();
         if (children[i] == 0) {
-            start_timer(); /* interrupts; there is nothing to cancel */
+            start_timer(); /* it interrupts; no wait is there to cancel */
             thread_with_its_own_handle((void *)(intptr_t)i);
             stop_timer();
             exit(0);

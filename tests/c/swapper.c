@@ -1,9 +1,9 @@
-/* Swaps the FIFOs of a lock folder for links, again and again, as whoever may write to the folder can.
+/* Replaces the FIFOs of a lock folder by links, many times. Any user that may write to the folder can do this.
  *
- *     swapper USER HIDDEN VICTIM     as USER; HIDDEN is the sub-folder, VICTIM what the links lead to
+ *     swapper USER HIDDEN VICTIM     as USER; HIDDEN is the sub-folder, VICTIM is the target of the links
  *
- * It goes on until its input ends, and prints how many FIFOs it swapped. A link stays for a moment; then the name is free, so that
- * claimants make their FIFOs anew.
+ * It ends when its input ends, and prints the number of FIFOs that it has replaced. A link stays for a moment. Then the name is free
+ * again, so that claimants make new FIFOs.
  */
 #define _GNU_SOURCE 1
 
@@ -28,7 +28,7 @@ static void swap(int hidden, const char *name) {
             swapped++;
         }
     } else {
-        /* There is none, or a sticky folder keeps it. */
+        /* There is no FIFO, or the folder is sticky and protects it. */
         int ignored = symlinkat(victim, hidden, name);
         (void)ignored;
     }

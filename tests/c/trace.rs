@@ -1,4 +1,4 @@
-//! `sequence.c` under `tracer.c`: a claimant to which something happens at one of its system calls.
+//! Runs `sequence.c` under `tracer.c`. The tracer kills the claimant, stops it, or makes one of its system calls fail.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -11,20 +11,22 @@ use lockfolder::LockFolder;
 
 use super::{compile, guarded, run, said, unexplained, Link, Program};
 
-/// A guard, not a measure.
+/// Ends a run that hangs, and measures nothing.
 const HANGS: Duration = Duration::from_secs(100);
 
-/// What happens at the call.
+/// What the tracer does at the call.
 #[derive(Clone, Copy, Debug)]
 pub enum Fate {
     Nothing,
     Kill,
     Stop,
+    /// A signal comes right before it. Its handler forks if `SEQUENCE_FORK` is set.
+    Signal,
     /// It fails with this `errno`.
     Fail(i32),
-    /// It fails, and so does each later call of its kind.
+    /// The call fails, and so does each later call of its kind.
     FailOn(i32),
-    /// It fails, and so does each later call that looks at a file by its name or lists a folder.
+    /// The call fails, and so does each later call that looks up a name or lists a folder.
     FailDisk(i32),
 }
 
@@ -36,32 +38,34 @@ pub struct Call {
     pub name: String,
 }
 
-/// What one call of the library came to.
+/// The result of one call of the library.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// As `sequence.c` names it; with a `+` at its end: the second try.
+    /// The name in `sequence.c`. A `+` at its end marks the second try.
     pub step: String,
     pub status: String,
     pub code: i32,
-    /// What was in the folder then.
+    /// The bids that were in the folder then.
     pub bids: Vec<String>,
     pub message: String,
 }
 
-/// All that a run printed.
+/// The whole output of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Story {
     pub calls: Vec<Call>,
     pub outcomes: Vec<Outcome>,
+    /// The result of a call in a child that was forked in the middle of the call and went on with it: the step and the status.
+    pub children: Vec<(String, String)>,
     /// What each bid of the claimant said.
     pub own_bids: Vec<String>,
     /// The last fencing token, 0 if there was none.
     pub token: u64,
-    /// Open descriptors before and after, of a run that came to its end.
+    /// The open descriptors before and after, of a run that ended by itself.
     pub descriptors: Option<(u32, u32)>,
     /// `exited 0` or `killed 9`.
     pub end: String,
-    /// As it was printed.
+    /// The output as it was printed.
     pub text: String,
 }
 
@@ -81,6 +85,7 @@ impl Story {
                 let bids = word().split(',').filter(|bid| *bid != "-").map(str::to_owned).collect();
                 self.outcomes.push(Outcome { step, status, code, bids, message: word() });
             }
+            "child" => self.children.push((word(), word())),
             "bid" => self.own_bids.push(line.to_owned()),
             "token" => self.token = word().parse().unwrap(),
             "fds" => self.descriptors = Some((word().parse().unwrap(), word().parse().unwrap())),
@@ -98,6 +103,15 @@ pub struct Tracer {
     tracer: Program,
     sequence: Program,
     user: Option<String>,
+    /// Which of the two goes on first after a fork by a signal handler.
+    forks: Option<First>,
+}
+
+/// After a fork.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    Parent,
+    Child,
 }
 
 impl Tracer {
@@ -106,7 +120,13 @@ impl Tracer {
             tracer: Program(compile("tracer.c", &["gcc", "-std=c11", "-O1"], Link::Alone)),
             sequence: Program(compile("sequence.c", &["gcc", "-std=c11", "-O1"], Link::Shared)),
             user: None,
+            forks: None,
         }
+    }
+
+    /// Its signal handler forks. The named process goes on first. The other waits until that one has finished the call.
+    pub fn of_forking(first: First) -> Tracer {
+        Tracer { forks: Some(first), ..Tracer::new() }
     }
 
     /// The claimant is this user, of this group.
@@ -119,22 +139,24 @@ impl Tracer {
             Fate::Nothing => ("list", None),
             Fate::Kill => ("kill", None),
             Fate::Stop => ("stop", None),
+            Fate::Signal => ("signal", None),
             Fate::Fail(error) => ("fail", Some(error)),
             Fate::FailOn(error) => ("fail-on", Some(error)),
             Fate::FailDisk(error) => ("fail-disk", Some(error)),
         };
         let mut command = match fate {
-            Fate::Stop => Command::new(&self.tracer.0), // ends with its `Stopped`
+            Fate::Stop => Command::new(&self.tracer.0), // its `Stopped` ends it
             _ => guarded(&self.tracer.0),
         };
         command.arg(mode).arg(at).arg(error.map_or("-".to_owned(), |e| e.to_string()));
         command.arg(&self.sequence.0).arg(folder).args(scenario);
+        command.envs(self.forks.map(|first| ("SEQUENCE_FORK", if first == First::Child { "child" } else { "parent" })));
         command.envs(self.user.as_ref().map(|user| ("SEQUENCE_USER", user)));
         command
     }
 
-    /// Runs the claimant to its end, whatever that is. `at` is the number of the call and, where how many there are depends
-    /// on the time, its name: `7,openat`.
+    /// Runs the claimant until it ends in any way. `at` is the number of the call. Where the number of calls varies with the time,
+    /// `at` also has the name: `7,openat`.
     pub fn run(&self, folder: &Path, scenario: &[&str], at: &str, fate: Fate) -> Story {
         let output = run(self.command(folder, scenario, at, fate).stdin(Stdio::null()));
         let mut story = Story::default();
@@ -143,21 +165,21 @@ impl Tracer {
         story
     }
 
-    /// The system calls of a run to which nothing happens.
+    /// The system calls of a run that the tracer leaves alone.
     pub fn calls(&self, folder: &Path, scenario: &[&str]) -> Vec<Call> {
         let story = self.run(folder, scenario, "-", Fate::Nothing);
         assert!(story.ended_well() && story.calls.len() > 10, "{}", story.text);
         story.calls
     }
 
-    /// Runs the claimant up to the call, where it stops; or until nothing has happened for so long that it sleeps.
+    /// Runs the claimant up to the call, where it stops. If no output comes for `patience`, the claimant sleeps before that call.
     pub fn run_up_to(&self, folder: &Path, scenario: &[&str], number: usize, patience: Duration) -> Stopped {
         let mut stopped = self.start(folder, scenario, number);
         stopped.read_on(patience);
         stopped
     }
 
-    /// Runs one that holds until it is told to go on. It stops at the call, if it comes there before it holds.
+    /// Runs a claimant that holds until `go_on`. It stops at the call, if the call comes before it holds.
     pub fn run_holder_up_to(&self, folder: &Path, number: usize) -> Stopped {
         let mut stopped = self.start(folder, &["hold"], number);
         stopped.read_on_until_it_has_locked();
@@ -174,17 +196,17 @@ impl Tracer {
     }
 }
 
-/// Where a claimant is.
+/// The position of a claimant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum At {
     /// At the system call, in this step.
     Stopped(String),
-    /// Somewhere before it, and it makes no calls.
+    /// Before the system call, and it makes no calls now.
     Asleep,
     Ended,
 }
 
-/// A claimant that stands still at a system call, or has ended before it came to it.
+/// A claimant that is stopped at a system call, or has ended before that call.
 pub struct Stopped {
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -210,7 +232,7 @@ impl Stopped {
         }
     }
 
-    /// `Asleep`: it has locked, or failed to do so twice.
+    /// `Asleep`: the claimant has locked, or has failed twice.
     fn read_on_until_it_has_locked(&mut self) {
         while self.locked().is_none() {
             let line = self.lines.recv_timeout(HANGS).unwrap_or_else(|e| panic!("{e}:\n{}", self.story.text));
@@ -225,21 +247,21 @@ impl Stopped {
         self.at = At::Asleep;
     }
 
-    /// What its lock came to.
+    /// The result of its lock.
     pub fn locked(&self) -> Option<&Outcome> {
         self.story.outcomes.iter().find(|it| it.step == "lock" && it.status == "LF_OK" || it.step == "lock+")
     }
 
-    /// Lets a holder that is stopped go on until it has locked, or failed to do so twice.
+    /// Continues a holder that is stopped, until it has locked or has failed twice.
     pub fn go_on_until_it_has_locked(&mut self) {
         writeln!(self.child.stdin.as_mut().unwrap()).unwrap();
         self.read_on_until_it_has_locked();
     }
 
-    /// Lets it go on, to its end.
+    /// Continues the claimant to its end.
     pub fn go_on(mut self) -> Story {
         if self.at != At::Ended {
-            // Who sleeps may still come to the call; then it passes.
+            // A claimant that sleeps may still come to the call. Then it continues there.
             writeln!(self.child.stdin.as_mut().unwrap()).unwrap();
         }
         while self.at != At::Ended {
@@ -252,14 +274,14 @@ impl Stopped {
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        // The tracer's end is the end of what it traces (PTRACE_O_EXITKILL).
+        // The program dies with its tracer (PTRACE_O_EXITKILL).
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What must be so after whatever befell a claimant that is gone: the next one gets the lock at the first try, and a token
-/// that is larger than every one before; and after it nothing is left that has no explanation.
+/// Checks the folder after a claimant is gone, in whatever way it ended. The next claimant gets the lock at the first try, and a
+/// token that is larger than all before. After that, only known files are left.
 pub fn is_as_if_nothing_had_been(folder: &Path, story: &Story, at: &str) {
     let next = LockFolder::open(folder).unwrap();
     let guard = next.try_lock().unwrap_or_else(|e| panic!("{at}: then the lock was not free: {e}\n{}", story.text));
@@ -271,7 +293,7 @@ pub fn is_as_if_nothing_had_been(folder: &Path, story: &Story, at: &str) {
     assert_eq!(unexplained(folder), None, "{at}\n{}", story.text);
 }
 
-/// Does `each` with every item, a few at a time; a panic is passed on.
+/// Calls `each` with every item, a few at a time. A panic is passed on.
 pub fn a_few_at_a_time<T: Sync>(items: &[T], each: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -286,6 +308,6 @@ pub fn a_few_at_a_time<T: Sync>(items: &[T], each: impl Fn(&T) + Sync) {
 }
 
 /// Where the folder of a run is, in a scratch folder.
-pub fn lock_folder(scratch: &super::Scratch) -> PathBuf {
+pub fn lock_folder(scratch: &crate::support::Scratch) -> PathBuf {
     scratch.join("lock")
 }

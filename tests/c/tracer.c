@@ -1,13 +1,14 @@
-/* Runs a program and does something to it at one of the system calls that it makes between marks (see sequence.c).
+/* Runs a program, and kills it, stops it or makes a call fail at a system call between two marks (see sequence.c).
  *
  *     tracer list - - PROGRAM…          prints each counted call: `call N STEP NAME`
  *     tracer kill N - PROGRAM…          kills it as it enters the N-th, which is then not made
  *     tracer stop N - PROGRAM…          holds it there: prints `stopped STEP NAME`, and lets it go on after a line of input
+ *     tracer signal N - PROGRAM…        sends it SIGUSR1 right before the N-th, and then leaves it alone
  *     tracer fail N,NAME ERRNO PROGRAM… the N-th, or the next of this name, is not made and returns ERRNO
  *     tracer fail-on N,NAME ERRNO PROG… and so does each later one of its kind
  *     tracer fail-disk N,NAME ERRNO PRO… and so does each later one that looks at a file by its name, or lists a folder
  *
- * Prints at the end: `exited STATUS` or `killed SIGNAL`. Linux, x86-64 and aarch64.
+ * It prints `exited STATUS` or `killed SIGNAL` at the end. Linux, x86-64 and aarch64.
  */
 #define _GNU_SOURCE 1
 
@@ -27,7 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The names under which faults.rs knows the errnos; any other call is `other`. */
+/* The names of calls, as faults.rs uses them. Any other call is `other`. */
 static const struct {
     long number;
     const char *name;
@@ -119,7 +120,7 @@ static void ask(enum __ptrace_request request, pid_t pid, void *address, void *d
     }
 }
 
-/* At the entry of a call: it is not made. */
+/* At the entry of a call: makes the kernel skip the call. */
 static void skip_call(pid_t pid) {
 #if defined __x86_64__
     ask(PTRACE_POKEUSER, pid, (void *)offsetof(struct user, regs.orig_rax), (void *)-1L, "skip");
@@ -129,6 +130,31 @@ static void skip_call(pid_t pid) {
     ask(PTRACE_SETREGSET, pid, (void *)NT_ARM_SYSTEM_CALL, &where, "skip");
 #else
 #error "how is a system call skipped here?"
+#endif
+}
+
+/* At the entry of a call: the signal comes first, and the call is made after its handler has returned. */
+static void signal_before_call(pid_t pid, int signal_number) {
+    int status;
+#if defined __x86_64__
+    struct user_regs_struct registers, changed;
+    ask(PTRACE_GETREGS, pid, NULL, &registers, "registers");
+    changed = registers;
+    changed.orig_rax = (unsigned long long)-1;
+    ask(PTRACE_SETREGS, pid, NULL, &changed, "skip");
+    ask(PTRACE_SYSCALL, pid, NULL, NULL, "go on"); /* to the exit of the call that is not made */
+    if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status)) {
+        die("waitpid");
+    }
+    registers.rax = registers.orig_rax;
+    registers.orig_rax = (unsigned long long)-1;
+    registers.rip -= 2; /* the instruction `syscall` */
+    ask(PTRACE_SETREGS, pid, NULL, &registers, "rewind");
+    ask(PTRACE_DETACH, pid, NULL, (void *)(long)signal_number, "detach");
+#else
+    (void)pid, (void)signal_number, (void)status;
+    fprintf(stderr, "not written for this processor\n");
+    exit(125);
 #endif
 }
 
@@ -145,7 +171,7 @@ static void set_result(pid_t pid, long result) {
 #endif
 }
 
-static char step[64]; /* the call of the library that is under way; empty: none */
+static char step[64]; /* the call of the library that the program is in; empty: none */
 
 static int is_mark(pid_t pid, const struct __ptrace_syscall_info *call) {
     if (call->entry.nr != SYS_write || (int)call->entry.args[0] != -1) {
@@ -168,10 +194,10 @@ int main(int count, char **arguments) {
     long wanted = strcmp(arguments[2], "-") == 0 ? -1 : atol(arguments[2]);
     const char *name = strchr(arguments[2], ',');
     long error = strcmp(arguments[3], "-") == 0 ? 0 : atol(arguments[3]);
-    int listing = strcmp(mode, "list") == 0, killing = strcmp(mode, "kill") == 0, stopping = strcmp(mode, "stop") == 0;
+    int listing = strcmp(mode, "list") == 0, killing = strcmp(mode, "kill") == 0, signalling = strcmp(mode, "signal") == 0, stopping = strcmp(mode, "stop") == 0;
     int failing_on = strcmp(mode, "fail-on") == 0, disk_fails = strcmp(mode, "fail-disk") == 0, disk_is_gone = 0;
 
-    setvbuf(stdout, NULL, _IOLBF, 1 << 12); /* whole lines, for the program writes to the same pipe */
+    setvbuf(stdout, NULL, _IOLBF, 1 << 12); /* whole lines, because the program writes to the same pipe */
     pid_t pid = fork();
     if (pid < 0) {
         die("fork");
@@ -218,7 +244,7 @@ int main(int count, char **arguments) {
             continue;
         }
         long number = (long)call.entry.nr;
-        /* brk is malloc's alone. */
+        /* Only malloc calls brk. */
         if (is_mark(pid, &call) || step[0] == 0 || number == SYS_brk) {
             continue;
         }
@@ -237,15 +263,23 @@ int main(int count, char **arguments) {
             printf("killed %d\n", SIGKILL);
             return 0;
         }
+        if (signalling) {
+            signal_before_call(pid, SIGUSR1);
+            if (waitpid(pid, &status, 0) != pid) {
+                die("waitpid");
+            }
+            printf(WIFEXITED(status) ? "exited %d\n" : "killed %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+            return 0;
+        }
         if (stopping) {
             char line[16];
             printf("stopped %s %s\n", step, name_of(number));
             if (fgets(line, sizeof line, stdin) == NULL) {
-                return 1; /* the tracee dies with us */
+                return 1; /* the program dies with this tracer */
             }
             continue;
         }
-        /* A close that fails has closed all the same. */
+        /* A close that fails has closed the descriptor too. */
         if (number != SYS_close) {
             skip_call(pid);
         }

@@ -296,6 +296,12 @@ static void bids_are_values() {
     CHECK(!broken.pid && !broken.command && !broken.host && !broken.created);
     folder.unlock();
 
+    // A bid can say any time. A time_point holds only some.
+    std::ofstream("bids/" BROKEN) << "{\"PID\": 1, \"CREATED\": 9223372036854775807, \"BOOT\": \"another\"}";
+    const std::vector<Bid> late = folder.bids();
+    CHECK(late.size() == 1 && late[0].created && *late[0].created > std::chrono::system_clock::now());
+    std::ofstream("bids/" BROKEN) << "{";
+
     CHECK(!folder.try_lock());
     fs::last_write_time("bids/" BROKEN, fs::file_time_type::clock::now() - 2s); // and not before this boot
     CHECK(!folder.try_lock());

@@ -1,4 +1,4 @@
-"""A claimant in Python: see README.md. With ROGUE in its environment it does not ask for the lock."""
+"""A claimant in Python: see README.md. With ROGUE in its environment it does not take the lock."""
 
 import itertools
 import os
@@ -42,5 +42,5 @@ with Folder(path) as folder:
         if rogue:
             work(f"rogue{turn}")
             continue
-        with folder.lock() as lock:
+        with folder.holding() as lock:
             work(lock.fence())

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Claimants in six languages on one folder, some of them killed: see README.md.
+"""Claimants in six languages compete for one folder, and some are killed: see README.md.
 
     contest.py [--rogue] SECONDS NAME=COMMAND...
 
-Runs for SECONDS, and then until each was served, killed ones too, and somebody was killed inside. With --rogue a claimant that does
-not ask for the lock is among them, so violations must be seen: that is a test of this test.
+Runs for SECONDS at least, until each claimant has had the lock and one was killed inside. With --rogue one of the claimants does not
+take the lock. Then violations must be seen: this tests the test.
 """
 
 import ctypes
@@ -20,12 +20,12 @@ import tempfile
 import time
 
 KILLS_PER_SECOND = 5
-GUARD = 300  # seconds; against hanging, not a measure
+GUARD = 300  # seconds; ends a run that hangs, and measures nothing
 VIOLATION = 3
 
 
 def file_time():
-    """The clock that files are stamped by, so that it compares with their times: CLOCK_REALTIME_COARSE of Linux."""
+    """The time of the clock that Linux uses for the times of files: CLOCK_REALTIME_COARSE."""
     return time.clock_gettime_ns(5)
 
 
@@ -40,7 +40,7 @@ class Contest:
         (self.arena / "found").mkdir(parents=True)
         self.commands = commands
         self.running = {}  # name: process
-        self.killed = {}  # PID: when, as files are stamped; the earliest time
+        self.killed = {}  # PID: the earliest time at which it was killed, by file_time()
         self.kills = {name: 0 for name in commands}
         self.faults = []
 
@@ -68,7 +68,7 @@ class Contest:
                 self.faults.append(f"{name} hangs")
 
     def watch(self):
-        """True: somebody ended who should not have."""
+        """True: a claimant has ended too early."""
         for name, process in self.running.items():
             if process.poll() is not None:
                 self.faults.append(f"{name} ended too early, with {process.returncode}")
@@ -81,7 +81,7 @@ class Contest:
             self.faults.append(f"{name} ended with {code}")
 
     def kill_one(self):
-        """Every other time the one who is inside, if there is one."""
+        """Kills any claimant, or in half of the calls the one that is inside, if one is."""
         name = random.choice(list(self.running))
         if random.random() < 0.5:
             try:
@@ -93,7 +93,7 @@ class Contest:
         now = file_time()
         process.send_signal(signal.SIGKILL)
         if process.wait() != -signal.SIGKILL:
-            self.ended(name, process.returncode)  # it was quicker
+            self.ended(name, process.returncode)  # it had ended before the signal came
             return
         self.killed[process.pid] = min(now, self.killed.get(process.pid, now))
         self.kills[name] += 1
@@ -128,7 +128,7 @@ class Contest:
         return len(self.found())
 
     def found(self):
-        """What those left behind who were killed inside."""
+        """The links of the claimants that were killed inside."""
         return list((self.arena / "found").iterdir())
 
     def kill_all(self):
@@ -157,7 +157,7 @@ def main():
     if rogue:
         seen = [fault for fault in contest.faults if "violation" in fault or "inside with another" in fault]
         print("with a rogue:", *seen[:3], sep="\n  ")
-        return 0 if seen else "a rogue was inside with others, and nobody saw it"
+        return 0 if seen else "a rogue was inside with others, and no claimant saw it"
     return "\n".join(contest.faults) or None
 
 

@@ -1,9 +1,9 @@
-//! Threads that share a handle, in every order that their steps can have: loom runs each test once for each of them, and
-//! fails if one ends in a deadlock, as a wake-up that is lost would.
+//! Threads that share a handle, in every order of their steps. Loom runs each test once for each order, and fails if
+//! one ends in a deadlock, as after a lost wake-up.
 //!
-//! What users call (`src/api/`) and the protocol (`src/protocol/`) are the library's own source, on loom's mutexes and atomics. The place is a stand-in: a lock folder
-//! without a line, in memory. So are the sleeps.
-#![allow(dead_code, unused_imports)] // no test uses all of the source
+//! The calls of users (`src/api/`) and the protocol (`src/protocol/`) are the library's own source, on loom's mutexes
+//! and atomics. The place is a stand-in: a lock folder in memory, without a line. The sleeps are stand-ins too.
+#![allow(dead_code, unused_imports)] // no single test uses all of the source
 
 #[path = "../../src/api/mod.rs"]
 mod api;

@@ -1,12 +1,12 @@
-//! What the handle calls: the lock folder and the bells of those who wait for it, as one mutex and one condition variable.
+//! What the handle calls. The lock folder and the bells of its waiters are one mutex and one condition variable.
 
 use loom::sync::{Condvar, Mutex, MutexGuard};
 
-/// What the system knows.
+/// The state of the whole system.
 #[derive(Default)]
 pub struct State {
     pub locked: bool,
-    /// How many were posted.
+    /// How many bids were posted.
     bids: u32,
     bells: Vec<bool>,
 }
@@ -49,6 +49,15 @@ pub mod sys {
         name.to_str().unwrap().into()
     }
 
+    /// No lease is lost here.
+    pub enum Alarm {}
+
+    impl Alarm {
+        pub fn source(&self) -> std::os::fd::BorrowedFd<'_> {
+            match *self {}
+        }
+    }
+
     pub struct Waker(usize);
 
     impl Waker {
@@ -62,10 +71,9 @@ pub mod sys {
             change(|state| state.bells[self.0] = true);
         }
 
-        /// Until it rings or the lock is free. Silences it. Its time is never over: a test's time-out is so short that no sleep
-        /// begins.
-        pub fn sleep(&self, _: (), time: Duration) -> bool {
-            assert!(time > Duration::ZERO);
+        /// Sleeps until the bell rings or the lock is free, and silences the bell. The time never ends a sleep, because
+        /// the time-outs of the tests are too short for a sleep to begin.
+        pub fn sleep(&self, _: (), _: Duration) -> bool {
             sleep_until(|state| std::mem::take(&mut state.bells[self.0]) || !state.locked);
             true
         }
@@ -75,8 +83,9 @@ pub mod sys {
 pub mod folder {
     use std::path::Path;
     use std::sync::Arc;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
+    use super::sys::Alarm;
     use super::{change, state};
     use crate::error::{Error, ErrorKind, Result};
     use crate::owner::bid::BidName;
@@ -85,7 +94,7 @@ pub mod folder {
 
     pub(crate) use crate::options;
 
-    /// A folder in which a bid is the lock, if there is none.
+    /// A folder in which a bid takes the lock, if the lock is free.
     pub struct Folder {
         path: Arc<Path>,
         pub malformed_grace_ms: u32,
@@ -102,6 +111,12 @@ pub mod folder {
 
         pub fn sources(_: &Wait<Folder>) {}
 
+        /// Any wake-up while the lock is taken counts as another file's change, even a wake-up by the bell, because
+        /// such changes can happen at any time.
+        pub fn is_others_change(_: &Wait<Folder>) -> bool {
+            state().locked
+        }
+
         pub fn holds(&self, _: &BidName) -> Result<()> {
             Ok(())
         }
@@ -116,6 +131,22 @@ pub mod folder {
 
         pub fn fence(&mut self, _: &BidName) -> Result<u64> {
             Ok(1)
+        }
+
+        pub fn renew(&self) -> Result<()> {
+            Ok(())
+        }
+
+        pub fn valid_for(&self) -> Result<Option<Duration>> {
+            Ok(None)
+        }
+
+        pub fn set_lease(&mut self, _: Duration) -> Result<()> {
+            Ok(())
+        }
+
+        pub fn lost_descriptor(&mut self) -> Result<Option<Arc<Alarm>>> {
+            Ok(None)
         }
     }
 
@@ -198,7 +229,7 @@ pub mod folder {
         }
     }
 
-    /// No line is to be had here.
+    /// There is no line here.
     impl Line for Folder {
         type Ticket = u8;
         type Predecessor = ();
@@ -282,7 +313,7 @@ pub mod folder {
 
 pub mod owner {
     pub mod bid {
-        /// Each lock has one of its own.
+        /// Each lock has a name of its own.
         #[derive(Clone, Copy, PartialEq, Eq)]
         pub struct BidName(pub u32);
 
@@ -322,7 +353,7 @@ pub mod owner {
 
         use crate::error::BidState;
 
-        /// No test asks what bids are there.
+        /// No test lists the bids.
         pub struct Rival {
             pub name: CString,
             pub modified: Option<i64>,

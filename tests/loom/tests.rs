@@ -1,4 +1,4 @@
-//! What a handle promises to threads that share it.
+//! The promises of a handle to the threads that share it.
 
 use std::time::Duration;
 
@@ -8,25 +8,26 @@ use loom::thread;
 use crate::api::handle::Handle;
 use crate::api::{LockFolder, OpenOptions};
 use crate::error::ErrorKind;
+use crate::protocol::Session;
 use crate::stand_ins::state;
 
-/// A handle as C has it: the lock is the handle's, and there is no guard.
+/// A handle as C has it: the handle holds the lock, without a guard.
 fn open() -> Arc<Handle> {
     Arc::new(Handle::open("lock".as_ref(), OpenOptions::new()).unwrap())
 }
 
-/// What another thread does with the same handle.
+/// Runs `work` in another thread, on the same handle.
 fn beside<T: 'static>(handle: &Arc<Handle>, work: impl FnOnce(&Handle) -> T + 'static) -> thread::JoinHandle<T> {
     let handle = handle.clone();
     thread::spawn(move || work(&handle))
 }
 
-/// Runs `body` in every order that there is.
+/// Runs `body` in every possible order.
 fn in_every_order(body: impl Fn() + Send + Sync + 'static) {
     loom::model(body);
 }
 
-/// For what has too many orders: in every one in which a thread is interrupted no more than so often.
+/// For a `body` with too many orders: runs every order in which a thread is interrupted at most `most` times.
 fn with_interruptions(most: usize, body: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(most);
@@ -38,7 +39,7 @@ fn kind(result: crate::error::Result<()>) -> Option<ErrorKind> {
 }
 
 #[test]
-fn of_threads_that_lock_one_handle_one_gets_it() {
+fn one_of_several_threads_that_lock_one_handle_succeeds() {
     in_every_order(|| {
         let handle = open();
         let other = beside(&handle, |handle| kind(handle.acquire()));
@@ -46,7 +47,7 @@ fn of_threads_that_lock_one_handle_one_gets_it() {
         assert_eq!(answers.iter().filter(|answer| answer.is_none()).count(), 1, "{answers:?}");
         let refusals = [Some(ErrorKind::Busy), Some(ErrorKind::AlreadyHeld)];
         assert!(answers.iter().all(|answer| answer.is_none() || refusals.contains(answer)), "{answers:?}");
-        handle.enter().unwrap().unlock().unwrap();
+        handle.call(Session::unlock).unwrap();
         handle.acquire().unwrap();
         assert_eq!(kind(handle.acquire()), Some(ErrorKind::AlreadyHeld));
     });
@@ -58,14 +59,14 @@ fn threads_that_lock_and_unlock_one_handle_leave_it_free() {
         let handle = open();
         let work = |handle: &Handle| {
             let locked = kind(handle.acquire());
-            // Anybody may unlock what another locked.
-            let unlocked = kind(handle.enter().unwrap().unlock());
+            // Any thread may unlock what another thread locked.
+            let unlocked = kind(handle.call(Session::unlock));
             (i32::from(locked.is_none()), i32::from(unlocked.is_none()))
         };
         let other = beside(&handle, work);
         let (ours, theirs) = (work(&handle), other.join().unwrap());
         let left = ours.0 + theirs.0 - ours.1 - theirs.1;
-        assert_eq!(left, i32::from(handle.enter().unwrap().holds().is_ok()));
+        assert_eq!(left, i32::from(handle.call(|claimant| claimant.holds()).is_ok()));
         assert_eq!(left, i32::from(state().locked));
     });
 }
@@ -77,16 +78,16 @@ fn a_lock_beside_a_wait_on_one_handle_is_refused() {
         holder.acquire().unwrap();
         let waiter = beside(&handle, |handle| kind(handle.acquire_within(None)));
         let other = beside(&handle, |handle| kind(handle.acquire()));
-        holder.enter().unwrap().unlock().unwrap();
+        holder.call(Session::unlock).unwrap();
         let answers = (waiter.join().unwrap(), other.join().unwrap());
         match answers {
             (None, Some(ErrorKind::Busy | ErrorKind::AlreadyHeld)) => {}
             (Some(ErrorKind::Busy | ErrorKind::AlreadyHeld), None) => {}
-            // The first was refused for the second, and the second for the holder.
+            // The first call was refused because of the second, and the second because of the holder.
             (Some(ErrorKind::Busy), Some(ErrorKind::Busy)) => assert!(!state().locked),
             _ => panic!("{answers:?}"),
         }
-        assert_eq!(handle.enter().unwrap().holds().is_ok(), state().locked);
+        assert_eq!(handle.call(|claimant| claimant.holds()).is_ok(), state().locked);
     });
 }
 
@@ -101,14 +102,14 @@ fn cancel_wakes_a_wait_that_nothing_else_would_end() {
         }
         handle.cancel().unwrap();
         assert_eq!(waiter.join().unwrap(), Some(ErrorKind::Cancelled));
-        assert_eq!(kind(handle.enter().unwrap().holds()), Some(ErrorKind::NotHeld));
-        holder.enter().unwrap().unlock().unwrap();
+        assert_eq!(kind(handle.call(|claimant| claimant.holds())), Some(ErrorKind::NotHeld));
+        holder.call(Session::unlock).unwrap();
         assert_eq!(kind(handle.acquire_within(None)), None);
     });
 }
 
 #[test]
-fn a_wait_that_was_cancelled_just_when_it_got_the_lock_gives_it_back() {
+fn a_wait_that_is_cancelled_while_it_gets_the_lock_gives_the_lock_back() {
     with_interruptions(5, || {
         let (holder, handle) = (open(), open());
         holder.acquire().unwrap();
@@ -118,13 +119,13 @@ fn a_wait_that_was_cancelled_just_when_it_got_the_lock_gives_it_back() {
             handle.cancel().unwrap();
             before && handle.waiter.is_in_progress()
         });
-        holder.enter().unwrap().unlock().unwrap();
+        holder.call(Session::unlock).unwrap();
         let (waited, in_progress) = (waiter.join().unwrap(), canceller.join().unwrap());
         match waited {
-            None => assert!(!in_progress, "cancelled, and got it all the same"),
+            None => assert!(!in_progress, "the wait was cancelled, but it got the lock"),
             Some(kind) => assert_eq!(kind, ErrorKind::Cancelled),
         }
-        assert_eq!(handle.enter().unwrap().holds().is_ok(), waited.is_none());
+        assert_eq!(handle.call(|claimant| claimant.holds()).is_ok(), waited.is_none());
         assert_eq!(state().locked, waited.is_none());
     });
 }
@@ -137,26 +138,26 @@ fn cancel_ends_one_wait_and_no_later_one() {
         let first = kind(handle.acquire_within(None));
         assert!([None, Some(ErrorKind::Cancelled)].contains(&first));
         if first.is_none() {
-            handle.enter().unwrap().unlock().unwrap();
+            handle.call(Session::unlock).unwrap();
         }
-        // The second has to sleep; what is left of the cancel may wake it for nothing.
+        // The second wait must sleep. A late effect of the cancel may wake it without a reason.
         holder.acquire().unwrap();
         let second = beside(&handle, |handle| kind(handle.acquire_within(None)));
-        holder.enter().unwrap().unlock().unwrap();
+        holder.call(Session::unlock).unwrap();
         let second = second.join().unwrap();
         if first.is_some() {
-            assert_eq!(second, None, "cancelled once, and two waits ended");
+            assert_eq!(second, None, "one cancel ended two waits");
         }
         canceller.join().unwrap();
         if second.is_none() {
-            handle.enter().unwrap().unlock().unwrap();
+            handle.call(Session::unlock).unwrap();
         }
-        assert_eq!(kind(handle.acquire_within(None)), None, "a wait that began after the cancel");
+        assert_eq!(kind(handle.acquire_within(None)), None, "a wait that began after the cancel must succeed");
     });
 }
 
 #[test]
-fn a_wait_whose_time_is_over_when_it_is_cancelled_says_one_of_both() {
+fn a_wait_that_is_cancelled_as_its_time_ends_returns_either_status() {
     in_every_order(|| {
         let (holder, handle) = (open(), open());
         holder.acquire().unwrap();
@@ -169,7 +170,7 @@ fn a_wait_whose_time_is_over_when_it_is_cancelled_says_one_of_both() {
 }
 
 #[test]
-fn each_guard_gives_back_the_lock_that_it_was_given_for() {
+fn each_guard_gives_back_only_its_own_lock() {
     in_every_order(|| {
         let folder = Arc::new(LockFolder::open("lock").unwrap());
         let lock_and_unlock = |folder: &LockFolder| match folder.try_lock() {

@@ -1,11 +1,11 @@
-"""A claimant that uses the Python package lockfolder 1.0.2 as it is.
+"""A claimant that uses the Python package lockfolder 1.0.2 without changes.
 
-    peer.py obey FOLDER                       does what the lines of its input say: lock, unlock, in_use, have_lock,
-                                              created PID; answers each with a line
-    peer.py race FOLDER INSIDE COUNT SECONDS  competes; says at the end what it met
+    peer.py obey FOLDER                       reads commands, one on each line: lock, unlock, in_use, have_lock,
+                                              created PID. Answers each command with a line
+    peer.py race FOLDER INSIDE COUNT SECONDS  competes, and prints its errors and its number of locks
 
-The package's own errors are caught: a bid that it could not read (JSONDecodeError), or that vanished (FileNotFoundError), makes it
-give up with its own bid still in the folder; the peer then deletes that bid and goes on.
+The package raises an error if it can't read a bid (JSONDecodeError), or if a bid vanishes (FileNotFoundError). It then leaves its own bid
+in the folder. The peer catches such an error, deletes that bid and goes on.
 """
 
 import json
@@ -24,7 +24,7 @@ def own_bid(folder):
 
 
 def culprit(error):
-    """The bid that the package was looking at when it failed: the local variable `p` of its function `challenge`."""
+    """The bid that the package was reading when it failed. This is the variable `p` of its function `challenge`."""
     found = None
     trace = error.__traceback__
     while trace is not None:
@@ -45,7 +45,7 @@ def obey(folder):
 
 
 def update(inside, count):
-    """Nobody else may be in here: the kernel makes the file for one alone, and an update that is overwritten is missed."""
+    """Only the holder may be in here. The exclusive file shows a second one at once, and a lost update shows it at the end."""
     os.close(os.open(inside, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     number = int(count.read_text())
     time.sleep(0.0005)

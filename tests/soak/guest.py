@@ -1,9 +1,10 @@
-"""A guest of examples-c/race that enters with the Python package lockfolder 1.0.2, as it is.
+"""A guest of examples-c/race that enters with the unchanged Python package lockfolder 1.0.2.
 
-What is done inside is done by race itself (librace.so, from examples-c/race_worker.c), so one referee watches all.
+The work inside the lock is done by the race itself (librace.so, from examples-c/race_worker.c), so one referee watches
+all guests.
 
-The package gives up, with its bid still in the folder, when it can't read a bid or when one vanishes; then its bid is
-deleted here, and it tries again.
+The package gives up and leaves its bid in the folder when it can't read a bid, or when a bid vanishes. This guest then
+deletes that bid and tries again.
 """
 
 import ctypes

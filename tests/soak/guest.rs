@@ -1,6 +1,7 @@
 //! A guest of `examples-c/race` that enters through the Rust interface: `guest LIBRACE FOLDER`.
 //!
-//! What is done inside is done by race itself (librace.so, from examples-c/race_worker.c), so one referee watches all.
+//! The work inside the lock is done by the race itself (librace.so, from examples-c/race_worker.c), so one referee
+//! watches all guests.
 
 use std::ffi::{c_char, c_int, c_void, CStr, CString};
 use std::time::Duration;
@@ -56,7 +57,7 @@ impl Race {
     }
 }
 
-/// Each way in, in turn.
+/// Tries each way to lock, in turn.
 fn enter(folder: &LockFolder, round: u64) -> Option<Guard> {
     let entered = match round % 3 {
         0 => folder.try_lock(),

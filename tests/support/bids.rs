@@ -1,28 +1,29 @@
-//! Bids made by hand, of whatever owner.
+//! Hand-made bids, of any owner.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Map, Value};
 
-/// The name of a bid, from a word of 6 letters at most. Names sort as their words do, and after those that claimants make.
+/// The name of a bid, from a word of at most 6 letters. The names sort as their words do, and after the names that
+/// claimants make.
 pub fn bid_name(word: &str) -> String {
     assert!(word.len() <= 6, "{word}");
     let digits: String = word.bytes().map(|byte| format!("{byte:02x}")).collect();
     format!("eeeeeeee-0000-4000-8000-{digits:0<12}.json")
 }
 
-/// A bid to be written. `of` says the truth about a process; then change what should be a lie.
+/// A bid to be written. `of` tells the truth about a process. A test then changes what should be false.
 #[derive(Clone)]
 pub struct Bid(pub Map<String, Value>);
 
 impl Bid {
-    /// As the process itself would say it, if it is of our PID namespace.
+    /// As the process itself would describe itself, if it is in our PID namespace.
     pub fn of(pid: u32) -> Bid {
         Bid::of_python(pid).with("START", start_of(pid)).with("BOOT", boot_id()).with("PIDNS", pid_namespace())
     }
 
-    /// As the Python package would say it.
+    /// As the Python package would describe it.
     pub fn of_python(pid: u32) -> Bid {
         let ticks = rustix::param::clock_ticks_per_second();
         Bid(Map::new()).with("PID", pid).with("CREATED", boot_time() + start_of(pid) / ticks)
@@ -42,7 +43,7 @@ impl Bid {
         self.0[key].as_i64().unwrap()
     }
 
-    /// Posts it, and says under which path. The names sort in the order of the calls.
+    /// Posts the bid, and returns its path. The names sort in the order of the calls.
     pub fn post(&self, folder: &Path) -> PathBuf {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -57,7 +58,8 @@ impl Bid {
     }
 }
 
-/// Gives the kernel's proof that the owner of this bid lives, until the result is closed by every process that has a copy.
+/// Gives the kernel's proof that the owner of this bid lives. The proof ends when every process that has a copy of the
+/// result has closed it.
 pub fn vouch_for(bid: &Path) -> std::fs::File {
     let file = std::fs::File::options().read(true).write(true).open(bid).unwrap();
     // SAFETY: a plain struct of integers, for which zero is a value; an open descriptor.

@@ -1,4 +1,4 @@
-//! Builds what the puppets need, once per test program. Nothing of it is built when it is there and fresh.
+//! Builds what the puppets need, once per test program. It builds nothing that is there and up to date.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,8 +14,8 @@ pub fn built() -> &'static Built {
     BUILT.get_or_init(build)
 }
 
-/// In cargo's profile for tests, so that overflow checks and debug assertions are on. scripts/check-platforms builds them for
-/// other systems, and names the folder where they are.
+/// Uses cargo's profile for tests, so that overflow checks and debug assertions are on. scripts/check-platforms builds the
+/// puppets for other systems, and names their folder.
 fn build() -> Built {
     if let Some(folder) = std::env::var_os("LOCKFOLDER_PUPPETS").map(PathBuf::from) {
         return Built { c: folder.join("puppet-c"), rust: folder.join("puppet-rust") };
@@ -43,9 +43,9 @@ fn compile(root: &Path, library: &Path) -> PathBuf {
     let header = root.join("include/lockfolder.h");
     // The program looks for the library under its soname.
     let soname = folder.join("liblockfolder.so.0");
-    let moved = std::fs::read_link(&soname).ok().as_deref() != Some(library); // or there is none yet
+    let moved = std::fs::read_link(&soname).ok().as_deref() != Some(library); // or there is no link yet
     if moved {
-        // In one step, for another test program may do the same.
+        // In one step, because another test program may do the same.
         let aside = folder.join(format!("liblockfolder.{}", std::process::id()));
         let _ = std::fs::remove_file(&aside);
         std::os::unix::fs::symlink(library, &aside).unwrap();
@@ -55,7 +55,7 @@ fn compile(root: &Path, library: &Path) -> PathBuf {
     if !moved && age(&puppet).is_ok_and(|made| made > age(&source).unwrap() && made > age(&header).unwrap()) {
         return puppet;
     }
-    let fresh = folder.join(format!("puppet.{}", std::process::id())); // others may be running the old one
+    let fresh = folder.join(format!("puppet.{}", std::process::id())); // other processes may be running the old program
     let output = Command::new("cc")
         .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-pthread", "-Iinclude", "-o"])
         .args([&fresh, &source, &soname])

@@ -5,7 +5,7 @@ use super::{root_or_skip, Kind, Puppet, Scratch};
 /// A container's PID namespace, with a `/proc` of its own: the puppet is its PID 1.
 pub const CONTAINER: &[&str] = &["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
 
-/// On the disk and in memory: the kernel's proof of life is to be had on both.
+/// On the disk and in memory, because the kernel's proof of life exists on both.
 pub fn each_filesystem(what: &str, mut test: impl FnMut(&Scratch)) {
     if root_or_skip(what) {
         test(&Scratch::new());
@@ -21,7 +21,8 @@ pub fn contained(kind: Kind, scratch: &Scratch) -> Puppet {
     puppet
 }
 
-/// The holder holds; the reader respects that for as long as it lives, stopped or not, and no longer.
+/// The holder holds. The reader respects that as long as the holder lives, stopped or not, and no
+/// longer.
 pub fn is_respected_until_it_dies(mut holder: Puppet, reader: &mut Puppet) {
     holder.must("lock 0");
     for _ in 0..2 {

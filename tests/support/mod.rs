@@ -1,12 +1,13 @@
 //! What the tests share: puppets (processes that do what they are told), scratch folders, hand-made bids, loud skips.
 
-#![allow(dead_code, unused_imports, unused_macros)] // no test uses all of it
+#![allow(dead_code, unused_imports, unused_macros)] // each test uses a part of it
 
 mod bids;
 mod build;
 pub mod containers;
 mod puppet;
 mod scratch;
+pub mod stage;
 pub mod users;
 
 pub use bids::{bid_name, boot_id, boot_time, pid_namespace, start_of, vouch_for, Bid};
@@ -18,7 +19,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-/// A test that is run twice: with puppets that use the C interface, and with some that use the Rust one.
+/// A test that runs twice: with puppets that use the C interface, and with puppets that use the Rust interface.
 macro_rules! both {
     (by $how:path; $($name:ident),* $(,)?) => {$(
         mod $name {
@@ -40,16 +41,19 @@ pub fn once(test: impl Fn()) {
     test();
 }
 
-/// Says that something can't run here, so that everybody sees it: `scripts/test` lists it, and fails under CI.
+/// Says that a test can't run here, so that every reader of the output sees it: `scripts/test` lists it, and fails
+/// under CI.
 pub fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
     if let Some(file) = std::env::var_os("LOCKFOLDER_SKIPPED") {
         let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
         writeln!(file, "{why}").unwrap();
+    } else {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "under CI nothing may be skipped: {why}");
     }
 }
 
-/// Whether we are root. If not, `what` is skipped, loudly.
+/// True if we are root. If not, `what` is skipped, and the output says so.
 pub fn root_or_skip(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
@@ -58,7 +62,7 @@ pub fn root_or_skip(what: &str) -> bool {
     root
 }
 
-/// A user who is not root, and owns nothing.
+/// A user that is not root, and owns nothing.
 pub const NOBODY: u32 = 65534;
 
 /// A puppet of that user.
@@ -68,7 +72,8 @@ pub fn nobody(kind: Kind) -> Puppet {
     puppet
 }
 
-/// An error of the system: its status, its number, and a message that names the folder and has the system's own text.
+/// An error of the system: its status, its number, and a message that names the folder and contains the system's own
+/// text.
 #[track_caller]
 pub fn fails(puppet: &mut Puppet, command: &str, errno: Errno, folder: &Path) {
     assert_eq!(puppet.ask(command), "LF_ERR_IO", "{command}");

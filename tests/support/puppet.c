@@ -1,6 +1,6 @@
 /*
- * A puppet in C: a process that does what it is told, one line on its standard input after the other, and answers each with one
- * line on its standard output: a status, and data. Its twin in Rust, puppet_main.rs, speaks the same; puppet.rs drives both.
+ * A puppet in C: a process that reads commands from its standard input, one per line. It answers each with one line on its
+ * standard output: a status, and data. puppet_main.rs does the same in Rust. puppet.rs drives both.
  *
  * Words are separated by blanks, and bytes that are not letters, digits or one of "/._-" are written %XX. A handle is a
  * number, or "-" for NULL.
@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -79,7 +80,7 @@ static lf_folder *handle(const char *word) { return strcmp(word, "-") == 0 ? NUL
 
 static void status(FILE *out, lf_status status) { fputs(lf_status_name(status), out); }
 
-/* What isn't the library's business but fails all the same. */
+/* Prints the result of a call that is not the library's. */
 static void done(FILE *out, int result) {
     if (result >= 0)
         fputs("LF_OK", out);
@@ -107,7 +108,7 @@ static void do_bids(lf_folder *folder, FILE *out) {
 static void do_error(const lf_folder *folder, FILE *out) {
     size_t length = lf_error_message(folder, NULL, 0), size;
     char *text = NULL;
-    do { /* another thread's call may fail meanwhile, for another reason */
+    do { /* the call of another thread may fail meanwhile, with another reason */
         size = length + 1;
         text = realloc(text, size);
         if (text == NULL)
@@ -119,7 +120,7 @@ static void do_error(const lf_folder *folder, FILE *out) {
     free(text);
 }
 
-/* `message HANDLE SIZE`: what is copied into a buffer of that size, the length returned, and whether no byte past it was touched. */
+/* `message HANDLE SIZE`: the text in a buffer of that size, the returned length, and whether no byte past the buffer was changed. */
 static void do_message(const lf_folder *folder, size_t size, FILE *out) {
     char *buffer = malloc(size + 64);
     memset(buffer, '#', size + 64);
@@ -132,7 +133,7 @@ static void do_message(const lf_folder *folder, size_t size, FILE *out) {
     free(buffer);
 }
 
-/* `patient HANDLE MS`: waits, but is not put off by a lock call of another thread, so that one can try whether it has begun. */
+/* `patient HANDLE MS`: waits, and tries again if a lock call of another thread is in the way. So a test can see that the wait has begun. */
 static void do_patient(lf_folder *folder, int64_t timeout_ms, FILE *out) {
     lf_status got;
     do
@@ -142,8 +143,8 @@ static void do_patient(lf_folder *folder, int64_t timeout_ms, FILE *out) {
 }
 
 /*
- * `spin HANDLE TIMES WITNESS`: locks and unlocks so often. While it has the lock it makes a file and deletes it, which fails if
- * somebody else is in at the same time. How often it had the lock.
+ * `spin HANDLE TIMES WITNESS`: locks and unlocks TIMES times. While it holds, it makes a file and deletes it. That fails if
+ * another process holds at the same time. Answers with the number of times that it had the lock.
  */
 static void do_spin(lf_folder *folder, long times, const char *witness, FILE *out) {
     long had = 0;
@@ -164,7 +165,8 @@ static void do_spin(lf_folder *folder, long times, const char *witness, FILE *ou
 }
 
 /*
- * `hog HANDLE TIMES MICROSECONDS`: has the lock so often, for so long each time, and never waits for it. How often it was refused.
+ * `hog HANDLE TIMES MICROSECONDS`: has the lock TIMES times, for MICROSECONDS each, and never waits for it.
+ * Answers with the number of refusals.
  */
 static void do_hog(lf_folder *folder, long times, long microseconds, FILE *out) {
     const struct timespec work = {microseconds / 1000000, microseconds % 1000000 * 1000};
@@ -190,6 +192,7 @@ static void do_nulls(FILE *out) {
     bool in_use = true;
     size_t reaped = 7;
     uint64_t token = 7;
+    int64_t left = 7;
     lf_bid_list *list = (lf_bid_list *)&handles;
     lf_close(NULL);
     lf_bid_list_free(NULL);
@@ -198,8 +201,9 @@ static void do_nulls(FILE *out) {
         lf_cancel(NULL),           lf_unlock(NULL),              lf_holds(NULL),        lf_in_use(NULL, &in_use),
         lf_in_use(NULL, NULL),     lf_reap_stale(NULL, &reaped), lf_bids(NULL, &list),  lf_bids(NULL, NULL),
         lf_fence(NULL, &token),    lf_fence(NULL, NULL),         lf_set_malformed_grace(NULL, 1),
+        lf_set_lease(NULL, 5000),  lf_renew(NULL),               lf_valid_for(NULL, &left),
     };
-    bool untouched = folder == NULL && list == NULL && in_use && reaped == 7 && token == 7;
+    bool untouched = left == 7 && lf_lost_fd(NULL) == -1 && folder == NULL && list == NULL && in_use && reaped == 7 && token == 7;
     untouched = untouched && lf_bid_list_len(NULL) == 0 && lf_bid_list_get(NULL, 0) == NULL;
     fputs(untouched ? "LF_OK" : "touched", out);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -212,7 +216,16 @@ static void do_out_nulls(lf_folder *folder, FILE *out) {
             lf_status_name(lf_fence(folder, NULL)), lf_status_name(lf_reap_stale(folder, NULL)));
 }
 
-/* The child answers too, on the FIFOs that it was given. */
+/* `is_lost HANDLE`: whether its descriptor says so. */
+static void do_is_lost(lf_folder *folder, FILE *out) {
+    struct pollfd lost = {.fd = lf_lost_fd(folder), .events = POLLIN};
+    if (lost.fd < 0 || lost.fd != lf_lost_fd(folder))
+        done(out, -1);
+    else
+        fprintf(out, "LF_OK %d", poll(&lost, 1, 0));
+}
+
+/* The child answers too, on the FIFOs whose paths it was given. */
 static void do_fork(const char *in, const char *answers, FILE *out) {
     pid_t pid = fork();
     if (pid == 0) {
@@ -241,7 +254,7 @@ static void do_spawn(const char *how, FILE *out) {
     fprintf(out, "LF_OK %d", pid);
 }
 
-/* `become USER [GROUP]`: where none is given, the group has the number of the user. */
+/* `become USER [GROUP]`: without GROUP, the group has the number of the user. */
 static void do_become(const char *user, const char *group, FILE *out) {
     uid_t uid = (uid_t)atoi(user);
     gid_t gid = (gid_t)atoi(*group != '\0' ? group : user);
@@ -259,7 +272,7 @@ static void do_enter(const char *file, FILE *out) {
     close(fd);
 }
 
-/* `shift_children SECONDS`: they will be in a time namespace of their own. We are not. */
+/* `shift_children SECONDS`: our children will be in a time namespace of their own. We are not. */
 static void do_shift_children(const char *seconds, FILE *out) {
     int result = unshare(0x80); /* CLONE_NEWTIME */
     FILE *offsets = result < 0 ? NULL : fopen("/proc/self/timens_offsets", "w");
@@ -269,7 +282,7 @@ static void do_shift_children(const char *seconds, FILE *out) {
         done(out, -1);
 }
 
-/* A sandbox in which kill(2) is EPERM. (Not by the kernel's headers: where the C library is musl, they may be missing.) */
+/* A sandbox in which kill(2) is EPERM. (Without the kernel's headers, which may be missing where the C library is musl.) */
 static void do_no_kill(FILE *out) {
     struct { uint16_t code; uint8_t yes, no; uint32_t value; } filter[] = { /* struct sock_filter of linux/filter.h */
         {0x20, 0, 0, 0}, /* load the number of the call */
@@ -298,7 +311,7 @@ static void on_alarm(int number) {
         lf_cancel(cancelled);
 }
 
-/* `alarm HANDLE FIRST_MS EACH_MS`: SIGALRM after so long and then again and again; its handler cancels HANDLE, or does nothing for "-". */
+/* `alarm HANDLE FIRST_MS EACH_MS`: SIGALRM after FIRST_MS and then every EACH_MS. Its handler cancels HANDLE, or does nothing for "-". */
 static void do_alarm(lf_folder *folder, int first_ms, int each_ms, FILE *out) {
     struct sigaction action = {.sa_handler = on_alarm}; /* without SA_RESTART */
     struct itimerval timer = {.it_value = {.tv_usec = first_ms * 1000}, .it_interval = {.tv_usec = each_ms * 1000}};
@@ -356,7 +369,7 @@ static void *obey_on(void *unused) {
     return NULL;
 }
 
-/* The main thread ends, another goes on. */
+/* The main thread ends, and another thread goes on. */
 static void do_end_main(FILE *out) {
     pthread_t other;
     fputs("LF_OK\n", out);
@@ -379,6 +392,7 @@ static void run(char *line, FILE *out) {
     bool in_use = false;
     size_t reaped = 0;
     uint64_t token = 0;
+    int64_t left = 0;
 
 #define IS(command) else if (strcmp(name, command) == 0)
     if (strcmp(name, "open") == 0) /* open HANDLE FLAGS PATH */
@@ -394,6 +408,10 @@ static void run(char *line, FILE *out) {
     IS("reap") { status(out, lf_reap_stale(handle(first), &reaped)); fprintf(out, " %zu", reaped); }
     IS("fence") { status(out, lf_fence(handle(first), &token)); fprintf(out, " %" PRIu64, token); }
     IS("grace") status(out, lf_set_malformed_grace(handle(first), (uint32_t)strtoul(second, NULL, 10)));
+    IS("set_lease") status(out, lf_set_lease(handle(first), (uint32_t)strtoul(second, NULL, 10)));
+    IS("renew") status(out, lf_renew(handle(first)));
+    IS("valid_for") { status(out, lf_valid_for(handle(first), &left)); fprintf(out, " %" PRId64, left); }
+    IS("is_lost") do_is_lost(handle(first), out);
     IS("bids") do_bids(handle(first), out);
     IS("error") do_error(handle(first), out);
     IS("code") fprintf(out, "LF_OK %d", lf_error_code(handle(first)));

@@ -1,4 +1,4 @@
-//! The strings of the puppets: a puppet is a process of its own that does what it is told and answers.
+//! Drives the puppets. A puppet is a process of its own that does what it is told and answers.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -15,18 +15,19 @@ use rustix::process::{pidfd_open, pidfd_send_signal, Pid, PidfdFlags, Signal};
 
 use super::build::built;
 
-/// What a puppet is made of: which of the two interfaces it uses.
+/// The interface that a puppet uses, of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     C,
     Rust,
 }
 
-/// Only against hanging: nothing here may take so long, however slow the machine.
+/// Ends a test that hangs. On a machine of any speed, nothing here takes so long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Puppet {
-    /// The process that we started: the puppet, or the program that started it. None: the puppet is another's child.
+    /// The process that we started: the puppet, or the program that started it. None: the puppet is the child of another
+    /// process.
     child: Option<Child>,
     pid: u32,
     pidfd: OwnedFd,
@@ -34,7 +35,7 @@ pub struct Puppet {
     from: File,
 }
 
-/// What a puppet answered: a status, and data if it is `LF_OK`.
+/// The answer of a puppet: a status, and data if it is `LF_OK`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer(String);
 
@@ -80,7 +81,7 @@ impl PartialEq<&str> for Answer {
     }
 }
 
-/// A bid as `lf_bids` gives it.
+/// A bid as `lf_bids` returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub name: OsString,
@@ -107,7 +108,7 @@ impl Puppet {
 
     /// A puppet started by another program, such as `["unshare", "--pid", "--fork"]`. A shell gets it as `"$@"`.
     pub fn behind(before: &[&str], kind: Kind) -> Puppet {
-        // What a puppet leaves behind comes to us: else an orphan would be left to somebody who may never reap it.
+        // The orphans of a puppet become our children. Else they would go to a process that may never reap them.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
         let program = match kind {
             Kind::C => &built().c,
@@ -122,7 +123,7 @@ impl Puppet {
         let pid = child.id();
         let mut puppet = Puppet { pidfd: pidfd(pid), child: Some(child), pid, to, from };
         if !before.is_empty() {
-            puppet.ask("pid"); // it is up, so whoever forked has forked
+            puppet.ask("pid"); // the puppet runs now, so the program that forks it has forked
             puppet.pid = last_descendant(pid);
             puppet.pidfd = pidfd(puppet.pid);
         }
@@ -134,7 +135,7 @@ impl Puppet {
         self.pid
     }
 
-    /// How often its threads went to sleep by themselves.
+    /// The number of times that its threads went to sleep by themselves.
     pub fn sleeps(&self) -> u64 {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).unwrap();
         let of_one = |thread: std::fs::DirEntry| {
@@ -145,17 +146,17 @@ impl Puppet {
         threads.map(|thread| of_one(thread.unwrap())).sum()
     }
 
-    /// Tells it something, and hears the answer.
+    /// Tells it something, and returns the answer.
     #[track_caller]
     pub fn ask(&mut self, command: &str) -> Answer {
         self.tell(command);
         self.hear()
     }
 
-    /// Tells it something. The answer is to be heard later.
+    /// Tells it something. The answer is read later.
     #[track_caller]
     pub fn tell(&mut self, command: &str) {
-        // In one write, so that it is read as a whole or not at all.
+        // In one write, so that the puppet reads it as a whole or not at all.
         if let Err(e) = self.to.write_all(format!("{command}\n").as_bytes()) {
             panic!("puppet {} does not listen to {command:?}: {e}", self.pid);
         }
@@ -177,7 +178,7 @@ impl Puppet {
         Answer(String::from_utf8(line).unwrap())
     }
 
-    /// Whether there is something to hear.
+    /// True if an answer is there.
     pub fn has_answered(&self) -> bool {
         readable(&self.from, Instant::now())
     }
@@ -199,7 +200,7 @@ impl Puppet {
         assert_eq!(answer, "LF_OK", "{}", self.why_not_opened());
     }
 
-    /// `lf_open`, with flags, and without insisting.
+    /// `lf_open`, with flags. It may fail.
     #[track_caller]
     pub fn try_open(&mut self, handle: u32, flags: u32, folder: &Path) -> Answer {
         self.ask(&format!("open {handle} {flags} {}", encode(folder)))
@@ -238,7 +239,7 @@ impl Puppet {
             let mode = rustix::fs::Mode::from_raw_mode(0o666);
             rustix::fs::mknodat(rustix::fs::CWD, fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         }
-        // Neither open waits for the other end.
+        // Neither open waits for the other end of the FIFO.
         let from_child = std::fs::OpenOptions::new().read(true).custom_flags(0o4000).open(&from).unwrap(); // O_NONBLOCK
         let to_child = std::fs::OpenOptions::new().read(true).write(true).open(&to).unwrap();
         let pid = self.must(&format!("fork {} {}", encode(&to), encode(&from))).number() as u32;
@@ -251,11 +252,11 @@ impl Puppet {
     #[track_caller]
     pub fn start_to_wait(&mut self, handle: u32, timeout_ms: i64) {
         self.must(&format!("start 1 patient {handle} {timeout_ms}"));
-        // Once it is at it, a lock call of another thread is refused without a look at the folder.
+        // While the wait is under way, a lock call of another thread is refused without a look at the folder.
         wait_until(|| self.ask(&format!("lock {handle}")) == "LF_BUSY" && self.why(handle).contains("thread"));
     }
 
-    /// Starts a program that goes on for longer than any test.
+    /// Starts a program that runs longer than any test.
     #[track_caller]
     pub fn spawn(&mut self, how: &str) -> Orphan {
         let program = Orphan(self.must(&format!("spawn {how}")).number() as u32);
@@ -264,7 +265,7 @@ impl Puppet {
         program
     }
 
-    /// SIGKILL. Returns when it has exited; nobody has reaped it then.
+    /// SIGKILL. Returns when the puppet has exited. No process has reaped it then.
     pub fn kill(&self) {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
         self.wait_for_exit();
@@ -274,12 +275,12 @@ impl Puppet {
         assert!(readable(&self.pidfd, Instant::now() + PATIENCE), "puppet {} does not die", self.pid);
     }
 
-    /// SIGKILL, and reaps it: its PID is free then.
+    /// SIGKILL, and reaps the puppet: then its PID is free.
     pub fn kill_and_reap(mut self) {
         self.end();
     }
 
-    /// SIGSTOP, and until it has stopped.
+    /// SIGSTOP. Returns when the puppet has stopped.
     pub fn stop(&self) {
         pidfd_send_signal(&self.pidfd, Signal::STOP).unwrap();
         wait_until(|| state_of(self.pid) == Some('T'));
@@ -294,10 +295,10 @@ impl Puppet {
         match &mut self.child {
             Some(child) if child.id() == self.pid => drop(child.wait()),
             Some(starter) => {
-                // It ends by itself when its child did, unless it is of another kind.
+                // The starter ends by itself when its child has ended, unless it is a program of another kind.
                 let _ = starter.kill();
                 let _ = starter.wait();
-                reap_orphan(self.pid); // unless the starter did
+                reap_orphan(self.pid); // unless the starter did that
             }
             None => reap_orphan(self.pid),
         }
@@ -331,7 +332,7 @@ impl Seen {
     }
 }
 
-/// Looks again and again until something is so.
+/// Looks again and again until the condition is true.
 #[track_caller]
 pub fn wait_until(mut so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
@@ -341,7 +342,7 @@ pub fn wait_until(mut so: impl FnMut() -> bool) {
     }
 }
 
-/// The letter of `/proc/PID/stat`; `None`: there is no such process.
+/// The letter of the state in `/proc/PID/stat`; `None`: there is no such process.
 pub fn state_of(pid: u32) -> Option<char> {
     stat_fields(pid)?.first()?.chars().next()
 }
@@ -353,7 +354,7 @@ fn stat_fields(pid: u32) -> Option<Vec<String>> {
 }
 
 fn last_descendant(mut pid: u32) -> u32 {
-    let mut children = std::collections::HashMap::new();
+    let mut children = std::collections::BTreeMap::new();
     for entry in std::fs::read_dir("/proc").unwrap() {
         let Some(child) = entry.unwrap().file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
@@ -372,7 +373,8 @@ fn pidfd(pid: u32) -> OwnedFd {
     pidfd_open(Pid::from_raw(pid as i32).unwrap(), PidfdFlags::empty()).unwrap()
 }
 
-/// Waits for a process that was another's child, and is ours once that one is gone. While it is not, it is left to that one.
+/// Waits for a process that was the child of another process, and becomes ours when that process is gone. Before that, it is
+/// left to its parent.
 fn reap_orphan(pid: u32) {
     let _ = rustix::process::waitpid(Pid::from_raw(pid as i32), rustix::process::WaitOptions::empty());
 }
@@ -395,7 +397,7 @@ pub fn encode(path: impl AsRef<OsStr>) -> String {
     bytes.iter().map(|&b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02x}") }).collect()
 }
 
-/// "%" is no text and "%%" an empty one; here both are empty.
+/// "%" means no text, and "%%" an empty text. Here both become empty.
 fn decode(word: &str) -> OsString {
     let (mut bytes, mut rest) = (Vec::new(), if word.starts_with("%%") { "" } else { word });
     while let Some(first) = rest.chars().next() {

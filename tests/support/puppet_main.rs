@@ -1,6 +1,7 @@
-//! A puppet in Rust: what puppet.c is for the C interface, this is for the Rust one. The words are explained there.
+//! A puppet in Rust: it does with the Rust interface what puppet.c does with the C interface. puppet.c explains the
+//! words.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, Write};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use lockfolder::{BidState, Error, ErrorKind, Guard, LockFolder, OpenOptions};
 
-/// What neither std nor the library has. All of libc, which std links anyway.
+/// What neither std nor the library offers. All of it is in libc, which std links anyway.
 mod c {
     extern "C" {
         pub fn fork() -> i32;
@@ -43,17 +44,17 @@ mod c {
 
 #[derive(Default)]
 struct Puppet {
-    handles: Mutex<HashMap<String, Arc<LockFolder>>>,
-    /// Of each handle that was locked, until it is unlocked. C has no such thing, and asks the handle.
-    guards: Mutex<HashMap<String, Guard>>,
-    /// The last failure on each handle; that of `open` on "-".
-    failures: Mutex<HashMap<String, Error>>,
-    jobs: Mutex<HashMap<String, JoinHandle<String>>>,
+    handles: Mutex<BTreeMap<String, Arc<LockFolder>>>,
+    /// The guard of each handle that was locked, until it is unlocked. C has no guard, and asks the handle.
+    guards: Mutex<BTreeMap<String, Guard>>,
+    /// The last failure on each handle. That of `open` is under "-".
+    failures: Mutex<BTreeMap<String, Error>>,
+    jobs: Mutex<BTreeMap<String, JoinHandle<String>>>,
 }
 
 fn main() {
     let puppet = Arc::new(Puppet::default());
-    // Each line is asked for alone, so nothing is read ahead when a fork changes what is behind the descriptors.
+    // Each line is read alone, so nothing is read ahead when a fork changes the files behind the descriptors.
     while let Some(Ok(line)) = std::io::stdin().lock().lines().next() {
         let answer = puppet.run(&line);
         let mut out = std::io::stdout().lock();
@@ -111,6 +112,24 @@ impl Puppet {
                 None => self.ask(first, held_by_none),
             },
             "grace" => self.call(first, |folder| folder.set_malformed_grace(Duration::from_millis(number(1) as u64))),
+            "set_lease" => self.call(first, |folder| folder.set_lease(Duration::from_millis(number(1) as u64))),
+            "renew" => match self.guards.lock().unwrap().get(first) {
+                Some(guard) => self.say(first, guard.renew().map(|()| String::new())),
+                None => self.ask(first, held_by_none),
+            },
+            "valid_for" => match self.guards.lock().unwrap().get(first) {
+                Some(guard) => {
+                    let left = guard.valid_for().map(|left| left.map_or(-1, |left| left.as_millis() as i64));
+                    self.say(first, left.map(|left| left.to_string()))
+                }
+                None => self.ask(first, held_by_none),
+            },
+            "is_lost" => self.ask(first, |folder| {
+                let lost = folder.lost_signal()?.expect("Linux has it");
+                let mut fds = [rustix::event::PollFd::new(&lost, rustix::event::PollFlags::IN)];
+                let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+                Ok(rustix::event::poll(&mut fds, Some(&now)).unwrap().to_string())
+            }),
             "spin" => self.ask(first, |folder| spin(folder, number(1), words.get(2))),
             "hog" => self.ask(first, |folder| hog(folder, number(1), Duration::from_micros(number(2) as u64))),
             "bids" => self.ask(first, bids),
@@ -128,14 +147,14 @@ impl Puppet {
             }
             "fork" => fork(&words[0], &words[1]),
             "spawn" => {
-                #[allow(clippy::zombie_processes)] // whoever asked for it ends it
+                #[allow(clippy::zombie_processes)] // the test that asked for it ends it
                 let child = Command::new("sleep").arg("600").spawn().unwrap();
                 format!("LF_OK {}", child.id())
             }
             "become" => become_user(number(0) as u32, number(if text(1).is_empty() { 0 } else { 1 }) as u32),
             "cd" => done(std::env::set_current_dir(&words[0])),
             "umask" => {
-                // SAFETY: it changes nothing but this process's mask.
+                // SAFETY: the call changes only the umask of this process.
                 unsafe { c::umask(u32::from_str_radix(first, 8).unwrap()) };
                 "LF_OK".into()
             }
@@ -144,7 +163,8 @@ impl Puppet {
             "chroot" => done(std::os::unix::fs::chroot(&words[0]).and_then(|()| std::env::set_current_dir("/"))),
             "no_kill" => done(forbid_kill()),
             "close_from" => {
-                // SAFETY: the library's descriptors are lost, which is what this is for; there are no others of ours.
+                // SAFETY: the puppet has no descriptors of its own here. The library's descriptors are lost, which is the
+                // purpose of this command.
                 (number(0) as i32..1024).for_each(|fd| unsafe {
                     c::close(fd);
                 });
@@ -158,7 +178,8 @@ impl Puppet {
     fn lock(&self, handle: &str, how: impl FnOnce(&LockFolder) -> Result<Guard, Error>) -> String {
         self.call(handle, |folder| {
             let guard = how(folder)?;
-            // One that failed to unlock may be there from before. It is bound to its own bid, so its end harms nobody.
+            // A guard whose unlock failed may be there from before. It is bound to its own bid, so its end harms no other
+            // lock.
             self.guards.lock().unwrap().insert(handle.to_owned(), guard);
             Ok(())
         })
@@ -197,7 +218,7 @@ impl Puppet {
     }
 }
 
-/// Without a guard there is nothing to be asked but the handle, which says that it does not hold, or that we are a child.
+/// Without a guard, only the handle can be asked. It says that it does not hold, or that we are a child.
 fn held_by_none(folder: &LockFolder) -> Result<String, Error> {
     Err(folder.holds().expect_err("held, but by no guard"))
 }
@@ -275,20 +296,24 @@ fn status(kind: ErrorKind) -> &'static str {
 }
 
 fn options(flags: u32) -> OpenOptions {
-    assert_eq!(flags & !7, 0, "the Rust interface has no way to say this");
+    assert_eq!(flags & !15, 0, "the Rust interface has no way to say this");
     let mut options = LockFolder::options();
-    options.create(flags & 1 == 0).private(flags & 2 != 0).trust_filesystem(flags & 4 != 0);
+    options
+        .create(flags & 1 == 0)
+        .private(flags & 2 != 0)
+        .trust_filesystem(flags & 4 != 0)
+        .renew_in_thread(flags & 8 == 0);
     options
 }
 
-/// The child answers too, on the FIFOs that it was given.
+/// The child answers too, on the FIFOs whose paths it was given.
 fn fork(from: &OsString, to: &OsString) -> String {
-    // SAFETY: the puppet's own threads hold no lock that the child needs, and glibc sees to its own.
+    // SAFETY: the puppet's own threads hold no lock that the child needs, and glibc takes care of its own locks.
     let pid = unsafe { c::fork() };
     if pid == 0 {
         let from = File::options().read(true).open(from).unwrap();
         let to = File::options().write(true).open(to).unwrap();
-        // SAFETY: both are open, and nothing is buffered.
+        // SAFETY: both descriptors are open, and nothing is buffered.
         unsafe {
             c::dup2(from.as_raw_fd(), 0);
             c::dup2(to.as_raw_fd(), 1);
@@ -329,7 +354,7 @@ fn forbid_kill() -> std::io::Result<()> {
     const PR_SET_SECCOMP: i32 = 22;
     const SECCOMP_MODE_FILTER: u64 = 2;
     const EPERM: u32 = 1;
-    // Load the number of the call; if it is that of kill, then an error, else the call.
+    // Load the number of the call. If it is that of kill, return an error, else make the call.
     let filter = [
         c::Filter(0x20, 0, 0, 0),
         c::Filter(0x15, 0, 1, KILL),

@@ -1,4 +1,4 @@
-//! Folders that vanish when the test is over, also when it fails.
+//! Folders that are deleted when the test ends, also when it fails.
 
 use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
@@ -7,23 +7,23 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{utimensat, AtFlags, Timespec, Timestamps, CWD};
 
-/// A folder of its own, empty, that everybody may enter.
+/// A folder of its own, empty, that every user may enter.
 pub struct Scratch {
     path: PathBuf,
 }
 
 impl Scratch {
-    /// On the filesystem that we build on, which is usually ext4, xfs, btrfs or overlayfs.
+    /// On the filesystem of the build folder, which is usually ext4, xfs, btrfs or overlayfs.
     pub fn new() -> Scratch {
         Scratch::inside(Path::new(env!("CARGO_TARGET_TMPDIR")))
     }
 
-    /// On tmpfs. Here every user can reach it, which is not sure of the folder that we build in.
+    /// On tmpfs. Every user can reach it there, which is not certain for the build folder.
     pub fn shm() -> Scratch {
         Scratch::inside(Path::new("/dev/shm"))
     }
 
-    /// On a disk, as a rule, and where every user can reach it (hier(7)).
+    /// Usually on a disk, in a place that every user can reach (hier(7)).
     pub fn public() -> Scratch {
         Scratch::inside(Path::new("/var/tmp"))
     }
@@ -32,18 +32,18 @@ impl Scratch {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!("lockfolder-test-{}-{number}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path); // a killed predecessor's with our PID
+        let _ = std::fs::remove_dir_all(&path); // left by a killed process that had our PID
         std::fs::create_dir(&path).unwrap();
         set_mode(&path, 0o755);
         Scratch { path }
     }
 
-    /// The lock folder that most tests use: not there yet.
+    /// The lock folder that most tests use. It does not exist yet.
     pub fn folder(&self) -> PathBuf {
         self.path.join("lock")
     }
 
-    /// The same, made with this mode.
+    /// The same folder, made with this mode.
     pub fn folder_with_mode(&self, bits: u32) -> PathBuf {
         std::fs::create_dir(self.folder()).unwrap();
         set_mode(&self.folder(), bits);
@@ -75,20 +75,21 @@ pub fn listing(folder: &Path) -> Vec<String> {
     names
 }
 
-/// What of a folder is a bid: the paths, sorted.
+/// The paths of the bids in a folder, sorted.
 pub fn bids_in(folder: &Path) -> Vec<PathBuf> {
     let names = listing(folder).into_iter().filter(|name| name.ends_with(".json"));
     names.map(|name| folder.join(name)).collect()
 }
 
-/// When it was last modified, Unix seconds. A link itself, not what it leads to.
+/// The time of the last modification, in Unix seconds. For a link, that of the link itself and not of its
+/// target.
 pub fn set_time(path: &Path, seconds: i64) {
     let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
     let times = Timestamps { last_access: time, last_modification: time };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
-/// Whatever the umask.
+/// Sets the mode, whatever the umask is.
 pub fn set_mode(path: &Path, bits: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(bits)).unwrap();
 }

@@ -1,5 +1,5 @@
-//! Any sequence of calls on a few handles of one real folder, beside a model of a dozen lines that says what each must
-//! answer. `tests/sequences.rs` feeds it from proptest, `fuzz/` from libFuzzer; so a sequence is bytes.
+//! Any sequence of calls on a few handles of one real folder, beside a model of a dozen lines that says what each call
+//! must answer. `tests/promises/sequences.rs` feeds it from proptest, `fuzz/` from libFuzzer. So a sequence is bytes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use lockfolder::{BidState, ErrorKind, Guard, LockFolder};
 
 const HANDLES: usize = 3;
 
-/// What is true of the folder.
+/// The state of the folder.
 #[derive(Default, Debug)]
 struct Model {
-    /// Whose bid is in the folder.
+    /// The handle whose bid is in the folder.
     holder: Option<usize>,
-    /// Who believes to hold, but its bid was deleted.
+    /// The handles that believe they hold, while their bids were deleted.
     lost: [bool; HANDLES],
-    /// Bids of others. Their names sort: the stale first, the live and the malformed after ours.
+    /// Bids of others. Their names sort: the stale bids before ours, the live and the malformed bids after ours.
     stale: usize,
     live: bool,
     malformed: bool,
@@ -32,7 +32,7 @@ impl Model {
         self.holder.is_none() && !self.live && !self.malformed
     }
 
-    /// What a call that needs the lock says.
+    /// The answer of a call that needs the lock.
     fn held(&self, handle: usize) -> Result<(), ErrorKind> {
         match self.holder == Some(handle) {
             true => Ok(()),
@@ -82,7 +82,7 @@ fn kind<T>(result: lockfolder::Result<T>) -> Result<T, ErrorKind> {
     })
 }
 
-/// Runs it in `folder`, which is not there yet, and panics where the library and the model differ.
+/// Runs the sequence in `folder`, which does not exist yet, and panics where the library and the model differ.
 pub fn run(folder: &Path, steps: &[u8]) {
     let mut run = Run {
         folder,
@@ -107,7 +107,8 @@ pub fn run(folder: &Path, steps: &[u8]) {
 }
 
 impl Run<'_> {
-    /// Locks in some way, and keeps the guard. One that was lost may be there from before: it harms nobody.
+    /// Locks in one of the ways, and keeps the guard. The guard of a lost lock may be there from before: it harms no
+    /// lock.
     fn lock(
         &mut self,
         number: usize,
@@ -117,7 +118,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Asks the guard, or the handle, where there is none.
+    /// Asks the guard, or the handle if there is no guard.
     fn held<T>(&self, number: usize, ask: impl FnOnce(&Guard) -> lockfolder::Result<T>) -> Result<T, ErrorKind> {
         match &self.guards[number] {
             Some(guard) => kind(ask(guard)),
@@ -184,7 +185,7 @@ impl Run<'_> {
         }
     }
 
-    /// Somebody else's bid comes, or goes.
+    /// Another process adds a bid, or removes one.
     fn toggle_stranger(&mut self, number: usize) {
         let live = format!("{{\"PID\": {}}}", std::process::id());
         let (path, content, there) = match number % 2 {
@@ -221,7 +222,7 @@ impl Run<'_> {
         }
     }
 
-    /// Somebody tidies up too much, while nobody holds.
+    /// A user cleans up too much, while no claimant holds.
     fn delete_hidden(&mut self) {
         if self.model.holder.is_none() {
             let hidden: PathBuf = self.folder.join(".lockfolder");
@@ -231,7 +232,7 @@ impl Run<'_> {
     }
 }
 
-/// How many bids there are of each state, as the handle sees it.
+/// The number of bids of each state, as the handle sees them.
 fn states(handle: &LockFolder) -> [usize; 4] {
     let bids = handle.bids().unwrap();
     [BidState::Own, BidState::Live, BidState::Stale, BidState::Malformed]

@@ -1,4 +1,4 @@
-//! Several users in one lock folder: who attacks, who is attacked, and what the folder allows them.
+//! Several users of one lock folder: the attackers, the attacked, and the rights that the folder gives them.
 
 use std::fs;
 use std::os::unix::fs::{chown, MetadataExt};
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::{root_or_skip, set_mode, skip, Kind, Puppet, Scratch};
 
-/// Somebody who is not root, with a group of its own or that of the folder.
+/// A user that is not root, with a group of its own or that of the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
     pub id: u32,
@@ -17,7 +17,8 @@ pub struct User {
 /// The group of the lock folders.
 const GROUP: u32 = 47_110;
 
-/// By name in an ACL: who may write, twice, and who may only read. In a group's folder the first two are in the group.
+/// The users that an ACL names: two that may write, and one that may only read. In a group's folder the first two are in the
+/// group.
 const ATTACKER: u32 = 47_101;
 const NEIGHBOUR: u32 = 47_102;
 const READER: u32 = 47_103;
@@ -29,8 +30,8 @@ impl User {
         puppet
     }
 
-    /// A thread of ours does something as this user. Only the thread changes: the system calls say so, libc's functions would
-    /// change all (setresuid(2), "C library/kernel differences").
+    /// A thread of ours acts as this user. Only this thread changes, because the calls are direct system calls. The functions
+    /// of libc would change all threads (setresuid(2), "C library/kernel differences").
     pub fn acts<T: Send>(self, act: impl FnOnce() -> T + Send) -> T {
         extern "C" {
             fn syscall(number: i64, ...) -> i64;
@@ -42,7 +43,7 @@ impl User {
         let [setgroups, setresuid, setresgid] = SETGROUPS_SETRESUID_SETRESGID;
         let (user, group) = (self.id, self.group);
         let as_user = move || {
-            // SAFETY: plain system calls, of which the first reads no list.
+            // SAFETY: plain system calls. The first reads no list.
             unsafe {
                 assert_eq!(syscall(setgroups, 0_usize, std::ptr::null::<u32>()), 0);
                 assert_eq!(syscall(setresgid, group, group, group), 0);
@@ -54,14 +55,15 @@ impl User {
     }
 }
 
-/// A lock folder of root's that others may use too.
+/// A lock folder of root's that other users may use too.
 pub struct Stage {
     scratch: Scratch,
     /// `on disk, 1777`
     pub name: String,
     pub attacker: User,
     pub neighbour: User,
-    /// May list and read what is in it, and no more. Where all may write there is none.
+    /// A user that may list the folder and read what is in it, and may do nothing else. There is none where all users may
+    /// write.
     pub reader: Option<User>,
     access: Access,
 }
@@ -96,12 +98,12 @@ impl Stage {
         self.folder().join(".lockfolder")
     }
 
-    /// Beside the lock folder, where nothing is to be touched.
+    /// A path beside the lock folder, where the library must change nothing.
     pub fn outside(&self, name: &str) -> PathBuf {
         self.scratch.join(name)
     }
 
-    /// The folder, as it was before anybody used it.
+    /// The folder, as it was before its first use.
     pub fn renew(&self) {
         let folder = self.folder();
         let _ = fs::remove_dir_all(&folder);
@@ -118,7 +120,7 @@ impl Stage {
     }
 }
 
-/// By setfacl(1).
+/// Changes an access control list by setfacl(1).
 pub fn set_acl(path: &Path, change: &[&str]) {
     let status = Command::new("setfacl").args(change).arg(path).status().unwrap();
     assert!(status.success(), "setfacl {change:?} {}", path.display());
@@ -146,7 +148,7 @@ fn each(what: &str, accesses: &[Access], mut test: impl FnMut(&Stage)) {
     }
 }
 
-/// In each kind of folder that others may use, on a disk and in memory.
+/// Runs in each kind of folder that others may use, on a disk and in memory.
 pub fn each_stage(test: impl FnMut(&Stage)) {
     each("several users", &ALL, test);
 }
@@ -155,7 +157,7 @@ pub fn each_stage_with_an_acl(test: impl FnMut(&Stage)) {
     each("ACLs", &[Access::Acl], test);
 }
 
-/// Who owns it, and who may do what.
+/// The owner, the group and the mode.
 pub fn owner_and_mode(path: &Path) -> (u32, u32, u32) {
     let about = fs::symlink_metadata(path).unwrap();
     (about.uid(), about.gid(), about.mode())

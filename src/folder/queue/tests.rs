@@ -1,4 +1,4 @@
-//! The line from within: what is seen of it, and who is taken out of it.
+//! Unit tests of the line: what a claimant sees of it, and which tickets are removed from it.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use crate::folder::Folder;
 use crate::protocol::{Leaving, Line as _, Session, Standing};
 use crate::scratch::Scratch;
 
-/// Not for ever: half as often in a row as we would try.
+/// The removals are limited: half as many in a row as the number of tries.
 #[test]
 fn a_queue_that_is_removed_meanwhile_is_made_again() {
     let path = Scratch::new();
@@ -32,7 +32,7 @@ fn a_queue_that_is_removed_meanwhile_is_made_again() {
     assert!(failed.is_none(), "{failed:?}");
 }
 
-/// A lock folder that somebody else holds, and claimants in line there.
+/// A lock folder that another claimant holds. The claimants of the scene stand in line there.
 struct Scene {
     _holder: Session<Folder>,
     path: Scratch,
@@ -65,7 +65,7 @@ impl Scene {
     }
 }
 
-/// A ticket of somebody's who is not there.
+/// A ticket whose claim does not exist.
 fn forged(arrival: u64) -> Ticket {
     Ticket { arrival, claim: ClaimId(7) }
 }
@@ -75,7 +75,7 @@ fn ticket(claimant: &Session<Folder>) -> Ticket {
 }
 
 #[test]
-fn a_view_tells_who_is_before_and_behind_us_and_how_many_there_are() {
+fn a_view_shows_the_tickets_before_and_behind_us_and_their_number() {
     let scene = Scene::new();
     let mut claimant = scene.claimant();
     let seen = |claimant: &mut Session<Folder>| {
@@ -83,7 +83,7 @@ fn a_view_tells_who_is_before_and_behind_us_and_how_many_there_are() {
         (view.first, view.predecessor, view.successor, view.ahead, view.length)
     };
     assert_eq!(seen(&mut claimant), (None, None, None, 0, 1));
-    // In whatever order they are listed: neither by arrival nor against it.
+    // The order of the listing does not matter. These tickets are made neither in the order of arrival nor against it.
     let (before, after) = (|n| forged(1 + n), |n| forged(u64::MAX - n));
     for n in (0..20).map(|n| (n * 7 + 10) % 20) {
         for ticket in [before(n), after(n)] {
@@ -93,15 +93,15 @@ fn a_view_tells_who_is_before_and_behind_us_and_how_many_there_are() {
     std::fs::write(scene.queue().join("0-no-ticket"), "").unwrap();
     let behind = Some(after(19));
     assert_eq!(seen(&mut claimant), (Some(before(0)), Some(before(19)), behind, 20, 41));
-    // Those that can't be deleted are passed over.
+    // Tickets that can't be deleted are passed over.
     claimant.place.queue.as_mut().unwrap().ghosts.extend([before(19), before(0)]);
     assert_eq!(seen(&mut claimant), (Some(before(1)), Some(before(18)), behind, 18, 41));
 }
 
-/// Anybody can write there, and who joins at the same moment may have left its name before us.
-#[cfg(target_os = "linux")] // others have no tail
+/// Anybody can write to the tail, and a claimant that joins at the same moment may have put its ticket there before us.
+#[cfg(target_os = "linux")] // the other systems have no tail
 #[test]
-fn what_the_tail_says_is_believed_if_it_is_a_ticket_before_ours() {
+fn the_tail_is_trusted_only_if_it_holds_a_ticket_before_ours() {
     let (before, after) = (forged(1), forged(u64::MAX));
     let hints = [
         (before.file(), Some(before)),
@@ -113,19 +113,24 @@ fn what_the_tail_says_is_believed_if_it_is_a_ticket_before_ours() {
     for (hint, believed) in hints {
         let scene = Scene::new();
         let first = scene.claimant();
-        let tail = first.place.claim.as_ref().unwrap().hidden().make_tail(TAIL).unwrap(); // as long as it is open it keeps what is in it
+        // The tail keeps its content while it is open.
+        let tail = first.place.claim.as_ref().unwrap().hidden().make_tail(TAIL).unwrap();
         tail.leave(&hint);
         let mut second = scene.path.claimant();
         let Ok(Standing::Joined(told)) = second.place.stand() else { panic!() };
         assert_eq!(told, believed);
-        assert_eq!(tail.take(Ticket::LENGTH, Ticket::parse), Some(ticket(&second)), "the last is the last");
+        assert_eq!(
+            tail.take(Ticket::LENGTH, Ticket::parse),
+            Some(ticket(&second)),
+            "the tail holds the ticket of the last claimant"
+        );
     }
 }
 
-/// Its owner took the time later, and was faster.
-#[cfg(target_os = "linux")] // others have no tail
+/// The owner of the other ticket read the clock later and joined earlier.
+#[cfg(target_os = "linux")] // the other systems have no tail
 #[test]
-fn who_joins_before_the_last_leaves_the_last_ones_name() {
+fn a_newcomer_before_the_last_ticket_leaves_that_ticket_in_the_tail() {
     let scene = Scene::new();
     let first = scene.claimant();
     let tail = first.place.claim.as_ref().unwrap().hidden().make_tail(TAIL).unwrap();
@@ -137,10 +142,11 @@ fn who_joins_before_the_last_leaves_the_last_ones_name() {
     assert_eq!(tail.take(Ticket::LENGTH, Ticket::parse), Some(later));
 }
 
-/// It keeps the lock: what it loses is that those behind it believe to be next.
+/// The holder keeps the lock. It loses only its ticket, because the waiters behind that ticket believe that they are
+/// next.
 #[cfg(unix)]
 #[test]
-fn a_holder_that_came_later_loses_its_ticket_and_no_other_does() {
+fn only_a_holder_that_came_later_loses_its_ticket() {
     let mut scene = Scene::new();
     let (mut a, mut b, c) = (scene.claimant(), scene.claimant(), scene.claimant());
     let rival = |claimant: &mut Session<Folder>| {
@@ -158,9 +164,26 @@ fn a_holder_that_came_later_loses_its_ticket_and_no_other_does() {
     b.holds().unwrap();
 }
 
+/// The claimant gave the lock back (or was refused) and has joined the line since.
+#[cfg(unix)]
+#[test]
+fn a_claimant_that_withdrew_before_it_joined_keeps_its_ticket() {
+    let mut scene = Scene::new();
+    let mut first = scene.claimant();
+    scene._holder.unlock().unwrap();
+    let mut other = scene.path.claimant();
+    other.lock().unwrap();
+    assert!(first.lock().is_err());
+    let holder = first.place.last_rival().unwrap();
+    other.unlock().unwrap();
+    assert!(matches!(other.place.stand(), Ok(Standing::Joined(_))));
+    first.place.restore_order(&holder).unwrap();
+    assert!(scene.has(ticket(&other)));
+}
+
 #[cfg(target_os = "linux")]
 #[test]
-fn the_last_in_a_long_line_and_nobody_else_begins_a_tail() {
+fn only_the_last_claimant_in_a_long_line_makes_a_tail() {
     let scene = Scene::new();
     let tail = scene.path.join(".lockfolder/tail");
     let (mut first, mut last) = (scene.claimant(), scene.claimant());
@@ -177,7 +200,7 @@ fn the_last_in_a_long_line_and_nobody_else_begins_a_tail() {
 }
 
 #[test]
-fn a_place_in_line_is_kept_until_it_is_left_or_taken() {
+fn a_place_in_line_is_kept_until_it_is_left_or_removed() {
     let scene = Scene::new();
     let mut claimant = scene.claimant();
     assert!(claimant.place.has_ticket() && claimant.place.first_in_line().is_some());
@@ -185,18 +208,18 @@ fn a_place_in_line_is_kept_until_it_is_left_or_taken() {
     assert!(matches!(claimant.place.stand(), Ok(Standing::Stood)));
     assert_eq!(ticket(&claimant), first);
     std::fs::remove_file(scene.file(first)).unwrap();
-    assert!(claimant.place.has_ticket(), "as far as we know");
+    assert!(claimant.place.has_ticket(), "no look has shown that the ticket is gone");
     assert!(matches!(claimant.place.stand(), Ok(Standing::Lost)));
     assert!(!claimant.place.has_ticket());
-    std::fs::remove_dir(scene.queue()).unwrap(); // as the last who leaves would
+    std::fs::remove_dir(scene.queue()).unwrap(); // as the last claimant does when it leaves
     assert!(matches!(claimant.place.stand(), Ok(Standing::Joined(_))));
-    assert!(ticket(&claimant) > first, "at the end of the line");
+    assert!(ticket(&claimant) > first, "the new place is at the end of the line");
     claimant.place.leave(Leaving::GivesUp);
     assert!(!claimant.place.has_ticket() && claimant.place.first_in_line().is_none());
-    claimant.place.leave(Leaving::GivesUp); // once is enough
+    claimant.place.leave(Leaving::GivesUp); // to leave twice does no harm
 }
 
-/// Somebody else may have put it there, and what it leads to is none of our business.
+/// Somebody else may have put the link there, and its target is none of our business.
 #[cfg(unix)]
 #[test]
 fn no_line_is_seen_through_a_link() {
@@ -209,10 +232,11 @@ fn no_line_is_seen_through_a_link() {
     assert!(claimant.place.first_in_line().is_none());
 }
 
-/// Without FIFOs or links, say. (Here: what should be a beacon is a folder.) And nobody must think that there was a line.
-#[cfg(target_os = "linux")] // others watch no beacon
+/// Without FIFOs or links, for example. (Here a folder has the name of each beacon.) The failed attempt must not look
+/// like a line.
+#[cfg(target_os = "linux")] // the other systems watch no beacon
 #[test]
-fn where_there_is_no_line_to_be_had_none_is_left_behind() {
+fn a_failed_attempt_to_join_leaves_no_line_behind() {
     let scene = Scene::new();
     let mut claimant = scene.path.claimant();
     claimant.place.renew_claim().unwrap();
@@ -223,39 +247,39 @@ fn where_there_is_no_line_to_be_had_none_is_left_behind() {
     assert!(!claimant.place.has_ticket() && claimant.place.first_in_line().is_none());
 }
 
-#[cfg(target_os = "linux")] // others watch no beacon
+#[cfg(target_os = "linux")] // the other systems watch no beacon
 #[test]
 fn a_predecessor_is_watched_while_it_is_there_and_lives() {
     let scene = Scene::new();
     let (mut a, mut b) = (scene.claimant(), scene.claimant());
     let first = ticket(&a);
     assert_eq!(b.place.view().unwrap().predecessor, Some(first));
-    let watched = b.place.watch_predecessor(first, None).unwrap().expect("it is there");
+    let watched = b.place.watch_predecessor(first, None).unwrap().expect("the predecessor is there");
     assert!(watched.is_told() && watched.is_there());
-    // Whom we watch already is not looked at again: its owner stays the same one.
+    // A predecessor that we watch already is not judged again, so its owner is the same object.
     let owner = Arc::clone(&watched.owner);
-    let watched = b.place.watch_predecessor(first, Some(watched)).unwrap().expect("it is there");
+    let watched = b.place.watch_predecessor(first, Some(watched)).unwrap().expect("the predecessor is there");
     assert!(Arc::ptr_eq(&watched.owner, &owner));
-    // Nor is an owner that we know from before.
-    let again = b.place.watch_predecessor(first, None).unwrap().expect("it is there");
+    // Nor do we judge an owner that we know from before.
+    let again = b.place.watch_predecessor(first, None).unwrap().expect("the predecessor is there");
     assert!(Arc::ptr_eq(&again.owner, &owner));
-    // It leaves.
+    // The predecessor leaves.
     a.place.leave(Leaving::GivesUp);
     assert!(!watched.is_there());
     assert!(b.place.watch_predecessor(first, Some(watched)).unwrap().is_none());
-    // Another claimant, with another claim.
+    // The next predecessor is another claimant, with another claim.
     let (c, d) = (scene.claimant(), scene.claimant());
-    let watched = b.place.watch_predecessor(ticket(&c), Some(again)).unwrap().expect("it is there");
+    let watched = b.place.watch_predecessor(ticket(&c), Some(again)).unwrap().expect("the predecessor is there");
     assert_eq!(watched.ticket, ticket(&c));
     assert!(!Arc::ptr_eq(&watched.owner, &owner));
-    let watched = b.place.watch_predecessor(ticket(&d), Some(watched)).unwrap().expect("it is there");
-    assert_eq!(watched.ticket, ticket(&d), "although the one from before is still there");
+    let watched = b.place.watch_predecessor(ticket(&d), Some(watched)).unwrap().expect("the predecessor is there");
+    assert_eq!(watched.ticket, ticket(&d), "the earlier predecessor is still there, but is not ours any more");
 }
 
-/// Its owner is about to delete its ticket; but may be stopped before it does.
-#[cfg(target_os = "linux")] // others watch no beacon
+/// The owner is about to delete its ticket, but may be stopped before it does.
+#[cfg(target_os = "linux")] // the other systems watch no beacon
 #[test]
-fn a_ticket_whose_light_is_out_is_taken_out_of_the_line() {
+fn a_ticket_whose_beacon_is_out_is_removed_from_the_line() {
     let scene = Scene::new();
     let (a, mut b) = (scene.claimant(), scene.claimant());
     let first = ticket(&a);
@@ -265,25 +289,39 @@ fn a_ticket_whose_light_is_out_is_taken_out_of_the_line() {
     assert!(!scene.has(first));
 }
 
-/// A ticket that is no beacon (yet): its owner is judged, and that is all there is to watch.
+/// A ticket that is not (yet) a link of a beacon. Its owner is judged, and there is nothing more to watch.
 #[test]
 fn a_ticket_that_cannot_be_watched_is_judged_by_its_claim() {
     let scene = Scene::new();
     let (a, mut b) = (scene.claimant(), scene.claimant());
     let live = Ticket { arrival: 1, claim: a.place.claim.as_ref().unwrap().id() };
-    let dead = forged(2); // nobody has this claim
+    let dead = forged(2); // no claimant has this claim
     for ticket in [live, dead] {
         std::fs::write(scene.file(ticket), "").unwrap();
     }
-    let watched = b.place.watch_predecessor(live, None).unwrap().expect("its owner lives");
+    let watched = b.place.watch_predecessor(live, None).unwrap().expect("the owner is alive");
     assert!(!watched.is_told() && !watched.is_there());
     assert!(b.place.watch_predecessor(dead, None).unwrap().is_none());
     assert_eq!((scene.has(live), scene.has(dead)), (true, false));
-    assert!(b.place.watch_predecessor(dead, None).unwrap().is_none(), "it is not there");
+    assert!(b.place.watch_predecessor(dead, None).unwrap().is_none(), "the ticket is gone");
+}
+
+/// No honest claimant makes a ticket before its claim is complete.
+#[test]
+fn a_ticket_whose_claim_is_no_bid_is_passed_over() {
+    let scene = Scene::new();
+    let mut waiter = scene.claimant();
+    let ticket = forged(1);
+    for content in ["[]", ""] {
+        std::fs::write(scene.path.join(".lockfolder").join(ticket.claim.file().to_str().unwrap()), content).unwrap();
+        std::fs::write(scene.file(ticket), "").unwrap();
+        assert!(waiter.place.watch_predecessor(ticket, None).unwrap().is_none());
+        assert_eq!(waiter.place.view().unwrap().ahead, 0);
+    }
 }
 
 #[test]
-fn whoever_closes_leaves_the_line_and_nothing_else() {
+fn a_claimant_that_closes_leaves_the_line_and_no_files() {
     let scene = Scene::new();
     let hidden = || std::fs::read_dir(scene.path.join(".lockfolder")).unwrap().count();
     let before = hidden();
@@ -293,20 +331,9 @@ fn whoever_closes_leaves_the_line_and_nothing_else() {
     assert_eq!(hidden(), before);
 }
 
-/// Its files are the parent's.
-#[cfg(unix)]
+/// The last claimant in line died while it removed the line.
 #[test]
-fn a_forked_child_forgets_the_line_and_leaves_it_as_it_is() {
-    let scene = Scene::new();
-    let mut claimant = scene.claimant();
-    let ticket = ticket(&claimant);
-    claimant.place.queue.take().unwrap().abandon();
-    assert!(scene.has(ticket));
-}
-
-/// The last of a line died in the midst of removing it.
-#[test]
-fn a_sweep_takes_the_tail_that_a_line_left_behind_and_no_other() {
+fn a_sweep_removes_only_the_tail_of_a_line_that_is_gone() {
     let scene = Scene::new();
     let mut claimant = scene.claimant();
     let hidden = Arc::clone(claimant.place.claim.as_ref().unwrap().hidden());
@@ -321,7 +348,7 @@ fn a_sweep_takes_the_tail_that_a_line_left_behind_and_no_other() {
 }
 
 #[test]
-fn a_sweep_takes_the_tickets_of_those_who_are_gone() {
+fn a_sweep_removes_the_tickets_of_dead_claimants() {
     let scene = Scene::new();
     let claimant = scene.claimant();
     let hidden = Arc::clone(claimant.place.claim.as_ref().unwrap().hidden());
@@ -337,19 +364,19 @@ fn a_sweep_takes_the_tickets_of_those_who_are_gone() {
     assert!(claimant.place.first_in_line().is_none());
 }
 
-/// A claimant that is stopped at the head of the line keeps a free lock from those behind it, until they pass it over.
+/// A stopped claimant at the head of the line keeps a free lock from the waiters behind it, until they pass it over.
 #[test]
 fn a_wait_that_ends_while_nobody_holds_names_the_first_in_line() {
     let mut scene = Scene::new();
     let [_first, mut second] = [scene.claimant(), scene.claimant()];
     scene._holder.unlock().unwrap();
     let error = second.place.why_not_yet().to_string();
-    let said = format!("1 claimants are in line before us; the first of them, PID {} (", std::process::id());
+    let said = format!("1 claimant is in line before us; the first of them, PID {} (", std::process::id());
     assert!(error.contains(&said) && error.ends_with("has not come forward"), "{error}");
 }
 
 #[test]
-fn what_others_wrote_into_a_claim_reaches_no_terminal_unescaped() {
+fn text_from_a_foreign_claim_is_escaped_in_messages() {
     let mut scene = Scene::new();
     let [first, mut second] = [scene.claimant(), scene.claimant()];
     scene._holder.unlock().unwrap();
@@ -358,4 +385,51 @@ fn what_others_wrote_into_a_claim_reaches_no_terminal_unescaped() {
     std::fs::write(scene.path.join(".lockfolder").join(claim.to_str().unwrap()), content).unwrap();
     let error = second.place.why_not_yet().to_string();
     assert!(error.contains("PID") && !error.contains(char::is_control), "{error:?}");
+}
+
+/// Makes entries with a ticket's name that are no files, for a dead claimant and for a live one.
+#[cfg(unix)]
+fn no_tickets(scene: &Scene, alive: ClaimId) -> Vec<PathBuf> {
+    let mut made = Vec::new();
+    for (arrival, claim) in [(1, ClaimId(7)), (2, alive)] {
+        let at = |n: u64| scene.file(Ticket { arrival: arrival << 8 | n, claim });
+        std::fs::create_dir(at(1)).unwrap();
+        std::os::unix::fs::symlink("nowhere", at(2)).unwrap();
+        std::os::unix::fs::symlink("../tail", at(3)).unwrap();
+        std::fs::write(scene.path.join(".lockfolder/tail"), "").unwrap();
+        drop(std::os::unix::net::UnixListener::bind(at(4)).unwrap());
+        made.extend([1, 2, 3, 4].map(at));
+    }
+    made
+}
+
+#[cfg(unix)]
+#[test]
+fn an_entry_that_is_no_file_is_no_ticket() {
+    let scene = Scene::new();
+    let mut claimant = scene.claimant();
+    let hidden = Arc::clone(claimant.place.claim.as_ref().unwrap().hidden());
+    let others = no_tickets(&scene, claimant.place.claim.as_ref().unwrap().id());
+    assert_eq!(first(&hidden), Some(ticket(&claimant)));
+    let view = claimant.place.view().unwrap();
+    assert_eq!((view.length, view.ahead, view.predecessor, view.successor), (1, 0, None, None));
+    sweep(&hidden, |_| true);
+    assert_eq!(first(&hidden), None);
+    assert!(others.iter().all(|other| other.symlink_metadata().is_ok()), "these entries are not ours to delete");
+}
+
+/// Other claimants would not see a folder in the place of our ticket. It is therefore no place in line for us either.
+#[cfg(unix)]
+#[test]
+fn a_folder_in_the_place_of_a_ticket_is_a_lost_place() {
+    let scene = Scene::new();
+    let mut claimant = scene.claimant();
+    let first = ticket(&claimant);
+    std::fs::remove_file(scene.file(first)).unwrap();
+    std::fs::create_dir(scene.file(first)).unwrap();
+    assert!(matches!(claimant.place.stand(), Ok(Standing::Lost)));
+    assert!(matches!(claimant.place.stand(), Ok(Standing::Joined(_))));
+    assert!(ticket(&claimant) > first);
+    // Nor do we watch the folder, if somebody says that it is our predecessor.
+    assert!(claimant.place.watch_predecessor(first, None).unwrap().is_none());
 }

@@ -1,7 +1,9 @@
-//! The model of check, bid, check. Claimants of ours run the real `acquire` (`mind.rs`) on a folder in memory, against each other and
-//! against Python peers. The last claimant comes when all others have gone, and must get the lock then: that is "no wedge".
+//! The model of check, bid, check. Our claimants run the real `acquire` (`mind.rs`) on a folder in memory, against each
+//! other and against Python peers. The last comer arrives when all others have gone, and must then get the lock: this
+//! is the promise "no wedge".
 //!
-//! Bids are named by their claimants' numbers, so they sort by them; who comes when is open, so names sort by arrival or not.
+//! Bids are named by the numbers of their claimants, and sort by them. The model tries every order of arrival, so names
+//! may or may not sort by arrival.
 
 pub use super::bidding_rules::*;
 use super::calls::{Answer, Call};
@@ -9,14 +11,14 @@ use super::explore::{fault, step, Model, Step};
 use super::mind::{Mind, Minds, Next, Task};
 
 pub const TWO_HOLDERS: &str = "two holders";
-pub const WEDGED: &str = "who comes alone is refused";
+pub const WEDGED: &str = "a claimant that is alone is refused";
 pub const ALL_REFUSED: &str = "all are refused";
 
-/// Claimants, the last comer included.
+/// The number of claimants, including the last comer.
 pub const MOST: usize = 5;
 
 pub struct Bidding {
-    /// In the order of their names. The last one is the last comer.
+    /// In the order of their names. The last entry is the last comer.
     pub kinds: Vec<Kind>,
     pub rules: Rules,
     minds: Minds,
@@ -39,12 +41,12 @@ enum At {
     #[default]
     Away,
     Listing,
-    /// Reads what it found, one by one.
+    /// Reads the bids that it found, one by one.
     Reading,
-    /// Has read a stale bid, and is about to delete whatever has its name by then.
+    /// Has read a stale bid, and is about to delete the file that has its name by then.
     Reaping(u8),
     Publishing,
-    /// Python: the file is open, and empty.
+    /// A Python peer has opened its file, which is still empty.
     Writing,
     Withdrawing,
     Holding,
@@ -56,29 +58,29 @@ enum At {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Folder {
     at: At,
-    /// Ours: where it is in `acquire`.
+    /// For a claimant of ours: where it is in `acquire`.
     mind: Mind,
-    /// It has bid.
+    /// It has bid, so the next check is the second one.
     second: bool,
     own_seen: bool,
     tries: u8,
-    /// While it lists: what was there all the time, and what was there at some time.
+    /// During a listing: the names that were there all the time, and the names that were there at some time.
     must: u8,
     may: u8,
-    /// What it has yet to read.
+    /// The names that it still has to read.
     found: u8,
-    /// What its last listing showed, on a disk that may show it again.
+    /// What its last listing showed. A stale disk may show this again.
     cache: u8,
 }
 
-/// Sets of names are bits.
+/// Sets of names are bit sets.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct State {
     claimants: [Folder; MOST],
     there: u8,
-    /// Not yet written.
+    /// Bids that are not yet completely written.
     half: u8,
-    /// Their owners have crashed.
+    /// Bids whose owners have crashed.
     dead: u8,
     crashes: u8,
 }
@@ -156,7 +158,7 @@ fn names(set: u8) -> impl Iterator<Item = usize> {
     (0..MOST).filter(move |name| set & bit(*name) != 0)
 }
 
-/// All its subsets.
+/// All subsets of a set.
 fn subsets(set: u8) -> impl Iterator<Item = u8> {
     (0..=set).filter(move |subset| subset & !set == 0)
 }
@@ -183,7 +185,7 @@ impl Bidding {
                 }
             }
             At::Publishing if from.there & own != 0 => {
-                // Only where names are used again: link(2) fails, and no bid of this one is left behind.
+                // Possible only if names are used again: link(2) fails, and this claimant leaves no bid behind.
                 self.answer(to, Answer::Failed, step(who, "finds its name taken"), go);
             }
             At::Publishing => {
@@ -196,7 +198,7 @@ impl Bidding {
                 self.has_bid(to, step(who, "bids"), go);
             }
             At::Writing => {
-                to.half &= !own; // it may have been deleted meanwhile; then this goes nowhere
+                to.half &= !own; // if the file was deleted meanwhile, the write has no effect
                 self.has_bid(to, step(who, "writes its bid"), go);
             }
             At::Withdrawing if self.is_ours(who) => {
@@ -223,7 +225,7 @@ impl Bidding {
         self.kinds[who] != Kind::Python
     }
 
-    /// Who wins when two bid at once.
+    /// Which bid wins when two bid at once.
     fn precedes(&self, rival: usize, own: usize) -> bool {
         match self.kinds[own] {
             _ if !self.rules.tie_break => true,
@@ -241,14 +243,14 @@ impl Bidding {
         self.go_on(to, label, go);
     }
 
-    /// Tells the real `acquire` what came of its last call.
+    /// Tells the real `acquire` the result of its last call.
     fn answer(&self, mut to: State, answer: Answer, label: Step, go: Go) {
         let c = &mut to.claimants[label.who];
         c.mind = self.minds.after(c.mind, answer);
         self.go_on(to, label, go);
     }
 
-    /// What `acquire` wants now.
+    /// Carries out the next call of `acquire`.
     fn go_on(&self, mut to: State, label: Step, go: Go) {
         let c = &mut to.claimants[label.who];
         match self.minds.next(c.mind) {
@@ -257,7 +259,8 @@ impl Bidding {
             Next::Calls(Call::Check) => {
                 c.second = true;
                 if !self.rules.second_check {
-                    return self.answer(to, Answer::Alone, label, go); // the place is blind
+                    // Without the second check, the place sees no rival.
+                    return self.answer(to, Answer::Alone, label, go);
                 }
                 return self.list(to, label, go);
             }
@@ -309,13 +312,13 @@ impl Bidding {
 
     fn steps_of_listing(&self, from: &State, who: usize, go: Go) {
         let c = &from.claimants[who];
-        let stays = self.rules.disk != Disk::Local; // such a listing is what it is
+        let stays = self.rules.disk != Disk::Local; // a stale listing shows no concurrent change
         for also in subsets(if stays { 0 } else { c.may }) {
             let mut to = *from;
             let seen = if stays { from.claimants[who].must } else { c.must | also };
             let c = &mut to.claimants[who];
             (c.must, c.may) = (0, 0);
-            // A Python peer skips its own name always; we do when we have bid.
+            // A Python peer always skips its own name. We skip ours once we have bid.
             let skip = if c.second || self.kinds[who] == Kind::Python { bit(who) } else { 0 };
             (c.found, c.own_seen) = (seen & !skip, c.second && seen & bit(who) != 0);
             self.read_on(to, step(who, if also == 0 { "ends its listing" } else { "ends its listing, late" }), go);
@@ -334,7 +337,7 @@ impl Bidding {
 
     fn steps_of_reading(&self, from: &State, who: usize, go: Go) {
         let is_python = self.kinds[who] == Kind::Python;
-        // We read by name, Python in the order of the directory, which may be any.
+        // We read the bids by name. A Python peer reads them in the order of the directory, which may be any order.
         let next = names(from.claimants[who].found).take(if is_python { MOST } else { 1 });
         for name in next {
             let mut to = *from;
@@ -362,7 +365,8 @@ impl Bidding {
         }
     }
 
-    /// Python: an exception. Before the bid that is a refusal; after it the bid stays until the caller deletes it.
+    /// A Python peer throws an exception. Before it has bid, that is a refusal. Afterwards its bid stays until its
+    /// caller deletes it.
     fn throw(&self, mut to: State, label: Step, go: Go) {
         let c = &mut to.claimants[label.who];
         c.found = 0;
@@ -398,7 +402,7 @@ impl Bidding {
         go(label, to);
     }
 
-    /// The place says how long a pause takes, and whether there is time for more.
+    /// The place decides how long a pause takes, and whether there is time for another.
     fn pause(&self, to: State, label: Step, go: Go) {
         let enough = self.rules.patience == Patience::Enough;
         if !enough || to.claimants.iter().any(|c| c.at == At::Holding) {

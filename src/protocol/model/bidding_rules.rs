@@ -1,63 +1,64 @@
-//! What is modelled in `bidding.rs`: who competes, on what disk, by what rules.
+//! The settings of `bidding.rs`: which claimants compete, on which disk, and by which rules.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     Ours,
-    /// The Python package: writes in two steps, uses its name again, never breaks a tie, throws at what it doesn't expect.
+    /// The Python package: it writes a bid in two steps, uses its name again, never breaks a tie, and throws at
+    /// anything unexpected.
     Python,
-    /// Ours, with the tie-break the other way round.
+    /// A claimant of ours with the order of the tie-break reversed.
     Reversed,
 }
 
 /// What a listing shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disk {
-    /// All that is there from its begin to its end; what comes or goes meanwhile, perhaps.
+    /// Everything that is there during the whole listing. It may also show what comes or goes meanwhile.
     Local,
-    /// That, or all that was there at some time before.
+    /// The same, or everything that was there at some earlier time.
     Stale,
-    /// The same, and what the lister itself has done since: sshfs with its default caches.
+    /// Like `Stale`, plus the lister's own changes since then: sshfs with its default caches.
     StaleButOwn,
 }
 
-/// How long the first of several bidders waits for the others to withdraw.
+/// How long the bidder with the first bid waits for the others to withdraw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// Any number of listings, down to none: a machine as slow as can be.
+    /// For any number of listings, even none: on an arbitrarily slow machine.
     Any,
-    /// Until they have, or one of them holds: 5 ms are enough for two system calls.
+    /// Until the others have withdrawn or one of them holds the lock: 5 ms are enough for two system calls.
     Enough,
 }
 
-/// The rules, and what is broken on purpose.
+/// The rules, and the faults that a test adds on purpose.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     pub disk: Disk,
     pub patience: Patience,
-    /// Ask for a winner too, where nobody crashes.
+    /// Also require a winner if nobody crashes.
     pub somebody_wins: bool,
     pub crashes: u8,
-    /// How often a Python peer tries, under one name.
+    /// How often a Python peer tries under one name.
     pub python_tries: u8,
-    /// `lf_set_malformed_grace`, and its time is longer than any write takes.
+    /// `lf_set_malformed_grace` is set, and its time is longer than any write takes.
     pub grace: bool,
-    /// Our first check is a glance: it shows any part of what is there.
+    /// Our first check is a glance: it may show any subset of the bids.
     pub glance: bool,
     pub second_check: bool,
     pub tie_break: bool,
     pub own_bid_in_listing: bool,
-    /// False: a process that is started again after its crash uses its old name.
+    /// False: a process that is restarted after a crash uses its old name again.
     pub fresh_names: bool,
     pub reaps_the_living: bool,
     pub half: Half,
 }
 
-/// What a bid counts as while its writer is between its two steps.
+/// How others judge a bid while its writer is between its two steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Half {
     Live,
     Absent,
-    /// A grace that is shorter than a write.
+    /// As stale, because the grace is shorter than a write.
     Stale,
 }
 

@@ -1,13 +1,13 @@
-//! What the real code asks of its place, and what that says.
+//! The calls of the real code to its place, and the answers of the place.
 
 use crate::protocol::Leaving;
 
 /// No claimant, no ticket, no FIFO.
 pub const NONE: u8 = u8::MAX;
-/// A claimant or a ticket of which the model has forgotten which one it was. The code must not ask.
+/// A claimant or a ticket whose number the model has forgotten. The code must not ask for it.
 pub const FORGOTTEN: u8 = u8::MAX - 1;
 
-/// What the code asks of its place, and waits for.
+/// A call of the code to its place, which needs an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Glance,
@@ -21,7 +21,7 @@ pub enum Call {
     Stand,
     HasTicket,
     View,
-    /// The ticket to watch; the one that was watched so far.
+    /// The ticket to watch, and the ticket that was watched so far.
     WatchPredecessor(u8, u8),
     HasHandedOver,
     Watch,
@@ -31,12 +31,12 @@ pub enum Call {
     Leave(Leaving),
 }
 
-/// What the place says. Claimants, tickets and FIFOs are numbers.
+/// An answer of the place. Claimants, tickets and FIFOs are numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// A look shows this rival; whether it comes first.
+    /// A look shows this rival. The flag says whether its bid precedes ours.
     Rival(u8, bool),
-    /// No rival in a look; in a check our bid alone.
+    /// A look shows no rival. If the look is a check, it shows our bid alone.
     Alone,
     /// A check that does not show our bid.
     Unseen,
@@ -54,23 +54,23 @@ pub enum Answer {
     /// The first in line, or `NONE`.
     First(u8),
     Stood,
-    /// The ticket before ours, if the tail told one.
+    /// The ticket right before ours, if the tail holds it.
     Joined(u8),
     Lost,
     Nowhere,
     /// The tickets before ours, as bits.
     View(u16),
-    /// Our ticket has gone, with the line.
+    /// Our ticket is gone, and the line too.
     NoView,
-    /// The one that was watched is there.
+    /// The predecessor that was watched is still there.
     Known,
-    /// A FIFO tells of it, or none.
+    /// The FIFO that tells what the predecessor does, or `NONE`.
     Watches(u8),
     Gone,
 }
 
 impl Answer {
-    /// What a look at the bids showed.
+    /// Whether this is the result of a look at the bids.
     pub fn is_of_look(self) -> bool {
         matches!(self, Answer::Rival(..) | Answer::Alone | Answer::Unseen)
     }

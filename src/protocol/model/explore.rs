@@ -1,15 +1,16 @@
-//! A breadth-first explorer: visits every state that a model can reach, and gives the shortest way to one that is wrong.
+//! A breadth-first explorer. It visits every state that a model can reach, and gives the shortest path to a state that
+//! is wrong.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// What somebody does. `what` may name another claimant in its place `{}`.
+/// One step of one claimant. The text may name another claimant at `{}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     pub who: usize,
     pub what: &'static str,
     pub whom: usize,
-    /// A crash, a lost event: it may happen, but nobody can count on it.
+    /// A fault such as a crash or a lost event. It may happen, but no claimant can rely on it.
     pub is_fault: bool,
 }
 
@@ -38,11 +39,11 @@ pub trait Model {
     type State: Copy + Eq + Hash;
 
     fn start(&self) -> Self::State;
-    /// Calls `go` with every step that can be taken, and where it leads.
+    /// Calls `go` with every step that is possible, and with the state to which it leads.
     fn steps(&self, from: &Self::State, go: &mut dyn FnMut(Step, Self::State));
-    /// What must not be, in any state.
+    /// What is wrong with this state, which may be any state.
     fn wrong(&self, state: &Self::State) -> Option<&'static str>;
-    /// What must not be in an end: a state from where there are none but faults.
+    /// What is wrong with this end. An end is a state in which only faults can follow.
     fn wrong_end(&self, state: &Self::State) -> Option<&'static str>;
 }
 
@@ -66,12 +67,12 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Stops at the first violation. Where there is none, the report is about all states; and from each an end can be reached
-/// (so a fair scheduler comes to one) without the help of a fault.
+/// Stops at the first violation. Without a violation, the report covers all states. It also means that an end can be
+/// reached from each of them without the help of a fault, so a fair scheduler reaches an end.
 pub fn explore<M: Model>(model: &M) -> Report {
     let mut seen = Seen::new();
     let mut parents = vec![0];
-    // The steps that are no faults, as numbers of states: those of state n are from edges_of[n] on.
+    // The steps that are no faults, as numbers of states. The steps from state n begin at edges_of[n].
     let (mut edges, mut edges_of) = (Vec::<u32>::new(), vec![0]);
     let mut is_end = Vec::new();
     seen.insert(model.start());
@@ -105,7 +106,7 @@ pub fn explore<M: Model>(model: &M) -> Report {
     Report { states, ends, violation }
 }
 
-/// The first state from where no end can be reached.
+/// The first state from which no end can be reached.
 fn first_trap(mut reaches: Vec<bool>, edges: &[u32], edges_of: &[usize]) -> Option<usize> {
     loop {
         let mut changed = false;
@@ -140,7 +141,7 @@ fn trace<M: Model>(model: &M, states: &[M::State], parents: &[u32], mut at: usiz
 /// A hash set that numbers its members. (A `HashMap` would hold each state twice.)
 struct Seen<S> {
     states: Vec<S>,
-    /// Numbers plus one; 0 is free.
+    /// Numbers plus one; 0 marks a free slot.
     table: Vec<u32>,
 }
 
@@ -149,7 +150,7 @@ impl<S: Copy + Eq + Hash> Seen<S> {
         Seen { states: Vec::new(), table: vec![0; 1 << 12] }
     }
 
-    /// The state's number, and whether it is new.
+    /// The number of the state, and whether the state is new.
     fn insert(&mut self, state: S) -> (u32, bool) {
         let at = self.slot(&state);
         if self.table[at] != 0 {
@@ -184,7 +185,7 @@ impl<S: Copy + Eq + Hash> Seen<S> {
     }
 }
 
-/// Tests run unoptimised, and the standard hasher takes most of their time then.
+/// Tests run unoptimised, and would spend most of their time in the standard hasher.
 #[derive(Default)]
 pub struct Fast(u64);
 

@@ -1,5 +1,6 @@
-//! The line in memory (`src/folder/queue.rs`, `src/queue/standing.rs`, `src/sys/events.rs`): tickets, beacons, and the folder that they are in. What the
-//! real code asks of the line is done here in the steps that those make, and answered.
+//! The line in memory (after `src/folder/queue.rs`, `src/folder/line.rs` and `src/sys/events.rs`): tickets, beacons,
+//! and the folder of the tickets. Each call of the real code about the line is carried out here, in the same steps as
+//! there, and answered.
 
 use super::calls::{Answer, Call, NONE};
 use super::explore::step;
@@ -7,7 +8,7 @@ use super::mind::Next;
 use super::waiting::{owner, At, Bytes, Go, State, Waiting, EACH, FIFOS, MOST, TICKETS};
 
 impl State {
-    /// Whether somebody who opens this FIFO now can be told by it.
+    /// Whether a claimant that opens this FIFO now can be notified by it.
     pub fn is_lit(&self, fifo: u8) -> bool {
         self.written & (1 << fifo) != 0 && self.bytes & (1 << fifo) == 0
     }
@@ -16,7 +17,7 @@ impl State {
         self.written & (1 << fifo) != 0 || self.claimants.iter().any(|c| c.fifo == fifo)
     }
 
-    /// What nobody has open forgets what is in it.
+    /// A FIFO that nobody has open loses its content.
     pub fn tidy(&mut self) {
         for fifo in 0..FIFOS * MOST as u8 {
             if self.bytes & (1 << fifo) != 0 && !self.is_open(fifo) {
@@ -39,7 +40,7 @@ impl State {
         (0..TICKETS as u8).filter(|ticket| self.has_ticket(*ticket))
     }
 
-    /// rmdir: fails while anything is in it.
+    /// rmdir: fails unless the folder is empty.
     fn remove_queue(&mut self) {
         if self.tickets.iter().all(|fifo| *fifo == NONE) {
             self.queue = false;
@@ -49,7 +50,7 @@ impl State {
 
     fn put_out(&mut self, fifo: u8, hands_over: bool) {
         if self.is_open(fifo) {
-            // What was there before is read first.
+            // An earlier byte is read first.
             if hands_over && self.bytes & (1 << fifo) == 0 {
                 self.handed |= 1 << fifo;
             }
@@ -66,7 +67,7 @@ impl Waiting {
         }
     }
 
-    /// A look whether a beacon is lit takes a byte, if there is one.
+    /// A look at a beacon takes a byte, if there is one.
     pub fn take_byte(&self, to: &mut State, who: usize) {
         if self.rules.bytes == Bytes::One {
             to.bytes &= !(1 << to.claimants[who].fifo);
@@ -158,16 +159,16 @@ impl Waiting {
                     let mut to = to;
                     to.claimants[who].at = At::LeaveTail(from.tail);
                     to.tail = NONE;
-                    go(step(who, "takes the name that the last who joined left"), to);
+                    go(step(who, "takes the ticket from the tail"), to);
                 }
-                "finds no name" // it may also be gone
+                "finds no ticket in the tail" // the content may also be lost
             }
             At::LeaveTail(last) => {
                 let is_later = last != NONE && last > c.ticket && from.has_ticket(last);
                 to.tail = if is_later { last } else { c.ticket };
                 let is_believed = last != NONE && (last < c.ticket || !self.rules.earlier_only);
                 let told = if is_believed { last } else { NONE };
-                return self.answer(to, Answer::Joined(told), step(who, "leaves a name for the next"), go);
+                return self.answer(to, Answer::Joined(told), step(who, "leaves a ticket in the tail"), go);
             }
 
             // ---- view ----
@@ -219,7 +220,8 @@ impl Waiting {
                 "sees that it is lit"
             }
             At::IsLit(ticket) => {
-                // The last is not in the code: it bounds how often somebody loses its place, where a rule is broken.
+                // The last condition is not in the code. It bounds how often a claimant loses its place when a rule is
+                // broken.
                 let is_taken = from.read(who) && self.rules.takes_what_is_out && self.may_come_again(from, ticket);
                 self.take_byte(&mut to, who);
                 let me = &mut to.claimants[who];
@@ -258,9 +260,21 @@ impl Waiting {
                     let label = step(who, "reads the line: the one behind it is not the holder");
                     return self.answer(to, Answer::Done, label, go);
                 };
-                to.claimants[who].at = At::Discard(next);
-                to.claimants[holder as usize].is_put_back = true;
-                "reads the line: the holder came later"
+                to.claimants[who].at = At::HasItsBid(next);
+                "reads the line: the one behind it is the holder, or was"
+            }
+            At::HasItsBid(next) if c.shown == owner(next) || !self.rules.asks_for_the_bid => {
+                (me.at, me.shown) = (At::Discard(next), NONE);
+                let is_there = c.shown == owner(next);
+                to.claimants[owner(next) as usize].is_put_back = is_there;
+                match is_there {
+                    true => "sees that the bid is still there: the holder came later",
+                    false => "does not ask for the bid",
+                }
+            }
+            At::HasItsBid(_) => {
+                let label = step(who, "sees that the bid has gone: who has withdrawn may have joined in good order");
+                return self.answer(to, Answer::Done, label, go);
             }
             At::Discard(ticket) => {
                 let fifo = from.tickets[ticket as usize];
@@ -307,7 +321,7 @@ impl Waiting {
         go(step(who, what), to);
     }
 
-    /// As a part of watching a predecessor: so it is gone.
+    /// Ends a discard. If it is part of watching a predecessor, the predecessor is gone.
     fn discarded(&self, to: State, who: usize, what: &'static str, go: Go) {
         let is_gone = matches!(self.minds.next(to.claimants[who].mind), Next::Calls(Call::WatchPredecessor(..)));
         self.answer(to, if is_gone { Answer::Gone } else { Answer::Done }, step(who, what), go);
@@ -324,7 +338,7 @@ impl Waiting {
         }
     }
 
-    /// One that nobody has open; else a new FIFO takes the first's name.
+    /// A beacon that nobody has open. If there is none, a new FIFO takes the name of the first beacon.
     fn choose_beacon(&self, mut to: State, who: usize, go: Go) {
         let base = who as u8 * FIFOS;
         let slots = to.claimants[who].slots;

@@ -1,6 +1,6 @@
-//! What a claimant has in mind: where it is in the real code, and what that code remembers. It is what the code was begun with, and the
-//! answers that its place gave since; the code is run again with all of them, so nothing of it is written a second time. Each
-//! such run is made once, and has a number.
+//! The mind of a claimant: where it is in the real code, and what that code remembers. A mind is the task with which
+//! the code began, and the answers that its place has given since. The code is run again with all these answers, so no
+//! part of it is written a second time. Each such run is made once, and has a number.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -23,16 +23,16 @@ pub enum Task {
     Lock,
     /// `Session::lock_unless_line`
     LockUnlessLine,
-    /// `Wait::step`; `woken` by news, and a look is due.
+    /// `Wait::step`. `woken`: by news. `due`: a look is due.
     Step { memory: Memory, woken: bool, due: bool },
     /// `Session::unlock`
     Unlock,
-    /// Nothing: it sleeps.
+    /// Nothing, because it sleeps.
     Sleep(Memory),
 }
 
-/// What a [`Wait`] remembers from one step to the next. Whose tickets it saw in the line is not part of it: each use follows a new
-/// view. (If one did not, the run would fail, see [`FORGOTTEN`].)
+/// What a [`Wait`] remembers from one step to the next. The tickets that it saw in the line are not part of this,
+/// because a new view precedes each use. (If one did not, the run would fail; see [`FORGOTTEN`].)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Memory {
     pub watch: bool,
@@ -91,7 +91,7 @@ impl Memory {
     }
 }
 
-/// What the code does then.
+/// What the code does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     Calls(Call),
@@ -99,11 +99,11 @@ pub enum Next {
     Refused,
     Unlocked,
     Again(Memory),
-    /// Whether the kernel tells all that it waits for; if not, it polls.
+    /// It sleeps. The flag says whether the kernel notifies it of all that it waits for; if not, it polls.
     Sleeps(Memory, bool),
 }
 
-/// The number of a run. Zero: there is none.
+/// The number of a run. Zero means no run.
 pub type Mind = u32;
 
 #[derive(Clone)]
@@ -118,7 +118,7 @@ type Map<K> = HashMap<K, Mind, BuildHasherDefault<Fast>>;
 
 pub struct Minds {
     pidfd: bool,
-    /// What the code does not use any more is no part of a mind.
+    /// Whether a mind leaves out the answers that the code does not use any more.
     pub forgets: bool,
     runs: RefCell<Vec<Run>>,
     begun: RefCell<Map<Task>>,
@@ -127,7 +127,7 @@ pub struct Minds {
 }
 
 impl Minds {
-    /// `pidfd`: the kernel tells of a process's death.
+    /// `pidfd`: the kernel notifies of a process's death.
     pub fn new(pidfd: bool) -> Minds {
         let none = run(Task::Sleep(Memory::NEW), Vec::new(), pidfd);
         Minds {
@@ -140,7 +140,7 @@ impl Minds {
         }
     }
 
-    /// How many there were.
+    /// The number of runs.
     pub fn count(&self) -> usize {
         self.runs.borrow().len()
     }
@@ -161,7 +161,8 @@ impl Minds {
             let all: Vec<_> = run.answers.iter().copied().chain([answer]).collect();
             let full = super::mind::run(run.task, all, self.pidfd);
             let next = match answer {
-                Answer::Paused => self.of(full.task, without_the_past(full.task, &full.answers)), // or there would be no end
+                // Otherwise the number of minds would be endless.
+                Answer::Paused => self.of(full.task, without_the_past(full.task, &full.answers)),
                 _ if self.forgets => self.shortest(&full),
                 _ => self.of(full.task, full.answers.clone()),
             };
@@ -181,7 +182,8 @@ impl Minds {
     }
 
     fn shortest(&self, full: &Run) -> Mind {
-        // A step that stands in line has not changed what it remembers so far, if another gets there at once.
+        // A step that stands in line may reach the state that a new step reaches at once. What the code remembers is
+        // then unchanged, and the shorter run stands for both.
         if let (Next::Calls(Call::Stand), Task::Step { memory, due, .. }) = (full.next, full.task) {
             let at_once = self.begin(Task::Step { memory, woken: false, due });
             if self.next(at_once) == full.next && self.open(at_once) == full.open {
@@ -201,8 +203,9 @@ impl Minds {
     }
 }
 
-/// The same, but for what the code does not use any more: how an attempt failed, what a look showed before a pause, whom an earlier
-/// look showed. (Each time the run with all answers is made, too, and must come to the same; and a test explores with all of them.)
+/// The answers without those that the code does not use any more: how an attempt failed, what a look showed before a
+/// pause, and which rival an earlier look showed. (The run with all answers is made too, and must give the same result.
+/// One test explores with all answers.)
 fn without_the_past(task: Task, answers: &[Answer]) -> Vec<Answer> {
     let mut fewer = answers.to_vec();
     match *answers {

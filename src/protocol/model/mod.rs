@@ -1,14 +1,21 @@
-//! The protocol, explored: the real `acquire`, in every order in which everything can happen. `docs/model.md` says what is modelled and what
-//! was found.
+//! The model of the protocol: it runs the real `acquire` in every possible order of events. `docs/model.md` says what
+//! is modelled and what was found.
 //!
-//! A test of a broken rule asserts that the model finds what it should. `--nocapture` prints state counts and shortest traces.
+//! A test of a broken rule asserts that the model finds the fault. `--nocapture` prints state counts and shortest
+//! traces.
 
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::disallowed_types)] // this is test code, and has many states to look up
 
 mod bidding;
 mod bidding_rules;
 mod calls;
 mod explore;
+mod lease;
+mod lease_calls;
+mod lease_memory;
+mod lease_mind;
+mod lease_rules;
+mod leases;
 mod line;
 mod mind;
 mod script;
@@ -66,7 +73,8 @@ fn somebody_wins_every_race_without_crashes() {
     }
 }
 
-/// 5 ms are meant to be enough for two system calls. Where they are not, nobody may win; still nobody is wedged.
+/// The 5 ms of the tie-break should be enough for two system calls. If they are not, perhaps nobody wins; but the
+/// folder is never wedged.
 #[test]
 fn a_race_needs_patience() {
     finds(ALL_REFUSED, "no patience", &ours(2, Rules { patience: Patience::Any, ..RACE }));
@@ -82,7 +90,7 @@ const MIXED: [[Kind; 3]; 6] = [
 ];
 
 #[test]
-fn python_peers_change_neither() {
+fn python_peers_cause_neither_two_holders_nor_a_wedge() {
     for racers in MIXED {
         for crashes in [0, 2] {
             let rules = Rules { crashes, python_tries: 2, ..RULES };
@@ -100,16 +108,17 @@ fn soak_two_python_peers_and_two_of_ours() {
     }
 }
 
-/// Not ours to mend: a Python peer withdraws from any rival, so it and one of ours that sorts behind it may both do so.
+/// We can't mend this: a Python peer withdraws when it sees any rival. The peer and a claimant of ours whose bid sorts
+/// behind the peer's may therefore both withdraw.
 #[test]
 fn with_a_python_peer_all_may_be_refused() {
     finds(ALL_REFUSED, "Python and ours", &Bidding::new(RACE, &[Python, Ours]));
 }
 
-/// The contract's default: a bid that can't be read counts as live for ever. A Python peer that dies between its open and
-/// its write leaves one.
+/// The contract's default: a bid that can't be parsed counts as live without limit. A Python peer that dies between its
+/// open and its write leaves such a bid.
 #[test]
-fn without_a_grace_half_a_bid_wedges_the_folder() {
+fn without_a_grace_a_half_written_bid_wedges_the_folder() {
     let rules = Rules { crashes: 1, grace: false, ..RULES };
     finds(WEDGED, "no grace", &Bidding::new(rules, &[Python, Ours]));
 }
@@ -124,9 +133,9 @@ fn without_the_tie_break_all_are_refused() {
     finds(ALL_REFUSED, "no tie-break", &ours(2, Rules { tie_break: false, ..RACE }));
 }
 
-/// Which end wins is of no importance. That all have the same is.
+/// It does not matter which bid wins a tie, but all claimants must agree on it.
 #[test]
-fn the_tie_break_may_be_reversed_but_not_for_some() {
+fn the_tie_break_may_be_reversed_for_all_but_not_for_some() {
     let race = |racers: &[Kind]| Bidding::new(RACE, racers);
     holds("all reversed", &race(&[Reversed; 4]));
     finds(ALL_REFUSED, "both withdraw", &race(&[Reversed, Ours]));
@@ -134,40 +143,41 @@ fn the_tie_break_may_be_reversed_but_not_for_some() {
 }
 
 #[test]
-fn our_own_bid_in_the_listing_is_the_proof_that_it_is_not_stale() {
+fn the_rule_of_our_own_bid_detects_a_stale_listing() {
     let blind = Rules { own_bid_in_listing: false, ..RULES };
     finds(TWO_HOLDERS, "stale, without the rule", &ours(2, Rules { disk: Disk::Stale, ..blind }));
     holds("stale, with the rule", &ours(3, Rules { disk: Disk::Stale, crashes: 2, ..RULES }));
-    // On a listing that is never stale the rule has nothing to do: a bid of a live owner is not deleted.
+    // If the listing is never stale, the rule is not needed: a bid of a live owner is not deleted.
     holds("local, without the rule", &ours(3, Rules { crashes: 2, ..blind }));
 }
 
-/// So such a filesystem must be refused.
+/// Such a filesystem must therefore be refused.
 #[test]
-fn no_rule_helps_where_a_stale_listing_shows_our_own_bid() {
+fn no_rule_helps_if_a_stale_listing_shows_our_own_bid() {
     finds(TWO_HOLDERS, "stale but own", &ours(2, Rules { disk: Disk::StaleButOwn, ..RULES }));
 }
 
-/// Who has read a stale bid deletes whatever has its name by then.
+/// A claimant that has read a stale bid deletes the file that has the bid's name by then.
 #[test]
-fn names_used_again_after_a_crash_make_two_holders() {
+fn a_name_that_is_used_again_after_a_crash_allows_two_holders() {
     finds(TWO_HOLDERS, "names again", &ours(3, Rules { fresh_names: false, crashes: 1, ..RULES }));
 }
 
 #[test]
-fn reaping_the_living_makes_two_holders() {
+fn reaping_live_bids_allows_two_holders() {
     finds(TWO_HOLDERS, "reaps the living", &ours(2, Rules { reaps_the_living: true, ..RULES }));
 }
 
 #[test]
-fn half_a_bid_must_not_be_deleted() {
+fn a_half_written_bid_must_not_be_deleted() {
     finds(TWO_HOLDERS, "grace too short", &Bidding::new(Rules { half: Half::Stale, ..RULES }, &[Python, Ours]));
 }
 
-/// To pass it over does no harm: a Python peer holds only after a listing that begins when its bid is whole. If that does
-/// not show ours, ours was published later, so our second check reads the whole of its.
+/// Passing such a bid over does no harm. A Python peer holds the lock only after a listing that begins when its bid is
+/// complete. If that listing does not show our bid, we published it later, and our second check reads the peer's
+/// complete bid.
 #[test]
-fn half_a_bid_may_be_passed_over() {
+fn a_half_written_bid_may_be_passed_over() {
     for racers in MIXED {
         let rules = Rules { half: Half::Absent, python_tries: 2, crashes: 1, ..RULES };
         holds(&format!("{racers:?}, half a bid is none"), &Bidding::new(rules, &racers));

@@ -1,5 +1,5 @@
-//! A place that knows its answers beforehand. A call that has no answer yet ends the run of the real code that made it; the model
-//! carries the call out in as many steps as it likes, adds the answer, and runs the code again (`mind.rs`).
+//! A place that knows its answers in advance. A call without an answer ends the run of the real code that made it. The
+//! model carries the call out in any number of steps, adds the answer, and runs the code again (`mind.rs`).
 
 use std::cell::{Cell, RefCell};
 use std::panic::resume_unwind;
@@ -53,14 +53,14 @@ pub struct Rival {
     tells_death: bool,
 }
 
-/// The claimant before us. Its FIFO is closed when it is dropped.
+/// The claimant right before ours. Its FIFO is closed on drop.
 pub struct Predecessor {
     pub ticket: u8,
     pub fifo: u8,
     script: Script,
 }
 
-/// inotify. Closed when it is dropped.
+/// inotify. Closed on drop.
 pub struct Watch {
     script: Script,
 }
@@ -84,14 +84,14 @@ pub struct Script(Rc<Inner>);
 
 struct Inner {
     answers: RefCell<std::vec::IntoIter<Answer>>,
-    /// The kernel tells of a process's death.
+    /// The kernel notifies of a process's death.
     pidfd: bool,
-    /// The call without an answer.
+    /// The call that has no answer yet.
     call: Cell<Option<Call>>,
-    /// The run has ended; what is still called comes of what is dropped.
+    /// The run has ended. Any further call comes from a drop.
     is_over: Cell<bool>,
     last_rival: Cell<Option<Option<Rival>>>,
-    /// What the code has open now, and what it had at its last call.
+    /// What the code has open now, and (`open`) what it had open at its last call.
     fifo: Cell<u8>,
     watches: Cell<bool>,
     open: Cell<Open>,
@@ -129,7 +129,7 @@ impl Script {
         self.0.open.get()
     }
 
-    /// From here on nothing is asked any more.
+    /// Ends the run: from here on the code may ask nothing.
     pub fn end(&self) {
         assert!(self.0.is_over.get() || self.0.answers.borrow().len() == 0, "the code no longer asks for all this");
         if !self.0.is_over.replace(true) {
@@ -142,7 +142,7 @@ impl Script {
     }
 
     pub fn predecessor(&self, ticket: u8, fifo: u8) -> Predecessor {
-        assert_eq!(self.0.fifo.get(), NONE, "two are watched at once");
+        assert_eq!(self.0.fifo.get(), NONE, "two predecessors are watched at once");
         self.0.fifo.set(fifo);
         Predecessor { ticket, fifo, script: self.clone() }
     }
@@ -160,7 +160,7 @@ impl Script {
         answer.unwrap_or_else(|| {
             self.0.call.set(Some(call));
             self.end();
-            resume_unwind(Box::new(())) // no message, no hook: it only ends the run
+            resume_unwind(Box::new(())) // no message and no hook: this only ends the run
         })
     }
 
@@ -270,7 +270,7 @@ impl Line for Script {
         Ok(())
     }
 
-    /// The folder is always the same one.
+    /// The folder never changes in this model.
     fn refresh(&mut self) -> Result<bool> {
         Ok(false)
     }

@@ -1,4 +1,4 @@
-//! What wakes a sleeper: as the sleep of `src/api/wait.rs`.
+//! What wakes a sleeper. It follows the sleep of `src/api/wait.rs`.
 
 use super::calls::NONE;
 use super::explore::{fault, step};
@@ -13,7 +13,7 @@ impl Waiting {
         }
     }
 
-    /// As the sleep of `src/api/wait.rs`: by what the wait says that it waits for, or by the time.
+    /// A sleeper is woken by what `Wait::waits_for` names, or by the time.
     pub fn steps_of_sleep(&self, from: &State, who: usize, go: Go) {
         let c = &from.claimants[who];
         let (memory, is_told) = self.sleep_of(c);
@@ -23,7 +23,7 @@ impl Waiting {
         let dead = |who: u8| self.rules.pidfd && who != NONE && from.is_dead(who as usize);
         if memory.ahead != NONE {
             if c.fifo != NONE && !from.is_lit(c.fifo) {
-                // Only bytes are news. Without them it was closed.
+                // Only bytes count as news. Without a byte, the beacon was closed.
                 wake("is woken: the beacon went out", memory, from.bytes & (1 << c.fifo) != 0, false);
             }
             if dead(owner(memory.ahead)) {
@@ -40,9 +40,10 @@ impl Waiting {
         if !is_told {
             wake("polls", memory, false, false);
         }
-        if self.rules.looks {
-            // Not in the code: it bounds how often somebody loses its place, and comes again.
-            let is_bounded = memory.no_show != NONE && !self.may_come_again(from, memory.no_show);
+        if self.rules.looks && self.rules.lookers[who] {
+            // This is not in the code. It bounds how often a claimant loses its place and comes again.
+            let came = |ticket: u8| from.claimants[owner(ticket) as usize].came;
+            let is_bounded = memory.no_show != NONE && came(memory.no_show) > self.rules.no_shows;
             let no_show = if is_bounded { NONE } else { memory.no_show };
             wake("wakes up for a look", Memory { no_show, ..memory }, false, true);
         }

@@ -1,8 +1,8 @@
-//! The model of waiting. Some claimants wait their turn, some call `lf_lock` alone. What they do is the real `Wait::step`, `Session` and
-//! `acquire` (`mind.rs`); here is the place in memory in which their calls are carried out: the bids, the sleep, and what wakes a sleeper.
-//! The calls about the line are in `line.rs`.
+//! The model of waiting. Some claimants wait for their turn, others only call `lf_lock`. They run the real
+//! `Wait::step`, `Session` and `acquire` (`mind.rs`). This file is the place in memory that carries out their calls:
+//! the bids, the sleep, and what wakes a sleeper. The calls about the line are in `line.rs`.
 //!
-//! Listings are atomic, to keep the states few. What others can do is in `bidding.rs`.
+//! Listings are atomic here, which keeps the number of states small. `bidding.rs` models listings that are not.
 
 use super::calls::{Answer, Call, NONE};
 use super::explore::{fault, step, Model, Step};
@@ -14,12 +14,13 @@ pub const TWO_HOLDERS: &str = "two holders";
 pub const ASLEEP: &str = "somebody sleeps for ever";
 pub const POLLS: &str = "somebody has to poll";
 
-/// Claimants.
+/// The number of claimants.
 pub const MOST: usize = 3;
-/// Tickets that each may have in all: names are never used twice. By their numbers they sort.
+/// The number of tickets that each claimant may have in all, because names are never used twice. Tickets sort by their
+/// numbers.
 pub const EACH: u8 = 4;
 pub const TICKETS: usize = EACH as usize * MOST;
-/// FIFOs of each claimant: two that have its beacons' names, and those that had and that somebody still has open.
+/// The FIFOs of each claimant: two with the names of its beacons, and earlier ones that somebody still has open.
 pub const FIFOS: u8 = 4;
 
 pub struct Waiting {
@@ -27,7 +28,7 @@ pub struct Waiting {
     pub(super) minds: Minds,
 }
 
-/// The next thing that a claimant does; each is one system call or so.
+/// The next thing that a claimant does. Each is about one system call.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum At {
     Away,
@@ -37,10 +38,10 @@ pub enum At {
     Check,
     TakeBack,
     WatchFolder,
-    /// A rule is broken: the folder is watched, or old news are forgotten, only now.
+    /// With a broken rule: only now the folder is watched, or old news are discarded.
     WatchLate,
     Rival,
-    // Line::bury, Line::stand; true: as part of the joining
+    // Line::bury, Line::stand. True: as part of joining.
     Bury(u8),
     Stand,
     OpenQueue(bool),
@@ -60,12 +61,13 @@ pub enum At {
     Verify(u8),
     Judge(u8),
     RestoreOrder(u8),
-    // Line::discard, also as part of others
+    HasItsBid(u8),
+    // Line::discard, also as part of other calls.
     Discard(u8),
     PutOutFor(u8),
     Asleep,
     Holding,
-    // Line::leave; true: it had the lock
+    // Line::leave. True: the claimant had the lock.
     Unticket(bool),
     PutOut(bool),
     CloseBeacon,
@@ -78,24 +80,27 @@ pub enum At {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Claimant {
     pub at: At,
-    /// Where it is in the real code. Zero: elsewhere.
+    /// Where the claimant is in the real code. Zero: it is outside.
     pub mind: Mind,
     pub round: u8,
-    /// The line is open; and its folder is the one that is there.
+    /// Whether the line is open, and whether its folder is the folder that is there now.
     pub line: bool,
     pub queue_is_there: bool,
     /// Our ticket, as far as we know, and its FIFO.
     pub ticket: u8,
     pub lit: u8,
-    /// How many tickets it has had.
+    /// How many tickets the claimant has had.
     pub came: u8,
-    /// The FIFOs that have our beacons' names.
+    /// The FIFOs that have the names of our beacons.
     pub slots: [u8; 2],
-    /// Another put its ticket out of the line to restore the order, and it has no new one yet.
+    /// A rival saw this claimant's bid and removed its ticket to restore the order. The claimant has no new ticket yet.
     pub is_put_back: bool,
-    /// The FIFO of another that it has open.
+    /// The rival whose bid the last look showed, until that bid vanishes, because the code may ask for the bid that
+    /// long. (A later bid of the same rival has another name.)
+    pub shown: u8,
+    /// The FIFO of another claimant that this claimant has open.
     pub fifo: u8,
-    /// inotify: there; an event on its way; an event to read.
+    /// inotify: the watch is there; an event is on its way; an event can be read.
     pub folder: bool,
     pub underway: bool,
     pub news: bool,
@@ -112,6 +117,7 @@ const AWAY: Claimant = Claimant {
     came: 0,
     slots: [0, 1],
     is_put_back: false,
+    shown: NONE,
     fifo: NONE,
     folder: false,
     underway: false,
@@ -123,14 +129,14 @@ pub struct State {
     pub claimants: [Claimant; MOST],
     /// The bids that are there.
     pub bids: u8,
-    /// The queue folder is there; the FIFO of each ticket in it.
+    /// Whether the queue folder is there, and the FIFO of each ticket in it.
     pub queue: bool,
     pub tickets: [u8; TICKETS],
-    /// FIFOs that somebody has open for writing; that have a byte in them; that say "handed over".
+    /// The FIFOs that somebody has open for writing, that have a byte in them, and that say "handed over".
     pub written: u16,
     pub bytes: u16,
     pub handed: u16,
-    /// The ticket that whoever joined last left for the next.
+    /// The ticket in the tail, which the last newcomer left there.
     pub tail: u8,
     pub crashes: u8,
 }
@@ -141,7 +147,10 @@ impl State {
     fn bid_vanishes(&mut self, who: usize) {
         self.bids &= !(1 << who);
         for c in self.claimants.iter_mut().filter(|c| c.folder) {
-            c.underway = !c.news; // a second one tells nothing new
+            c.underway = !c.news; // a second event would tell nothing new
+        }
+        for c in self.claimants.iter_mut().filter(|c| usize::from(c.shown) == who) {
+            c.shown = NONE;
         }
     }
 
@@ -149,7 +158,7 @@ impl State {
         self.claimants[who].at == At::Dead
     }
 
-    /// The wait is over, so what it had open is closed.
+    /// The wait is over, so everything that it had open is closed.
     pub fn close_wait(&mut self, who: usize) {
         let c = &mut self.claimants[who];
         (c.mind, c.fifo) = (0, NONE);
@@ -216,7 +225,7 @@ impl Waiting {
         Waiting { rules, minds: Minds::new(rules.pidfd) }
     }
 
-    /// The same with longer minds: what the code should not use any more is part of them.
+    /// The same with longer minds, which include what the code should not use any more.
     pub fn that_forgets_nothing(rules: Rules) -> Waiting {
         let mut model = Waiting::new(rules);
         model.minds.forgets = false;
@@ -273,14 +282,15 @@ impl Waiting {
         self.go_on(to, label, go);
     }
 
-    /// Tells the real code what came of its last call.
+    /// Tells the real code the result of its last call.
     pub fn answer(&self, mut to: State, answer: Answer, label: Step, go: Go) {
         let c = &mut to.claimants[label.who];
         c.mind = self.minds.after(c.mind, answer);
         self.go_on(to, label, go);
     }
 
-    /// What the real code wants now. What takes no system call, or tells nobody anything, is done at once.
+    /// Carries out the next call of the real code. A call without a system call, and one that notifies nobody, is done
+    /// at once.
     fn go_on(&self, mut to: State, label: Step, go: Go) {
         let who = label.who;
         let c = &mut to.claimants[who];
@@ -289,7 +299,11 @@ impl Waiting {
         if !open.watch {
             (c.folder, c.underway, c.news) = (false, false, false);
         }
-        let call = match self.minds.next(c.mind) {
+        let next = self.minds.next(c.mind);
+        if !matches!(next, Next::Calls(Call::TakeBack | Call::Pause | Call::RestoreOrder(_))) {
+            c.shown = NONE;
+        }
+        let call = match next {
             Next::Calls(call) => call,
             Next::Again(memory) => return self.begin(to, Task::Step { memory, woken: false, due: false }, label, go),
             Next::Refused if self.rules.waits[who] => {
@@ -318,7 +332,7 @@ impl Waiting {
             Call::Glance => At::Glance,
             Call::Post => At::Post,
             Call::Check => At::Check,
-            // It may take any number of looks, down to none.
+            // The pause may allow any number of looks, even none.
             Call::Pause => {
                 self.answer(to, Answer::OutOfTime, label, go);
                 return self.answer(to, Answer::Paused, label, go);
@@ -366,7 +380,8 @@ impl Waiting {
         go(label, to);
     }
 
-    /// The last step of a call about the line; or, where the real code is left already, of the round.
+    /// The last step of a call about the line. If the claimant has left the real code already, it is the last step of
+    /// the round.
     pub fn has_left(&self, mut to: State, label: Step, go: Go) {
         match to.claimants[label.who].mind {
             0 => {
@@ -385,7 +400,7 @@ impl Waiting {
         c.at = if c.round < self.rules.rounds[who] { At::Away } else { At::Done };
     }
 
-    /// The first live rival by name. The stale before it are deleted.
+    /// The first live rival by name. The stale bids before it are deleted.
     fn first_rival(&self, to: &mut State, who: usize) -> u8 {
         for n in 0..MOST {
             let other = if self.rules.bids_reversed { MOST - 1 - n } else { n };
@@ -407,6 +422,9 @@ impl Waiting {
             let what = if is_check { "checks again: nobody else is there" } else { "checks: nobody is there" };
             return self.answer(to, Answer::Alone, step(who, what), go);
         }
+        if self.rules.put_back > 0 {
+            to.claimants[who].shown = rival;
+        }
         let precedes = !is_check || ((rival as usize) < who) != self.rules.bids_reversed;
         let what = match is_check {
             true if precedes => "checks again: {} is before it",
@@ -417,7 +435,7 @@ impl Waiting {
     }
 }
 
-/// Whose ticket it is.
+/// The owner of a ticket.
 pub fn owner(ticket: u8) -> u8 {
     ticket % MOST as u8
 }

@@ -1,55 +1,62 @@
-//! What is modelled in `waiting.rs`: who comes how often, what may happen, by what rules.
+//! The settings of `waiting.rs`: which claimants come how often, what may happen, and by which rules.
 
-use super::waiting::MOST;
+use super::waiting::{EACH, MOST};
 
-/// The rules, and what is broken on purpose.
+/// The rules, and the faults that a test adds on purpose.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// How often each comes, and whether it waits; 0: never.
+    /// How often each claimant comes, and whether it waits. 0: it never comes.
     pub waits: [bool; MOST],
     pub rounds: [u8; MOST],
     pub crashes: u8,
     /// Events of the lock folder may be lost.
     pub lossy: bool,
-    /// There is the look about once a second, which also takes the first in line out if it doesn't come forward.
+    /// Waiters take the regular look, which also removes the ticket of a no-show.
     pub looks: bool,
-    /// That anybody polls is wrong (where nobody crashes, the kernel tells all).
+    /// The claimants that look. It bounds the model.
+    pub lookers: [bool; MOST],
+    /// A claimant may lose its place as a no-show only up to its ticket of this number. It bounds the model.
+    pub no_shows: u8,
+    /// It is an error if a claimant polls. (Without crashes, the kernel notifies of everything.)
     pub never_polls: bool,
     pub beacons: usize,
     pub verify_after_open: bool,
     /// A beacon is lit again only when nobody has it open.
     pub reuse_check: bool,
-    /// Whoever leaves writes this, before it closes.
+    /// What a claimant that leaves writes to its beacon before it closes the beacon.
     pub bytes: Bytes,
-    /// A forked child of everybody keeps its beacons open.
+    /// A forked child of each claimant keeps the beacons open.
     pub children: bool,
-    /// The kernel tells of a process's death (all are in one PID namespace).
+    /// The kernel notifies of a process's death (all processes are in one PID namespace).
     pub pidfd: bool,
-    /// Whoever sleeps may run out of time.
+    /// Any sleeper may run out of time.
     pub timeouts: bool,
-    /// Who leaves deletes its ticket first, and then puts its beacon out.
+    /// A claimant that leaves deletes its ticket first and puts its beacon out afterwards.
     pub ticket_before_beacon: bool,
-    /// Whoever finds a beacon that was put out takes its ticket away, for its owner is about to do so.
+    /// A claimant that finds a beacon put out removes the ticket, because the ticket's owner is about to remove it.
     pub takes_what_is_out: bool,
-    /// Of the name that the last who joined has left, whoever joins believes only that it is before its own.
+    /// A newcomer believes the ticket in the tail only if it is before its own.
     pub earlier_only: bool,
     pub watch_before_check: bool,
-    /// Drains the news before the check, not after it.
+    /// Old news are discarded before the check, not after it.
     pub drain_before_check: bool,
-    /// Whoever finds the queue that it has just made removed makes it again.
+    /// A claimant makes its queue again if another claimant has just removed it.
     pub keeps_opening: bool,
-    /// Up to this ticket of its own, a claimant may be put to the end of the line because it overtook the first. It bounds the model.
+    /// A claimant that overtook the first in line may be put to the end of the line only up to its ticket of this
+    /// number. It bounds the model.
     pub put_back: u8,
-    /// Names of bids sort the other way round than tickets.
+    /// It loses its place only while the bid with which it overtook is still there.
+    pub asks_for_the_bid: bool,
+    /// Names of bids sort in the opposite order of tickets.
     pub bids_reversed: bool,
 }
 
-/// A look whether a beacon is lit reads from it, and takes one byte if there is one.
+/// A look at a beacon reads from it, and takes one byte if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bytes {
     None,
     One,
-    /// More than there are claimants.
+    /// More bytes than there are claimants.
     Many,
 }
 
@@ -59,6 +66,8 @@ pub const RULES: Rules = Rules {
     crashes: 0,
     lossy: false,
     looks: false,
+    lookers: [true; MOST],
+    no_shows: EACH - 1,
     never_polls: false,
     beacons: 2,
     verify_after_open: true,
@@ -74,5 +83,6 @@ pub const RULES: Rules = Rules {
     drain_before_check: true,
     keeps_opening: true,
     put_back: 0,
+    asks_for_the_bid: true,
     bids_reversed: false,
 };

@@ -1,4 +1,4 @@
-//! Rounds of waiting, one by one, in one thread: whoever is to be told is told, and nobody else.
+//! Rounds of waiting, one by one in one thread. Each event notifies the waiters that it concerns, and no others.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::protocol::Leaving;
 use crate::scratch::Scratch;
 use crate::sys::Source;
 
-/// A lock folder, and who waits there.
+/// A lock folder and its waiters.
 struct Scene {
     path: Scratch,
 }
@@ -25,7 +25,7 @@ impl Scene {
         holder
     }
 
-    /// Each has come, found that it can't have the lock, and would sleep.
+    /// Waiters that have come, have found the lock taken, and would now sleep.
     fn waiters<const N: usize>(&self) -> [Waiting; N] {
         std::array::from_fn(|_| {
             let mut waiter = self.newcomer();
@@ -39,7 +39,7 @@ impl Scene {
         Waiting { wait: Wait::new(&mut claimant.place), claimant }
     }
 
-    /// Others come, of whom nobody is told.
+    /// More claimants join the line. Nobody is notified of them.
     fn lengthen_the_line(&self, by: usize) {
         (0..by).for_each(|n| std::fs::write(self.queue().join(format!("f{n:031}")), "").unwrap());
     }
@@ -59,7 +59,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// One round, after a sleep that ended by what is ready. No look is due, however slow this machine is.
+    /// One round after a sleep, which counts as woken if the first source is ready. No look is due, however slow this
+    /// machine is.
     fn advance(&mut self) -> Step {
         self.advance_at(Instant::now() + Duration::from_secs(3600))
     }
@@ -70,7 +71,7 @@ impl Waiting {
         self.wait.step(&mut self.claimant, Instant::now(), woken).unwrap()
     }
 
-    /// One step in which a look at what no event tells is due.
+    /// One step in which the regular look is due.
     fn look(&mut self) -> Step {
         self.advance_at(Instant::now())
     }
@@ -95,7 +96,7 @@ fn is_ready(sources: [Option<Source<'_>>; 2]) -> bool {
 }
 
 #[test]
-fn each_hand_over_wakes_the_next_and_nobody_else() {
+fn each_hand_over_wakes_the_successor_and_nobody_else() {
     let scene = Scene::new();
     let mut holder = scene.holder();
     let [mut a, mut b, mut c] = scene.waiters();
@@ -106,7 +107,7 @@ fn each_hand_over_wakes_the_next_and_nobody_else() {
     assert!(a.advance() == Step::Acquired);
     a.claimant.unlock().unwrap();
     assert_eq!([&b, &c].map(Waiting::is_woken), [true, false]);
-    // The common hand-over, without a look at the line.
+    // The common hand-over works without a look at the line.
     let length = b.wait.view.length;
     scene.lengthen_the_line(5);
     assert!(b.advance() == Step::Acquired);
@@ -115,15 +116,15 @@ fn each_hand_over_wakes_the_next_and_nobody_else() {
     assert!(c.is_woken() && c.advance() == Step::Acquired);
 }
 
-/// So it costs what a lock costs.
+/// The lock then costs no more than an ordinary lock.
 #[test]
-fn who_finds_the_lock_free_and_no_line_stands_in_none() {
+fn a_claimant_that_finds_the_lock_free_and_no_line_makes_no_line() {
     let scene = Scene::new();
     let mut claimant = scene.path.claimant();
     assert!(claimant.lock_unless_line().unwrap());
     assert!(claimant.held().is_some() && !scene.queue().exists());
     claimant.unlock().unwrap();
-    // A folder that nobody could remove is no line yet, and what else is in it is no ticket.
+    // An empty queue folder that nobody could remove is no line, and another file in it is no ticket.
     std::fs::create_dir(scene.queue()).unwrap();
     std::fs::write(scene.queue().join("note"), "").unwrap();
     assert!(claimant.lock_unless_line().unwrap() && claimant.held().is_some());
@@ -132,7 +133,7 @@ fn who_finds_the_lock_free_and_no_line_stands_in_none() {
     assert!(!claimant.lock_unless_line().unwrap() && claimant.held().is_none());
 }
 
-/// Nobody waits for what no unlock can mend.
+/// Such an error ends a wait, because no unlock can mend it.
 #[test]
 fn an_error_is_not_taken_for_a_holder() {
     let scene = Scene::new();
@@ -142,9 +143,10 @@ fn an_error_is_not_taken_for_a_holder() {
     assert_eq!(claimant.lock_if_free().unwrap_err().kind(), ErrorKind::Io);
 }
 
-/// By what the one before it says. Who only left the line may have had another before it.
+/// The beacon of the predecessor says so. A predecessor that only left the line may have had another claimant before
+/// it.
 #[test]
-fn it_is_our_turn_when_the_one_before_us_has_had_the_lock() {
+fn it_is_our_turn_when_our_predecessor_has_had_the_lock() {
     let scene = Scene::new();
     let mut holder = scene.holder();
     let [mut a, mut b, mut c, mut d] = scene.waiters();
@@ -157,25 +159,29 @@ fn it_is_our_turn_when_the_one_before_us_has_had_the_lock() {
     c.claimant.place.leave(Leaving::GivesUp);
     assert!(!is_our_turn(&mut d));
     holder.unlock().unwrap();
-    assert!(!is_our_turn(&mut a) && a.advance() == Step::Acquired, "there was nobody to tell it");
+    assert!(
+        !is_our_turn(&mut a) && a.advance() == Step::Acquired,
+        "it is the first, so it has no predecessor that notifies it"
+    );
     a.claimant.unlock().unwrap();
     assert!(is_our_turn(&mut b));
-    assert!(!b.wait.is_our_turn(false), "something else woke it");
-    assert!(!scene.newcomer().wait.is_first(), "not in line");
+    assert!(!b.wait.is_our_turn(false), "something else woke the waiter");
+    assert!(!scene.newcomer().wait.is_first(), "a newcomer is not in line");
 }
 
-/// Whoever joins a long line does not read it: what comes before the last is none of its business, and may be anything.
+/// A claimant that joins a long line does not read it. What is before the last ticket does not concern it, and may be
+/// anything.
 #[test]
-fn the_tail_of_a_long_line_tells_who_is_before() {
+fn the_tail_of_a_long_line_tells_a_newcomer_its_predecessor() {
     let scene = Scene::new();
     let mut holder = scene.holder();
     let mut waiters: [Waiting; 10] = scene.waiters();
     let views = waiters.each_ref().map(|waiter| waiter.wait.view.length);
-    assert_eq!(views, [1, 2, 3, 4, 5, 6, 7, 8, 2, 2], "the last two have read nothing");
-    assert!(!waiters[1..].iter().any(|waiter| waiter.wait.is_first()), "but they know of one before them");
+    assert_eq!(views, [1, 2, 3, 4, 5, 6, 7, 8, 2, 2], "the last two have not read the line");
+    assert!(!waiters[1..].iter().any(|waiter| waiter.wait.is_first()), "each of the others knows of a predecessor");
     let mut another = scene.newcomer();
     assert!(another.looks_and_sleeps());
-    assert_eq!(another.wait.view.length, 11, "a look that is due is at the whole line");
+    assert_eq!(another.wait.view.length, 11, "a look that is due reads the whole line");
     drop(another);
     holder.unlock().unwrap();
     for waiter in &mut waiters {
@@ -185,9 +191,9 @@ fn the_tail_of_a_long_line_tells_who_is_before() {
     assert!(!scene.path.join(".lockfolder/tail").exists());
 }
 
-/// Then it is somebody else's turn, and to try is to find that out.
+/// A rival took the lock after the hand-over. The waiter can only find this out by trying.
 #[test]
-fn who_was_told_too_soon_takes_its_place_again() {
+fn a_waiter_that_was_woken_too_soon_keeps_its_place() {
     let scene = Scene::new();
     let mut holder = scene.holder();
     let [mut a, mut b] = scene.waiters();
@@ -200,9 +206,9 @@ fn who_was_told_too_soon_takes_its_place_again() {
     assert!(b.is_woken() && b.advance() == Step::Acquired);
 }
 
-/// It need not read the line each time; but once in a while it does.
+/// The first in line need not read the line in each round, but does so once in a while.
 #[test]
-fn whoever_is_first_reads_the_line_only_when_a_look_is_due() {
+fn the_first_in_line_reads_the_line_only_when_a_look_is_due() {
     let scene = Scene::new();
     let _holder = scene.holder();
     let [mut waiter] = scene.waiters();
@@ -211,9 +217,10 @@ fn whoever_is_first_reads_the_line_only_when_a_look_is_due() {
     assert!(waiter.looks_and_sleeps() && waiter.wait.view.length == 6);
 }
 
-/// The others look at the line once, if the tail told them of one before them, and from then on only if the lock is free.
+/// A waiter that learned its predecessor from the tail reads the line once. After that it reads the line only if the
+/// lock is free.
 #[test]
-fn a_look_that_finds_the_lock_taken_reads_the_line_only_to_know_it() {
+fn a_look_that_finds_the_lock_taken_reads_the_line_only_once() {
     let scene = Scene::new();
     let mut holder = scene.holder();
     let mut waiters: [Waiting; 9] = scene.waiters();
@@ -225,20 +232,20 @@ fn a_look_that_finds_the_lock_taken_reads_the_line_only_to_know_it() {
         let before = Instant::now();
         assert!(read.looks_and_sleeps() && told.looks_and_sleeps());
         assert_eq!(lengths(read, told), [8, 14]);
-        assert!(told.wait.next_look >= before + out_of_step(LOOK, 0.0), "the next one is later");
+        assert!(told.wait.next_look >= before + jittered(LOOK, 0.0), "the next look is later");
     }
     holder.unlock().unwrap();
     assert!(read.looks_and_sleeps() && lengths(read, told) == [14, 14] && read.wait.no_show.is_some());
-    // And if its place was taken, it stands in the line anew, whoever holds.
+    // A waiter whose ticket was removed joins anew, even if a claimant holds the lock.
     holder.lock().unwrap();
     std::fs::remove_dir_all(scene.queue()).unwrap();
     assert!(read.looks_and_sleeps() && !read.wait.knows_line());
     assert!(read.looks_and_sleeps() && scene.tickets() == 1);
 }
 
-/// To give it up takes longer than the lock.
+/// Closing the watch takes longer than a lock.
 #[test]
-fn what_watches_the_folder_is_kept_until_we_leave_the_line() {
+fn the_watch_on_the_folder_is_kept_until_we_leave_the_line() {
     let scene = Scene::new();
     let mut holder = scene.holder();
     let [mut waiter] = scene.waiters();
@@ -251,7 +258,7 @@ fn what_watches_the_folder_is_kept_until_we_leave_the_line() {
     assert!(!is_kept(&waiter.claimant));
 }
 
-/// A ticket of the dead is taken out of the line, and the next look is at once.
+/// The ticket of a dead claimant is removed from the line, and the next look follows at once.
 #[test]
 fn a_dead_predecessor_is_passed_over_without_a_sleep() {
     let scene = Scene::new();
@@ -265,22 +272,22 @@ fn a_dead_predecessor_is_passed_over_without_a_sleep() {
 }
 
 #[test]
-fn a_first_in_line_that_is_seen_twice_not_to_come_forward_loses_its_place() {
+fn a_first_in_line_loses_its_place_after_two_no_shows() {
     let scene = Scene::new();
     let mut holder = scene.holder();
     let [mut a, mut b, mut c] = scene.waiters();
-    assert!(c.looks_and_sleeps() && c.wait.no_show.is_none(), "somebody holds");
+    assert!(c.looks_and_sleeps() && c.wait.no_show.is_none(), "the lock is taken");
     holder.unlock().unwrap();
     assert!(c.sleeps() && c.wait.no_show.is_none(), "no look is due");
     let now = Instant::now();
     assert!(c.looks_and_sleeps() && c.wait.no_show.is_some());
     assert!(c.wait.next_look >= now + SECOND_LOOK && c.wait.next_look <= Instant::now() + SECOND_LOOK);
-    // Somebody holds in between: it starts anew.
+    // Somebody holds the lock in between, so the count of no-shows starts again.
     holder.lock().unwrap();
     assert!(c.looks_and_sleeps() && c.wait.no_show.is_none());
     holder.unlock().unwrap();
     assert!(c.looks_and_sleeps());
-    // Another is the first now: it starts anew, too.
+    // Another claimant is the first now, so the count starts again.
     a.claimant.place.leave(Leaving::GivesUp);
     assert!(c.looks_and_sleeps() && scene.tickets() == 2);
     assert!(c.look() == Step::Again && scene.tickets() == 1);
@@ -290,6 +297,35 @@ fn a_first_in_line_that_is_seen_twice_not_to_come_forward_loses_its_place() {
         "it lost its place, and joins anew"
     );
     assert!(b.looks_and_sleeps() && scene.tickets() == 2);
+}
+
+/// The lock is free when the no-show loses its place. That moment therefore counts as the first sighting of the next
+/// no-show.
+#[test]
+fn the_claimant_behind_a_no_show_has_until_the_next_look() {
+    let scene = Scene::new();
+    let mut holder = scene.holder();
+    let [_a, _b, mut c, mut d, mut e] = scene.waiters();
+    holder.unlock().unwrap();
+    assert!(e.looks_and_sleeps());
+    let is_seen_by = |e: &Waiting, now: Instant| {
+        let a_second = now + SECOND_LOOK..=Instant::now() + SECOND_LOOK;
+        e.wait.no_show.is_some() && a_second.contains(&e.wait.next_look)
+    };
+    for left in [4, 3] {
+        let now = Instant::now();
+        assert!(e.look() == Step::Again && scene.tickets() == left);
+        assert!(is_seen_by(&e, now));
+        assert!(e.sleeps() && scene.tickets() == left, "no other look is due yet");
+    }
+    // This claimant does come.
+    assert!(c.is_woken() && c.advance() == Step::Acquired);
+    assert!(e.looks_and_sleeps() && scene.tickets() == 3 && e.wait.no_show.is_none());
+    c.claimant.unlock().unwrap();
+    assert!(e.looks_and_sleeps() && scene.tickets() == 2, "`c` had the lock, so `d` is no no-show yet");
+    assert!(e.look() == Step::Again && e.wait.no_show.is_none(), "no claimant is left before `e`");
+    assert!(e.advance() == Step::Acquired);
+    assert!(d.sleeps());
 }
 
 #[test]
@@ -309,7 +345,7 @@ fn a_waiter_goes_on_in_the_folder_that_is_at_the_path_now() {
 }
 
 #[test]
-fn a_waiter_that_polls_sleeps_ever_longer_also_when_a_look_is_overdue() {
+fn a_polling_waiter_sleeps_longer_each_time_even_if_a_look_is_overdue() {
     let scene = Scene::new();
     let (mut wait, now) = (scene.newcomer().wait, Instant::now());
     wait.next_look = now;
@@ -320,7 +356,7 @@ fn a_waiter_that_polls_sleeps_ever_longer_also_when_a_look_is_overdue() {
 }
 
 #[test]
-fn whoever_is_told_sleeps_until_the_next_look() {
+fn a_notified_waiter_sleeps_until_the_next_look() {
     let scene = Scene::new();
     let _holder = scene.holder();
     let [mut waiter] = scene.waiters();
@@ -336,14 +372,30 @@ fn whoever_is_told_sleeps_until_the_next_look() {
     assert!(!waiter.wait.is_told(), "an unlock would go unnoticed");
 }
 
-/// So that all looks together, of which each reads the line, cost the same however many wait.
+/// With this, all looks together (each may read the line) cost the same however many claimants wait.
 #[test]
-fn looks_are_further_apart_in_a_longer_line_and_out_of_step() {
-    assert_eq!([0.0, 0.5, 1.0].map(|chance| out_of_step(LOOK * 4, chance)), [6, 8, 10].map(Duration::from_secs));
+fn looks_have_jitter_and_are_further_apart_in_a_longer_line() {
+    assert_eq!([0.0, 0.5, 1.0].map(|chance| jittered(LOOK * 4, chance)), [6, 8, 10].map(Duration::from_secs));
     for (length, millis) in [(0, 2000), (1000, 12_000)] {
         let (mut wait, now) = (Scene::new().newcomer().wait, Instant::now());
         wait.view.length = length;
         wait.look_later(now, 0.5);
         assert_eq!(wait.next_look, now + Duration::from_millis(millis));
     }
+}
+
+/// A step that finds more to do at once, again and again. The bound holds whatever the reason is.
+#[test]
+fn a_waiter_that_always_has_more_to_do_sleeps_in_between() {
+    let scene = Scene::new();
+    let _holder = scene.holder();
+    let [mut waiter] = scene.waiters();
+    assert!((0..AT_ONCE).all(|_| matches!(waiter.wait.bounded(Round::Again), Round::Again)));
+    for _ in 0..3 {
+        assert!(matches!(waiter.wait.bounded(Round::Again), Round::Sleep));
+        assert!(Folder::sources(&waiter.wait).iter().all(Option::is_none), "nothing but the time ends the sleep");
+        assert!(!waiter.wait.is_told(), "the sleep is short");
+    }
+    assert!(matches!(waiter.wait.bounded(Round::Sleep), Round::Sleep));
+    assert!(matches!(waiter.wait.bounded(Round::Again), Round::Again));
 }

@@ -1,18 +1,18 @@
-//! Each of what wakes a sleeper, alone.
+//! Each source that wakes a sleeper, tested alone.
 
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 
 use super::*;
 use crate::scratch::Scratch;
 
-fn folder() -> (Scratch, Dir) {
+pub(in crate::sys) fn folder() -> (Scratch, Dir) {
     let path = Scratch::new();
     let dir = Dir::open(&path).unwrap();
     (path, dir)
 }
 
-/// There is something to read.
-fn is_ready(source: Source<'_>) -> bool {
+/// Whether there is something to read.
+pub(in crate::sys) fn is_ready(source: Source<'_>) -> bool {
     Waker::new().unwrap().sleep([Some(source), None], Duration::ZERO)
 }
 
@@ -21,14 +21,14 @@ fn a_sleep_ends_by_any_source_and_tells_whether_it_was_the_first() {
     let [quiet, loud, waker] = [(); 3].map(|()| Waker::new().unwrap());
     let (quiet, loud) = (Some(quiet.fd.as_fd()), Some(loud.fd.as_fd()));
     rustix::io::write(loud.unwrap(), &1u64.to_ne_bytes()).unwrap();
-    // For ever, if nothing wakes.
+    // If nothing wakes the thread, this sleeps for ever.
     assert!(waker.sleep([loud, quiet], Duration::MAX));
     assert!(!waker.sleep([quiet, loud], Duration::MAX));
     assert!(!waker.sleep([None, loud], Duration::MAX));
     assert!(!waker.sleep([None, None], Duration::ZERO));
 }
 
-/// Or every later sleep would be none.
+/// If the bell stayed on, every later sleep would end at once.
 #[test]
 fn a_bell_wakes_once() {
     let waker = Waker::new().unwrap();
@@ -38,15 +38,15 @@ fn a_bell_wakes_once() {
     assert!(!is_ready(waker.fd.as_fd()));
 }
 
-/// A look takes a byte from a beacon that is out. And a forked child of the owner keeps it open, so that closing it tells
-/// nobody.
+/// A look takes a byte from a beacon that is out. A forked child of the owner can keep the beacon open, and then a close by the owner
+/// tells the watchers nothing.
 #[test]
 fn a_look_takes_the_news_from_nobody_else() {
     for news in [News::HandedOver, News::Left] {
         let (path, dir) = folder();
         let (_, beacon) = dir.light_fifo(&mut [OwnFifo::new(c"beacon".to_owned())]).unwrap();
         let watches = [(); 2].map(|()| watch(&dir, c"beacon"));
-        drop(path); // what is open stays
+        drop(path); // open files stay
         assert!(watches.iter().all(FifoWatch::is_lit));
 
         let childs = beacon.fd.try_clone().unwrap();
@@ -71,7 +71,7 @@ fn watch(dir: &Dir, name: &CStr) -> FifoWatch {
     dir.watch_fifo(name, dir.file_id(name).unwrap().unwrap()).unwrap()
 }
 
-/// Who still watches the one of the last time would take the new one for it.
+/// A watcher that still watches the beacon of the last time would mistake the new beacon for it.
 #[test]
 fn a_beacon_is_lit_again_when_nobody_watches_it_any_more() {
     let (path, dir) = folder();
@@ -89,10 +89,12 @@ fn a_beacon_is_lit_again_when_nobody_watches_it_any_more() {
     assert!(!watch.is_lit() && !another.is_lit());
 }
 
+/// In a sticky folder others may only read.
 #[test]
 fn who_may_write_to_the_folder_may_use_its_fifos_and_nobody_else() {
     let (path, dir) = folder();
-    for (folder, fifo) in [(0o700, 0o600), (0o755, 0o600), (0o775, 0o660), (0o770, 0o660), (0o1777, 0o666)] {
+    let plain = [(0o700, 0o600), (0o755, 0o600), (0o775, 0o660), (0o770, 0o660), (0o777, 0o666)];
+    for (folder, fifo) in plain.into_iter().chain([(0o1777, 0o644), (0o1770, 0o640), (0o1755, 0o600)]) {
         std::fs::set_permissions(&*path, PermissionsExt::from_mode(folder)).unwrap();
         drop(dir.make_fifo(c"fifo").unwrap());
         assert_eq!(std::fs::metadata(path.join("fifo")).unwrap().mode() & 0o7777, fifo);
@@ -100,7 +102,7 @@ fn who_may_write_to_the_folder_may_use_its_fifos_and_nobody_else() {
     }
 }
 
-/// Also of those that could not be made.
+/// This holds also for a FIFO that could not be made.
 #[test]
 fn nothing_stays_of_the_making_of_a_fifo() {
     let (path, dir) = folder();
@@ -110,17 +112,17 @@ fn nothing_stays_of_the_making_of_a_fifo() {
     assert_eq!(names, ["fifo"]);
 }
 
-/// Opening one never waits, nor does reading it.
+/// An open never waits, and a read never waits.
 #[test]
 fn only_a_fifo_is_opened_and_no_program_inherits_it() {
     let (path, dir) = folder();
     drop(dir.make_fifo(c"fifo").unwrap());
-    let fifo = dir.open_fifo(c"fifo", OFlags::RDONLY).unwrap();
+    let fifo = dir.open_fifo(c"fifo", None, OFlags::RDONLY).unwrap();
     assert!(rustix::io::fcntl_getfd(&fifo).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
     symlink("fifo", path.join("link")).unwrap();
     std::fs::write(path.join("file"), "").unwrap();
     for name in [c"link", c"file", c"nothing"] {
-        assert!(dir.open_fifo(name, OFlags::RDWR).is_err());
+        assert!(dir.open_fifo(name, None, OFlags::RDWR).is_err());
     }
 }
 
@@ -134,25 +136,4 @@ fn the_tail_is_one_for_all_and_has_the_last_name_once() {
     [c"b", c"c", c"a"].into_iter().for_each(|name| tail.leave(name));
     assert_eq!(same.take(1, letter), Some(b'c'));
     assert_eq!(dir.open_tail(c"tail").unwrap().take(1, letter), None);
-}
-
-/// However much of it there is.
-#[test]
-fn after_a_reset_only_news_wakes() {
-    let (path, dir) = folder();
-    let watch = FolderWatch::new(&dir).unwrap();
-    let come_and_go = |count: usize| {
-        for number in 0..count {
-            let name = path.join(format!("{number:0255}"));
-            std::fs::write(&name, "").unwrap();
-            std::fs::remove_file(&name).unwrap();
-        }
-    };
-    for count in [1, 200] {
-        assert!(!is_ready(watch.source()));
-        come_and_go(count);
-        assert!(is_ready(watch.source()));
-        watch.reset();
-    }
-    assert!(!is_ready(watch.source()));
 }

@@ -1,5 +1,6 @@
-//! How Windows tells a thread that something happened: handles, and one call that waits for all of them.
+//! How Windows tells a thread that something happened: each source is a handle, and one call waits for all of them.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
@@ -13,12 +14,10 @@ use windows_sys::Win32::System::Threading::{
     CreateEventW, SetEvent, WaitForMultipleObjects, WaitForSingleObject, INFINITE,
 };
 
-use super::super::doze;
 use super::folder::Dir;
 use super::{done, wide};
-
-/// Something that can wake a sleeper.
-pub(crate) type Source<'a> = BorrowedHandle<'a>;
+use crate::sys::contract::Source;
+use crate::sys::{doze, SpareWatch};
 
 /// Wakes a thread that waits.
 pub(crate) struct Waker {
@@ -27,7 +26,7 @@ pub(crate) struct Waker {
 
 impl Waker {
     pub fn new() -> io::Result<Waker> {
-        // SAFETY: it returns a new handle of ours, or NULL. The event resets itself when it has woken a thread.
+        // SAFETY: the call returns a new handle of ours, or NULL. The event resets itself when it has woken a thread.
         unsafe {
             let event = CreateEventW(ptr::null(), 0, 0, ptr::null());
             done(i32::from(!event.is_null()))?;
@@ -36,28 +35,28 @@ impl Waker {
     }
 
     pub fn ring(&self) {
-        // SAFETY: an open handle.
+        // SAFETY: the handle is open.
         unsafe { SetEvent(self.event.as_raw_handle()) };
     }
 
-    /// Sleeps until the bell rings, another source wakes us, or the time is over. Silences the bell, if that woke us. True: the
-    /// first source did.
+    /// Sleeps until the bell rings, another source wakes the thread, or the time is over. Silences the bell if the bell woke the thread.
+    /// True: the first source woke the thread.
     pub fn sleep(&self, others: [Option<Source<'_>>; 2], time: Duration) -> bool {
         let mut handles = vec![self.event.as_raw_handle()];
         handles.extend(others.iter().flatten().map(AsRawHandle::as_raw_handle));
-        // Up, or the last fraction of a millisecond would be spent awake.
+        // The time is rounded up. Otherwise the waiter would spin during the last fraction of a millisecond.
         let millis = time.as_nanos().div_ceil(1_000_000);
         let millis = u32::try_from(millis).unwrap_or(INFINITE);
-        // SAFETY: open handles, as many as it is told.
+        // SAFETY: all handles are open, and the count is right.
         let woken_by = unsafe { WaitForMultipleObjects(handles.len() as u32, handles.as_ptr(), 0, millis) };
         if woken_by == WAIT_FAILED {
-            doze(time); // to return at once would make a waiter spin
+            doze(time); // an immediate return would make a waiter spin
         }
         others[0].is_some() && woken_by == WAIT_OBJECT_0 + 1
     }
 }
 
-/// Tells when a name comes to a folder or leaves it.
+/// Tells when a name appears in a folder or leaves it.
 pub(crate) struct FolderWatch {
     notification: HANDLE,
 }
@@ -68,9 +67,9 @@ unsafe impl Send for FolderWatch {}
 unsafe impl Sync for FolderWatch {}
 
 impl FolderWatch {
-    pub fn new(dir: &Dir) -> io::Result<FolderWatch> {
+    pub fn new(dir: &Dir, _spare: &SpareWatch) -> io::Result<FolderWatch> {
         let path = wide(dir.path());
-        // SAFETY: a terminated string.
+        // SAFETY: the string is terminated.
         let notification = unsafe { FindFirstChangeNotificationW(path.as_ptr(), 0, FILE_NOTIFY_CHANGE_FILE_NAME) };
         match notification {
             INVALID_HANDLE_VALUE => Err(io::Error::last_os_error()),
@@ -78,9 +77,9 @@ impl FolderWatch {
         }
     }
 
-    /// Forgets what happened so far: from now on only news wakes. (What came while we forgot wakes once more.)
+    /// Forgets all events so far. From now on only new events wake a sleeper. (An event during this call may wake it once more.)
     pub fn reset(&self) {
-        // SAFETY: an open handle.
+        // SAFETY: the handle is open.
         unsafe {
             if WaitForSingleObject(self.notification, 0) == WAIT_OBJECT_0 {
                 FindNextChangeNotification(self.notification);
@@ -88,15 +87,20 @@ impl FolderWatch {
         }
     }
 
+    /// The system tells no names here, so every event may matter.
+    pub fn has_news(&self, _matters: impl Fn(&CStr) -> bool) -> bool {
+        true
+    }
+
     pub fn source(&self) -> Source<'_> {
-        // SAFETY: open until this is dropped.
+        // SAFETY: the handle is open until this value is dropped.
         unsafe { BorrowedHandle::borrow_raw(self.notification) }
     }
 }
 
 impl Drop for FolderWatch {
     fn drop(&mut self) {
-        // SAFETY: ours, and not used any more.
+        // SAFETY: the handle is ours, and it is not used any more.
         unsafe { FindCloseChangeNotification(self.notification) };
     }
 }

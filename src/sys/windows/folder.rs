@@ -1,5 +1,6 @@
-//! Folders and files, by path: an open handle on a folder would keep others from deleting it for good. That another folder
-//! comes to the path between two steps costs the lock, never exclusion: our own bid is not in its listing.
+//! Folders and files, by path and not by handle, because an open handle on a folder would prevent others from deleting it. Another
+//! folder can appear at the path between two steps. Then we lose the lock, but two processes never hold it at once: our own bid is not
+//! in the listing of the other folder.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::{self, File};
@@ -15,29 +16,31 @@ use windows_sys::Win32::Foundation::{
     ERROR_NOT_SUPPORTED, ERROR_NO_MORE_FILES, ERROR_TOO_MANY_LINKS, GENERIC_WRITE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    FileIdBothDirectoryInfo, GetFileInformationByHandleEx, LockFileEx, UnlockFileEx, FILE_FLAG_BACKUP_SEMANTICS,
-    FILE_ID_BOTH_DIR_INFO, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY,
+    FileIdBothDirectoryInfo, GetFileInformationByHandleEx, LockFileEx, UnlockFileEx, FILE_ATTRIBUTE_DIRECTORY,
+    FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_BACKUP_SEMANTICS, FILE_ID_BOTH_DIR_INFO, LOCKFILE_EXCLUSIVE_LOCK,
+    LOCKFILE_FAIL_IMMEDIATELY,
 };
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
-use super::super::Opened;
 use super::done;
 use super::open::{is, is_delete_pending, is_sharing_violation, patiently, sharing, to_look, to_read, About, FileId};
 use super::security::{self, FolderStat};
+use crate::sys::{Opened, Proof, Sight};
 
-/// A path as C gives it; `None` where it is not UTF-8.
+/// Converts a path that C code passed. `None`: it is not UTF-8.
 #[cfg(feature = "capi")]
 pub(crate) fn path(path: &CStr) -> Option<&Path> {
     path.to_str().ok().map(Path::new)
 }
 
-/// A name in a folder. Names are kept as Rust encodes them: UTF-8, but that UTF-16 which is not well formed has a place too.
+/// A name in a folder. Names are kept in Rust's encoding, which is UTF-8 extended for ill-formed UTF-16.
 pub(crate) fn file_name(name: &CStr) -> OsString {
-    // SAFETY: every name that we are given came from `Dir::list`, or is ASCII.
+    // SAFETY: every name that the library passes came from `Dir::list`, or is ASCII.
     unsafe { OsStr::from_encoded_bytes_unchecked(name.to_bytes()) }.to_owned()
 }
 
-/// `\\?\C:\…`, `\\?\UNC\server\share\…`: no limit of length, no reserved names, nothing is rewritten.
+/// Makes a verbatim path: `\\?\C:\…`, `\\?\UNC\server\share\…`. Such a path has no limit of length and no reserved names, and the system
+/// does not rewrite it.
 fn verbatim(path: &Path) -> PathBuf {
     let Some(Component::Prefix(prefix)) = path.components().next() else {
         return path.to_owned();
@@ -61,30 +64,34 @@ fn verbatim(path: &Path) -> PathBuf {
 pub(crate) struct ForeignFile {
     file: File,
     pub id: FileId,
-    /// Last modified, Unix milliseconds.
+    /// When it was last modified, in Unix milliseconds.
     pub modified: i64,
 }
 
 impl ForeignFile {
-    /// The content, or as much of it as `limit`.
-    pub fn read(&self, limit: usize) -> io::Result<Vec<u8>> {
+    /// The content, at most `limit` bytes.
+    pub fn read(&self, limit: usize) -> io::Result<Option<Vec<u8>>> {
         let mut content = Vec::new();
-        (&self.file).take(limit as u64).read_to_end(&mut content)?;
-        Ok(content)
+        match (&self.file).take(limit as u64).read_to_end(&mut content) {
+            Ok(_) => Ok(Some(content)),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied || is_sharing_violation(&e) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
-    /// When it was made: not asked for here.
+    /// When it was made. On Windows we do not ask for it.
     pub fn born(&self) -> Option<u64> {
         None
     }
 
-    /// Whether somebody holds the file's lock. Shared, so that two who look at once don't take each other for the owner.
+    /// Whether a process holds the file's lock. The test lock is shared, so that two processes that look at the same time do not mistake
+    /// each other for the owner.
     pub fn is_locked(&self) -> io::Result<bool> {
         match lock(&self.file, 0)? {
             false => Ok(true),
             true => {
                 let mut place = behind_content();
-                // SAFETY: an open handle; the range is the one that was locked.
+                // SAFETY: the handle is open, and the range is the one that was locked.
                 done(unsafe { UnlockFileEx(self.file.as_raw_handle(), 0, 1, 0, &mut place) })?;
                 Ok(false)
             }
@@ -92,7 +99,7 @@ impl ForeignFile {
     }
 }
 
-/// Locks keep others from reading here, so ours is on one byte far behind any content.
+/// On Windows a lock prevents others from reading the locked range. So our lock is on one byte far behind any content.
 fn behind_content() -> OVERLAPPED {
     let mut place = OVERLAPPED::default();
     place.Anonymous.Anonymous.OffsetHigh = 0x4000_0000;
@@ -101,7 +108,7 @@ fn behind_content() -> OVERLAPPED {
 
 fn lock(file: &File, how: u32) -> io::Result<bool> {
     let mut place = behind_content();
-    // SAFETY: an open handle, which is not for overlapped use, so the call is over when it returns.
+    // SAFETY: the handle is open and not for overlapped use, so the call is complete when it returns.
     match done(unsafe { LockFileEx(file.as_raw_handle(), how | LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &mut place) }) {
         Ok(()) => Ok(true),
         Err(e) if is(&e, ERROR_LOCK_VIOLATION) => Ok(false),
@@ -109,14 +116,14 @@ fn lock(file: &File, how: u32) -> io::Result<bool> {
     }
 }
 
-/// A file that we made and hold locked for as long as we live: the kernel's proof of life.
+/// A file that we made, and that stays locked while we live. The kernel's lock proves that we live.
 pub(crate) struct LockedFile {
     _file: File,
     pub id: FileId,
 }
 
 impl LockedFile {
-    /// Asked on Unix alone: nothing here is taken for ours by its content.
+    /// Only Unix needs this. On Windows the content of a file never decides whether the file is ours.
     pub fn is_as_safe(&self, stat: &FolderStat) -> bool {
         stat.is_private_within()
     }
@@ -128,7 +135,7 @@ pub(crate) struct Dir {
 }
 
 impl Dir {
-    /// Through links if the path has them.
+    /// Opens a folder by path, through links if the path has them.
     pub fn open(path: &Path) -> io::Result<Dir> {
         let path = verbatim(path);
         match About::file(&to_look(&path, true)?)?.is_dir() {
@@ -145,8 +152,13 @@ impl Dir {
         }
     }
 
-    /// Makes a folder by path: a mode that gives others nothing makes it private, else it is as its parent wants it. That it is
-    /// there already is fine.
+    /// Whether there is a symbolic link at this path.
+    pub fn is_link_at(path: &Path) -> bool {
+        fs::symlink_metadata(verbatim(path)).is_ok_and(|about| about.file_type().is_symlink())
+    }
+
+    /// Makes a folder by path. A mode without rights for others makes it private. With any other mode it inherits the rights of its
+    /// parent. It is no error if the folder exists already.
     pub fn make(path: &Path, mode: u32) -> io::Result<()> {
         let path = verbatim(path);
         there_is_fine(match mode & 0o077 {
@@ -160,7 +172,7 @@ impl Dir {
         Ok(About::file(&to_look(&verbatim(path), true)?)?.id())
     }
 
-    /// A folder inside this one. Never through a link.
+    /// Opens a folder inside this one. It never follows a link.
     pub fn open_dir(&self, name: &CStr) -> io::Result<Dir> {
         let path = self.at(name)?;
         let about = About::file(&patiently(|| to_look(&path, false))?)?;
@@ -170,7 +182,7 @@ impl Dir {
         }
     }
 
-    /// Makes a folder inside this one. It inherits who may use it.
+    /// Makes a folder inside this one. The new folder inherits the rights of this one.
     pub fn make_shared_dir(&self, name: &CStr) -> io::Result<()> {
         patiently(|| fs::create_dir(self.at(name)?))
     }
@@ -179,7 +191,7 @@ impl Dir {
         Ok(FolderStat::of(&self.path, &About::file(&to_look(&self.path, true)?)?))
     }
 
-    /// The same of something inside; `None` where nothing has this name.
+    /// The same for a file inside. `None`: no file has this name.
     pub fn stat_at(&self, name: &CStr) -> io::Result<Option<FolderStat>> {
         let path = self.at(name)?;
         match to_look(&path, false) {
@@ -189,23 +201,37 @@ impl Dir {
         }
     }
 
-    /// Names some entries, as a rule all. For a look on which nothing depends.
+    /// Names some entries, usually all. Use it only where nothing depends on the result being complete.
     pub fn glance(&self, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
         self.list(false, each)
     }
 
-    /// Names every entry that is there from before this call until its end; one that comes or goes meanwhile may be named
-    /// or not. Always opens the folder anew.
+    /// Names every entry that exists from before this call until its end. An entry that appears or disappears during the call may
+    /// be named or not. It always opens the folder anew.
     ///
-    /// The number given with a name tells two files of one name apart.
+    /// Each name comes with a number. The number tells apart two files that have the same name one after the other.
     pub fn list(&self, _anew: bool, mut each: impl FnMut(&CStr, u64)) -> io::Result<()> {
+        self.read(|name, entry| each(name, entry.FileId as u64))
+    }
+
+    /// Names the files (no folders, no links) among the entries whose names `parse` accepts.
+    pub fn list_plain<T>(&self, parse: impl Fn(&CStr) -> Option<T>, mut each: impl FnMut(T)) -> io::Result<()> {
+        let other = FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT;
+        self.read(|name, entry| {
+            if entry.FileAttributes & other == 0 {
+                parse(name).into_iter().for_each(&mut each);
+            }
+        })
+    }
+
+    fn read(&self, mut each: impl FnMut(&CStr, &FILE_ID_BOTH_DIR_INFO)) -> io::Result<()> {
         const HEADER: usize = offset_of!(FILE_ID_BOTH_DIR_INFO, FileName);
         let folder = patiently(|| sharing().read(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(&self.path))?;
-        let mut buffer = [0u64; 1024]; // aligned as the entries are
+        let mut buffer = [0u64; 1024]; // the type aligns the buffer as the entries need it
         loop {
-            // An entry is read whole, also where its name ends before the padding does.
+            // We read an entry as a whole struct, even if its name ends before the padding of the struct. So the buffer has spare room.
             let size = (size_of_val(&buffer) - size_of::<FILE_ID_BOTH_DIR_INFO>()) as u32;
-            // SAFETY: an open handle, and a buffer of that size.
+            // SAFETY: the handle is open, and the buffer has at least that size.
             let filled = done(unsafe {
                 let into = buffer.as_mut_ptr().cast();
                 GetFileInformationByHandleEx(folder.as_raw_handle(), FileIdBothDirectoryInfo, into, size)
@@ -217,16 +243,16 @@ impl Dir {
             }
             let mut offset = 0;
             loop {
-                // SAFETY: the system filled in an entry here, and its name behind it.
+                // SAFETY: the system filled in an entry here, with its name behind it.
                 let (entry, name) = unsafe {
                     let entry = buffer.as_ptr().cast::<u8>().add(offset);
                     let info = entry.cast::<FILE_ID_BOTH_DIR_INFO>().read();
                     let length = info.FileNameLength as usize / size_of::<u16>();
                     (info, std::slice::from_raw_parts(entry.add(HEADER).cast::<u16>(), length))
                 };
-                // A NUL can't be in a name.
+                // A name can't contain a NUL.
                 if let Ok(name) = CString::new(OsString::from_wide(name).into_encoded_bytes()) {
-                    each(&name, entry.FileId as u64);
+                    each(&name, &entry);
                 }
                 match entry.NextEntryOffset {
                     0 => break,
@@ -236,9 +262,9 @@ impl Dir {
         }
     }
 
-    /// Opens a small file of somebody else's. One whose delete is pending can't be opened, and so counts as there until it is
-    /// gone: which takes no longer than others have it open.
-    pub fn open_small(&self, name: &CStr) -> io::Result<Opened> {
+    /// Opens a small file of another process. A file whose delete is pending can't be opened, so it counts as present until it is gone.
+    /// It is gone when no process has it open any more.
+    pub fn open_small(&self, name: &CStr) -> io::Result<Opened<ForeignFile>> {
         let file = match to_read(&self.at(name)?) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Opened::Gone),
@@ -255,15 +281,16 @@ impl Dir {
         })
     }
 
-    /// Makes a file, locks it, and only then gives it its content: whoever can read it whole sees it locked.
-    /// `None`: somebody took the empty file for a leftover in between; try again. Where `proof` is not asked for, a
-    /// filesystem that has no such locks will do.
-    /// `content` is told which file it is for.
+    /// Makes a file and locks it. Only then it writes the content. So a process that can read the whole file sees it locked.
+    /// `content` gets the identity of the file.
+    ///
+    /// `None`: another process mistook the empty file for a leftover in between; try again. With [`Proof::Needed`], a filesystem without such
+    /// locks is an error.
     pub fn claim(
         &self,
         name: &CStr,
         content: impl FnOnce(FileId, Option<u64>) -> String,
-        proof: bool,
+        proof: Proof,
     ) -> io::Result<Option<LockedFile>> {
         let path = self.at(name)?;
         let file = patiently(|| sharing().read(true).write(true).create_new(true).open(&path))?;
@@ -282,12 +309,12 @@ impl Dir {
         mut file: &File,
         name: &CStr,
         content: impl FnOnce(FileId, Option<u64>) -> String,
-        proof: bool,
+        proof: Proof,
     ) -> io::Result<Option<FileId>> {
         match lock(file, LOCKFILE_EXCLUSIVE_LOCK) {
             Ok(true) => {}
             Ok(false) => return Ok(None),
-            Err(e) if proof => return Err(e),
+            Err(e) if proof == Proof::Needed => return Err(e),
             Err(_) => {}
         }
         let id = About::file(file)?.id();
@@ -295,7 +322,7 @@ impl Dir {
         Ok((self.file_id(name)? == Some(id)).then_some(id))
     }
 
-    /// Takes the lock of a file that never got its content, and deletes it. False: its maker is at work.
+    /// Takes the lock of a file that never got its content, and deletes the file. False: its maker is still at work.
     pub fn delete_unfinished(&self, name: &CStr) -> io::Result<bool> {
         let file = sharing().read(true).write(true).open(self.at(name)?)?;
         if !About::file(&file)?.is_regular() || !lock(&file, LOCKFILE_EXCLUSIVE_LOCK)? {
@@ -305,17 +332,17 @@ impl Dir {
         Ok(true)
     }
 
-    /// Gives `from`, a file in this folder, a second name in the folder `to`. Atomic, and fails if the name is taken.
+    /// Gives `from`, a file in this folder, a second name in the folder `to`. It is atomic, and fails if the name is taken.
     pub fn link(&self, from: &CStr, to: &Dir, name: &CStr) -> io::Result<()> {
         patiently(|| fs::hard_link(self.at(from)?, to.at(name)?))
     }
 
-    /// Whether a file was gone when it was read, although its name had led to it a moment before.
+    /// Whether this error means that a file was gone when it was read, although its name existed a moment before.
     pub fn has_vanished(error: &io::Error) -> bool {
         error.kind() == io::ErrorKind::NotFound
     }
 
-    /// Whether this error of [`Dir::link`] means that the filesystem has no hard links (FAT), or no more for this file.
+    /// Whether this error of [`Dir::link`] means that the filesystem has no hard links (FAT), or allows no more links for this file.
     pub fn has_no_links(error: &io::Error) -> bool {
         [ERROR_INVALID_FUNCTION, ERROR_NOT_SUPPORTED, ERROR_CALL_NOT_IMPLEMENTED, ERROR_TOO_MANY_LINKS]
             .iter()
@@ -327,7 +354,7 @@ impl Dir {
         is(error, ERROR_NOT_SAME_DEVICE)
     }
 
-    /// Moves a file of this folder into the folder `to`. Atomic.
+    /// Moves a file of this folder into the folder `to`. It is atomic.
     pub fn rename(&self, from: &CStr, to: &Dir, name: &CStr) -> io::Result<()> {
         patiently(|| fs::rename(self.at(from)?, to.at(name)?))
     }
@@ -335,8 +362,8 @@ impl Dir {
     /// Renames a folder in this one. Fails if the name is taken.
     pub fn rename_dir(&self, from: &CStr, name: &CStr) -> io::Result<()> {
         match fs::rename(self.at(from)?, self.at(name)?) {
-            // The system says so too where the name is taken.
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && self.has(name) => {
+            // The system returns this error also if the name is taken.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && self.sight(name).is_a_file() => {
                 Err(io::ErrorKind::AlreadyExists.into())
             }
             moved => moved,
@@ -348,7 +375,7 @@ impl Dir {
         error.kind() == io::ErrorKind::AlreadyExists
     }
 
-    /// Whether the system refused because of who we are now.
+    /// Whether the system refused because our user has no right to it.
     pub fn is_not_ours(error: &io::Error) -> bool {
         error.kind() == io::ErrorKind::PermissionDenied
     }
@@ -360,12 +387,12 @@ impl Dir {
 
     pub fn unlink(&self, name: &CStr) -> io::Result<()> {
         patiently(|| match fs::remove_file(self.at(name)?) {
-            Err(e) if is_delete_pending(&e) => Err(io::ErrorKind::NotFound.into()), // somebody was faster
+            Err(e) if is_delete_pending(&e) => Err(io::ErrorKind::NotFound.into()), // another process was faster
             result => result,
         })
     }
 
-    /// Which file has this name; `None` where none has, or one that is deleted.
+    /// Which file has this name. `None`: no file has it, or its file is deleted.
     pub fn file_id(&self, name: &CStr) -> io::Result<Option<FileId>> {
         match to_look(&self.at(name)?, false) {
             Ok(file) => Ok(Some(About::file(&file)?.id())),
@@ -374,17 +401,23 @@ impl Dir {
         }
     }
 
-    /// Something has this name, as far as we can see.
-    pub fn has(&self, name: &CStr) -> bool {
-        matches!(self.file_id(name), Ok(Some(_)))
+    /// What has this name. An error of the look is never taken for a missing name.
+    pub fn sight(&self, name: &CStr) -> Sight {
+        let look = || About::file(&to_look(&self.at(name)?, false)?);
+        match look() {
+            Ok(about) if about.is_regular() => Sight::Plain,
+            Ok(_) => Sight::Other,
+            Err(e) if is_delete_pending(&e) || e.kind() == io::ErrorKind::NotFound => Sight::Missing,
+            Err(_) => Sight::Hidden,
+        }
     }
 
-    /// Makes an empty file, if there is none of this name.
+    /// Makes an empty file, if no file has this name.
     pub(in crate::sys) fn touch(&self, name: &CStr) -> io::Result<()> {
         patiently(|| sharing().write(true).create(true).truncate(false).open(self.at(name)?)).map(drop)
     }
 
-    /// Makes an empty file that survives power loss. False: the name is taken.
+    /// Makes an empty file that survives a power loss. False: the name is taken.
     pub fn create_durably(&self, name: &CStr) -> io::Result<bool> {
         match patiently(|| sharing().write(true).create_new(true).open(self.at(name)?)) {
             Ok(file) => file.sync_all()?,
@@ -395,8 +428,8 @@ impl Dir {
         Ok(true)
     }
 
-    /// Makes what was created in this folder survive power loss, as far as the system lets us: NTFS has written the name to
-    /// its log before it flushes the file, and others refuse to flush a folder.
+    /// Makes new files in this folder survive a power loss, as far as the system allows. NTFS writes the name to its log before it
+    /// flushes the file, and other filesystems refuse to flush a folder.
     pub fn sync(&self) -> io::Result<()> {
         let folder = sharing().access_mode(GENERIC_WRITE).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(&self.path);
         let _ = folder.and_then(|folder| folder.sync_all());
@@ -407,14 +440,14 @@ impl Dir {
         &self.path
     }
 
-    /// A name in this folder. What is a path, or leads upwards, never reaches the system.
+    /// The path of a name in this folder. A path, or a name that leads upwards, never reaches the system.
     fn at(&self, name: &CStr) -> io::Result<PathBuf> {
         match name.to_bytes() {
             b"" | b".." => Err(io::ErrorKind::InvalidInput.into()),
             bytes if bytes.iter().any(|byte| matches!(byte, b'/' | b'\\' | b':')) => {
                 Err(io::ErrorKind::InvalidInput.into())
             }
-            // SAFETY: the whole of a name that we were given, which came from `Dir::list` or is ASCII.
+            // SAFETY: the bytes are a whole name that came from `Dir::list`, or is ASCII.
             bytes => Ok(self.path.join(unsafe { OsStr::from_encoded_bytes_unchecked(bytes) })),
         }
     }

@@ -1,7 +1,7 @@
-//! Opening files without being in anybody's way, and what the system says when somebody is in ours.
+//! Opens files so that no other process fails because of it, and recognises the errors that open handles of others cause.
 //!
-//! Every handle shares everything: so nobody's read, rename or delete fails because we look. Others are not so kind (virus
-//! scanners, a Python peer that reads our bid): what they keep us from is tried again, for [`PATIENCE`].
+//! Each of our handles shares all access, so no read, rename or delete of another process fails because we look. Others do not always
+//! share (virus scanners, a Python peer that reads our bid). If such a handle prevents a change, we try again for [`PATIENCE`].
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -20,12 +20,13 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 
 use super::done;
+use super::time::{ticks, unix_micros};
 
-/// How long a change is tried again that somebody's open handle prevents. Looking is not: who can't read a bid now counts it
-/// as live.
+/// How long we repeat a change that an open handle of another process prevents. We do not repeat a read: a bid that can't be read now
+/// counts as live.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Which file this is, whatever its name.
+/// Identifies a file, independent of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {
     volume: u32,
@@ -33,37 +34,41 @@ pub(crate) struct FileId {
 }
 
 impl FileId {
-    /// The number that a listing gives with the names of this file.
+    /// The number that a listing returns with each name of this file.
     pub fn number(&self) -> u64 {
         self.index
     }
+
+    pub fn is_on_filesystem_of(&self, other: &FileId) -> bool {
+        self.volume == other.volume
+    }
 }
 
-/// Options that share everything.
+/// Options that share all access.
 pub(super) fn sharing() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE);
     options
 }
 
-/// Opens a file to read it, or a folder or link to see that it is one.
+/// Opens a file to read it. It also opens a folder or a link, so that the caller can see the kind.
 pub(super) fn to_read(path: &Path) -> io::Result<File> {
     sharing().read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT | FILE_FLAG_BACKUP_SEMANTICS).open(path)
 }
 
-/// Opens whatever is there, to ask what it is: a link itself, or what it leads to.
+/// Opens a file of any kind to ask what it is. With `follow` it opens the target of a link, otherwise the link itself.
 pub(super) fn to_look(path: &Path, follow: bool) -> io::Result<File> {
     let flags = FILE_FLAG_BACKUP_SEMANTICS | if follow { 0 } else { FILE_FLAG_OPEN_REPARSE_POINT };
     sharing().access_mode(FILE_READ_ATTRIBUTES).custom_flags(flags).open(path)
 }
 
-/// What the system says of an open file.
+/// What the system tells about an open file.
 pub(super) struct About(BY_HANDLE_FILE_INFORMATION);
 
 impl About {
     pub fn file(file: &File) -> io::Result<About> {
         let mut info = BY_HANDLE_FILE_INFORMATION::default();
-        // SAFETY: an open handle, and room for the answer.
+        // SAFETY: the handle is open, and `info` has room for the answer.
         done(unsafe { GetFileInformationByHandle(file.as_raw_handle(), &mut info) })?;
         Ok(About(info))
     }
@@ -73,7 +78,7 @@ impl About {
         FileId { volume: self.0.dwVolumeSerialNumber, index }
     }
 
-    /// Neither a folder nor a link of any kind.
+    /// Whether it is neither a folder nor a link of any kind.
     pub fn is_regular(&self) -> bool {
         self.0.dwFileAttributes & (FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT) == 0
     }
@@ -86,22 +91,22 @@ impl About {
         self.0.dwFileAttributes & FILE_ATTRIBUTE_REPARSE_POINT != 0
     }
 
-    /// Last modified, Unix milliseconds.
+    /// When it was last modified, in Unix milliseconds.
     pub fn modified(&self) -> i64 {
         let time = self.0.ftLastWriteTime;
-        super::process::unix_micros(super::process::ticks(time)) / 1000
+        unix_micros(ticks(time)) / 1000
     }
 }
 
-/// Whether a call that just failed did so because somebody deleted the file and somebody has it open still: its name is there,
-/// but nobody can open it any more.
+/// Whether the last call failed because the file is deleted and a process still has it open. Then its name still exists, but the file
+/// can't be opened any more.
 pub(super) fn is_delete_pending(error: &io::Error) -> bool {
     #[link(name = "ntdll")]
     extern "system" {
-        /// The cause behind `GetLastError`, which calls a pending delete "access denied".
+        /// The cause behind `GetLastError`, which reports a pending delete as "access denied".
         fn RtlGetLastNtStatus() -> i32;
     }
-    // SAFETY: it reads a field of this thread's.
+    // SAFETY: the call only reads a field of this thread.
     is(error, ERROR_ACCESS_DENIED) && unsafe { RtlGetLastNtStatus() } == STATUS_DELETE_PENDING
 }
 
@@ -113,7 +118,7 @@ pub(super) fn is(error: &io::Error, code: u32) -> bool {
     error.raw_os_error() == Some(code as i32)
 }
 
-/// Makes a change, and again while somebody's open handle prevents it.
+/// Makes a change, and repeats it while an open handle of another process prevents it.
 pub(super) fn patiently<T>(mut change: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let end = Instant::now() + PATIENCE;
     loop {

@@ -1,5 +1,5 @@
-//! Who a process is, and whether it lives: its PID and the time of its creation, which the system keeps to 100 ns and no step
-//! of the clock moves.
+//! The identity of a process, and whether the process lives. The identity is the PID and the time of its creation. The system keeps
+//! this time in units of 100 ns, and no step of the clock moves it.
 
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
@@ -15,73 +15,107 @@ use windows_sys::Win32::System::Threading::{
     PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE,
 };
 
-use super::super::{unix_nanos, Identity, ProcessState};
 use super::open::is;
-use super::{done, until_nul, wide, Source};
+use super::time::{ticks, unix_micros};
+use super::{done, until_nul, wide};
+use crate::sys::contract::{Identity, ProcessState, Processes, Source, System};
+use crate::sys::unix_nanos;
 
-/// There is no fork, so there is only one process that can have a handle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProcessMark;
+impl Processes for System {
+    /// There is no fork, so only one process can have a handle.
+    type Mark = ();
+    /// No step of the clock changes our identity.
+    type Clock = ();
+    /// A process looks the same to all other processes.
+    type Outlook = ();
+    type Seen = Seen;
+    type Exit = OwnedHandle;
 
-pub(crate) fn process_mark() -> ProcessMark {
-    ProcessMark
-}
+    const TABLE: &'static str = "the system";
 
-/// Where we look for processes, for a person.
-pub(crate) const PROCESS_TABLE: &str = "the system";
+    fn mark() {}
 
-/// Nothing: no step of the clock changes what we say of ourselves.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::sys) struct ClockView;
-
-/// Nothing: from everywhere a process looks alike.
-pub(in crate::sys) struct Outlook;
-
-impl Outlook {
-    pub fn now(_me: &Identity) -> Option<Outlook> {
-        Some(Outlook)
-    }
-}
-
-impl Identity {
-    pub(in crate::sys) fn read(_before: Option<&Identity>) -> io::Result<Identity> {
-        // SAFETY: a pseudo-handle that is always valid.
-        let seen = ProcStat::of(unsafe { GetCurrentProcess() })?;
+    fn identify(_before: Option<&Identity>) -> io::Result<Identity> {
+        // SAFETY: the pseudo-handle is always valid.
+        let seen = Seen::of(unsafe { GetCurrentProcess() })?;
         let host = host()?;
         let command = std::env::current_exe()?;
         Ok(Identity {
             pid: std::process::id(),
-            start: seen.start(&Outlook),
-            created: seen.created(&Outlook)?,
+            start: System::start(&seen, &()),
+            created: System::created(&seen, &())?,
             boot: Some(boot(&host)?),
             pidns: None,
             host,
             command: command.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-            clock_view: ClockView,
+            clock: (),
         })
     }
 
-    /// When this machine was booted at the latest, Unix seconds.
-    pub fn booted(&self) -> io::Result<i64> {
-        // SAFETY: it takes nothing.
+    fn has_stepped(_clock: &()) -> bool {
+        false
+    }
+
+    fn booted(_clock: &()) -> io::Result<i64> {
+        // SAFETY: the call has no arguments.
         let uptime = unsafe { GetTickCount64() };
         Ok((unix_nanos() / 1_000_000).saturating_sub(uptime) as i64 / 1000 + 1)
     }
-}
 
-impl ClockView {
-    /// No step of the clock changes what we say of ourselves.
-    pub fn clock_stepped(&self) -> bool {
-        false
+    fn outlook(_own: u32) -> Option<()> {
+        Some(())
+    }
+
+    fn look(_from: &(), pid: u32) -> Result<Seen, ProcessState> {
+        let process = match open(pid, PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE)
+            .or_else(|_| open(pid, PROCESS_QUERY_LIMITED_INFORMATION))
+        {
+            Ok(process) => process,
+            Err(e) if is(&e, ERROR_INVALID_PARAMETER) => return Err(ProcessState::Gone),
+            Err(_) => return Err(ProcessState::Exists), // we may have no right to see it
+        };
+        if has_exited(process.as_handle()) {
+            return Err(ProcessState::Gone); // the PID still exists because a process has a handle on it
+        }
+        Seen::of(process.as_raw_handle()).map_err(|_| ProcessState::Exists)
+    }
+
+    fn start(seen: &Seen, _from: &()) -> Option<u64> {
+        Some(seen.created)
+    }
+
+    fn created(seen: &Seen, _from: &()) -> io::Result<i64> {
+        Ok(unix_micros(seen.created).div_euclid(1_000_000))
+    }
+
+    /// Always true, because on Windows only `look` can tell.
+    fn exists(_pid: u32) -> bool {
+        true
+    }
+
+    fn watch(pid: u32) -> io::Result<OwnedHandle> {
+        match open(pid, PROCESS_SYNCHRONIZE) {
+            Err(e) if is(&e, ERROR_INVALID_PARAMETER) => Err(io::ErrorKind::NotFound.into()),
+            process => process,
+        }
+    }
+
+    fn has_exited(process: &OwnedHandle) -> bool {
+        // SAFETY: the handle is open.
+        unsafe { WaitForSingleObject(process.as_raw_handle(), 0) == WAIT_OBJECT_0 }
+    }
+
+    fn source(process: &OwnedHandle) -> Source<'_> {
+        process.as_handle()
     }
 }
 
-/// The installation, the machine's name (for installations are cloned), and the number of this boot, which the system counts.
-/// (Where it doesn't, as in Wine, this is the same after the next boot: then PIDs decide, with starts that never repeat.)
+/// The installation, the machine's name (because installations are cloned), and the number of this boot, which the system counts.
+/// (Wine does not count boots, so there the value stays the same after a boot. Then PIDs decide, with starts that never repeat.)
 fn boot(host: &str) -> io::Result<String> {
-    /// `KUSER_SHARED_DATA.BootId`, ntddk.h: readable in every process at this address.
+    /// `KUSER_SHARED_DATA.BootId` (ntddk.h). Every process can read it at this address.
     const BOOT_ID: *const u32 = 0x7FFE_02C4 as *const u32;
-    // SAFETY: the system maps this page into every process, for ever, and aligned.
+    // SAFETY: the system maps this page into every process for its whole life, and the address is aligned.
     let count = unsafe { BOOT_ID.read_volatile() };
     Ok(format!("{}/{host}/{count}", machine_guid()?))
 }
@@ -92,7 +126,7 @@ fn machine_guid() -> io::Result<String> {
     let mut text = [0u16; 64];
     let mut bytes = size_of_val(&text) as u32;
     let flags = RRF_RT_REG_SZ | RRF_SUBKEY_WOW6464KEY;
-    // SAFETY: two terminated strings, and room for as many bytes as it is told.
+    // SAFETY: both strings are terminated, and the buffer has as many bytes as the call is told.
     let error = unsafe {
         let into = text.as_mut_ptr().cast();
         RegGetValueW(HKEY_LOCAL_MACHINE, key.as_ptr(), name.as_ptr(), flags, ptr::null_mut(), into, &mut bytes)
@@ -106,7 +140,7 @@ fn machine_guid() -> io::Result<String> {
 fn host() -> io::Result<String> {
     let mut text = [0u16; 256];
     let mut length = text.len() as u32;
-    // SAFETY: room for as many characters as it is told.
+    // SAFETY: the buffer has room for as many characters as the call is told.
     match done(unsafe { GetComputerNameExW(ComputerNameDnsHostname, text.as_mut_ptr(), &mut length) }) {
         Ok(()) => Ok(until_nul(&text)),
         Err(e) if is(&e, ERROR_MORE_DATA) => Ok(String::new()),
@@ -114,60 +148,25 @@ fn host() -> io::Result<String> {
     }
 }
 
-// ---- time ----
-
-/// 100 ns since 1601.
-pub(super) fn ticks(time: FILETIME) -> u64 {
-    u64::from(time.dwHighDateTime) << 32 | u64::from(time.dwLowDateTime)
-}
-
-pub(super) fn unix_micros(ticks: u64) -> i64 {
-    const UNTIL_1970: i64 = 116_444_736_000_000_000;
-    (ticks as i64).saturating_sub(UNTIL_1970).div_euclid(10)
-}
-
 // ---- other processes ----
 
-/// What is seen of a process.
-pub(in crate::sys) struct ProcStat {
-    /// When it was created: 100 ns since 1601.
+/// What the system shows about a running process.
+pub(in crate::sys) struct Seen {
+    /// When it was created, in units of 100 ns since 1601.
     created: u64,
 }
 
-impl ProcStat {
-    fn of(process: HANDLE) -> io::Result<ProcStat> {
+impl Seen {
+    fn of(process: HANDLE) -> io::Result<Seen> {
         let [mut created, mut exited, mut kernel, mut user] = [FILETIME::default(); 4];
-        // SAFETY: an open handle, and room for the answers.
+        // SAFETY: the handle is open, and there is room for the answers.
         done(unsafe { GetProcessTimes(process, &mut created, &mut exited, &mut kernel, &mut user) })?;
-        Ok(ProcStat { created: ticks(created) })
+        Ok(Seen { created: ticks(created) })
     }
-
-    pub fn start(&self, _from: &Outlook) -> Option<u64> {
-        Some(self.created)
-    }
-
-    pub fn created(&self, _from: &Outlook) -> io::Result<i64> {
-        Ok(unix_micros(self.created).div_euclid(1_000_000))
-    }
-}
-
-/// What is seen of a process that runs, or else all that is known of it.
-pub(in crate::sys) fn see(_outlook: &Outlook, _me: &Identity, pid: u32) -> Result<ProcStat, ProcessState> {
-    let process = match open(pid, PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE)
-        .or_else(|_| open(pid, PROCESS_QUERY_LIMITED_INFORMATION))
-    {
-        Ok(process) => process,
-        Err(e) if is(&e, ERROR_INVALID_PARAMETER) => return Err(ProcessState::Gone),
-        Err(_) => return Err(ProcessState::Exists), // it may not be ours to know
-    };
-    if has_exited(process.as_handle()) {
-        return Err(ProcessState::Gone); // and somebody has a handle on it
-    }
-    ProcStat::of(process.as_raw_handle()).map_err(|_| ProcessState::Exists)
 }
 
 fn open(pid: u32, rights: u32) -> io::Result<OwnedHandle> {
-    // SAFETY: it returns a new handle of ours, or NULL.
+    // SAFETY: the call returns a new handle of ours, or NULL.
     unsafe {
         let handle = OpenProcess(rights, 0, pid);
         match handle.is_null() {
@@ -179,7 +178,7 @@ fn open(pid: u32, rights: u32) -> io::Result<OwnedHandle> {
 
 fn has_exited(process: BorrowedHandle<'_>) -> bool {
     let mut code = 0;
-    // SAFETY: an open handle. Without the right to wait the wait fails, and the exit code must tell.
+    // SAFETY: the handle is open. Without the right to wait, the wait fails, and then the exit code must tell.
     unsafe {
         let process = process.as_raw_handle();
         WaitForSingleObject(process, 0) == WAIT_OBJECT_0
@@ -187,55 +186,23 @@ fn has_exited(process: BorrowedHandle<'_>) -> bool {
     }
 }
 
-/// Tells when a process exits, whatever becomes of its PID.
-pub(crate) struct ExitWatch {
-    process: OwnedHandle,
-}
-
-impl ExitWatch {
-    /// `NotFound`: there is no such process. Any other error: we may not wait for it. Ask [`crate::sys::process`] afterwards
-    /// whether it is the right one.
-    pub fn of(pid: u32) -> io::Result<ExitWatch> {
-        match open(pid, PROCESS_SYNCHRONIZE) {
-            Ok(process) => Ok(ExitWatch { process }),
-            Err(e) if is(&e, ERROR_INVALID_PARAMETER) => Err(io::ErrorKind::NotFound.into()),
-            Err(e) => Err(e),
-        }
-    }
-
-    pub fn happened(&self) -> bool {
-        // SAFETY: an open handle.
-        unsafe { WaitForSingleObject(self.process.as_raw_handle(), 0) == WAIT_OBJECT_0 }
-    }
-
-    pub fn source(&self) -> Source<'_> {
-        self.process.as_handle()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::super::{process, View};
     use super::*;
+    use crate::sys::{process, View};
 
     #[test]
     fn an_exited_process_is_gone_although_we_have_a_handle_on_it() {
         let me = Identity::current().unwrap();
-        // This very test program: it prints its list of tests and ends.
+        // The child is this test program. It prints its list of tests and ends.
         let mut child = std::process::Command::new(std::env::current_exe().unwrap())
             .arg("--list")
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        let exit = ExitWatch::of(child.id()).expect("the handle of `child` keeps it");
+        let exit = System::watch(child.id()).expect("the handle of `child` keeps it");
         child.wait().unwrap();
-        assert!(exit.happened());
+        assert!(System::has_exited(&exit));
         assert_eq!(process(&View::default(), &me, child.id(), None, None), ProcessState::Gone);
-    }
-
-    #[test]
-    fn time_is_counted_from_1970() {
-        assert_eq!(unix_micros(116_444_736_000_000_000 + 15), 1);
-        assert_eq!(unix_micros(133_444_736_000_000_000), 1_700_000_000_000_000);
     }
 }

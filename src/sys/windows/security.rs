@@ -1,4 +1,4 @@
-//! Who may write to a folder: `LF_OPEN_PRIVATE`.
+//! Which users may write to a folder. `LF_OPEN_PRIVATE` depends on it.
 
 use std::ffi::c_void;
 use std::io;
@@ -26,18 +26,18 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken}
 use super::open::{About, FileId};
 use super::{done, wide};
 
-/// Which folder it is, or what in it, and who may write to it.
+/// The identity of a folder, or of a file in it, and whether other users may write to it.
 pub(crate) struct FolderStat {
     pub id: FileId,
     pub is_folder: bool,
     is_link: bool,
-    /// What is against calling it private.
+    /// The reason why it is not private. `None`: it is private.
     others: Option<&'static str>,
 }
 
 impl FolderStat {
     pub(super) fn of(path: &Path, about: &About) -> FolderStat {
-        // That we may not know is no failure: most callers don't ask.
+        // It is no failure if we may not read the rights, because most callers do not need them.
         let others = who_else_writes(path).unwrap_or(Some("has an access control list that we may not read"));
         FolderStat { id: about.id(), is_folder: about.is_dir(), is_link: about.is_link(), others }
     }
@@ -46,50 +46,55 @@ impl FolderStat {
         self.others.is_none()
     }
 
-    /// The same of something inside a private folder.
+    /// The same for a file inside a private folder.
     pub fn is_private_within(&self) -> bool {
         self.is_private() && !self.is_link
     }
 
-    /// A process keeps its user here.
+    /// Always true, because a process keeps its user on Windows.
     pub fn is_ours(&self) -> bool {
         true
     }
 
-    /// There are no such folders here.
+    /// Always false, because Windows has no sticky folders.
     pub fn is_sticky(&self) -> bool {
         false
     }
 
-    /// There are no sticky folders here.
+    /// Always true, because Windows has no sticky folders.
+    pub fn is_by_owner_of(&self, _folder: &FolderStat) -> bool {
+        true
+    }
+
+    /// Always true, because Windows has no sticky folders.
     pub fn may_be_trusted_in(&self, _above: &FolderStat) -> bool {
         true
     }
 
-    /// Who may write, for a person.
+    /// Describes the users that may write, for messages to people.
     pub fn access(&self) -> String {
         self.others.unwrap_or("belongs to us, and only we may write to it").to_owned()
     }
 }
 
-/// Memory that the system gave us.
+/// Memory that the system allocated for us. It is freed on drop.
 struct Local(*mut c_void);
 
 impl Drop for Local {
     fn drop(&mut self) {
-        // SAFETY: from the system, to be freed so, and not used any more.
+        // SAFETY: the system allocated it, demands this call to free it, and it is not used any more.
         unsafe { LocalFree(self.0) };
     }
 }
 
-/// The SID that an answer about our token begins with a pointer to.
+/// An answer about our token. It begins with a pointer to a SID.
 struct Us(Vec<u64>);
 
 impl Us {
     fn ask(what: TOKEN_INFORMATION_CLASS) -> io::Result<Us> {
-        let mut answer = vec![0u64; 32]; // a SID has 68 bytes at most
+        let mut answer = vec![0u64; 32]; // a SID has at most 68 bytes
         let mut size = size_of_val(&answer[..]) as u32;
-        // SAFETY: a pseudo-handle, a new handle of ours, and room for the answer.
+        // SAFETY: the pseudo-handle is valid, the new handle is ours, and there is room for the answer.
         unsafe {
             let mut token = ptr::null_mut();
             done(OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &mut token))?;
@@ -100,7 +105,7 @@ impl Us {
     }
 
     fn sid(&self) -> PSID {
-        // SAFETY: TOKEN_USER and TOKEN_OWNER both begin with it; it points into the answer.
+        // SAFETY: TOKEN_USER and TOKEN_OWNER both begin with this pointer. It points into the answer.
         unsafe { self.0.as_ptr().cast::<PSID>().read() }
     }
 }
@@ -109,7 +114,7 @@ fn who_else_writes(path: &Path) -> io::Result<Option<&'static str>> {
     let us = [Us::ask(TokenUser)?, Us::ask(TokenOwner)?];
     let (mut owner, mut dacl, mut whole) = (ptr::null_mut(), ptr::null_mut::<ACL>(), ptr::null_mut());
     let path = wide(path);
-    // SAFETY: a terminated string, and room for three pointers. They point into `whole`, which is ours to free.
+    // SAFETY: the string is terminated, and there is room for three pointers. They point into `whole`, which we free.
     let error = unsafe {
         let what = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
         let none = ptr::null_mut();
@@ -128,7 +133,7 @@ fn who_else_writes(path: &Path) -> io::Result<Option<&'static str>> {
         return Err(io::Error::from_raw_os_error(error as i32));
     }
     let _whole = Local(whole);
-    // SAFETY: all are valid SIDs.
+    // SAFETY: all SIDs are valid.
     let is_us = |sid: PSID| us.iter().any(|us| unsafe { EqualSid(us.sid(), sid) } != 0);
     if !is_us(owner) {
         return Ok(Some("belongs to another user"));
@@ -136,7 +141,7 @@ fn who_else_writes(path: &Path) -> io::Result<Option<&'static str>> {
     if dacl.is_null() {
         return Ok(Some("has no access control list, so everybody may write to it"));
     }
-    // SAFETY: the list is valid, and so are its entries; only those that are told apart by their type are read as such.
+    // SAFETY: the list and its entries are valid. The type of an entry is checked before the entry is read as that type.
     unsafe {
         for index in 0..u32::from((*dacl).AceCount) {
             let mut entry = ptr::null_mut();
@@ -159,16 +164,16 @@ fn who_else_writes(path: &Path) -> io::Result<Option<&'static str>> {
 
 const ALLOWS: u8 = 0;
 const DENIES: u8 = 1;
-/// Whoever has one of these can add or delete bids, or give himself the right to.
+/// A user with one of these rights can add or delete bids, or can take the right to do so.
 const WRITES: u32 =
     FILE_ADD_FILE | FILE_ADD_SUBDIRECTORY | FILE_DELETE_CHILD | WRITE_DAC | WRITE_OWNER | GENERIC_WRITE | GENERIC_ALL;
-/// They can do anything anyway; or stand for the owner.
+/// These accounts can do anything anyway, or stand for the owner.
 const TRUSTED: &[i32] = &[WinLocalSystemSid, WinBuiltinAdministratorsSid, WinCreatorOwnerSid, WinCreatorOwnerRightsSid];
 
 /// Makes a folder that only we, the system and administrators may use.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
     let user = Us::ask(TokenUser)?;
-    // SAFETY: a valid SID, terminated strings, and pointers that the system gives us to free.
+    // SAFETY: the SID is valid, the strings are terminated, and we free the pointers that the system returns.
     unsafe {
         let mut text = ptr::null_mut();
         done(ConvertSidToStringSidW(user.sid(), &mut text))?;

@@ -1,4 +1,4 @@
-//! What a folder's volume is good for.
+//! The promises of a folder's volume.
 
 use std::io;
 use std::os::windows::io::AsRawHandle;
@@ -6,31 +6,31 @@ use std::ptr::null_mut;
 
 use windows_sys::Win32::Storage::FileSystem::{GetDriveTypeW, GetVolumeInformationByHandleW, GetVolumePathNameW};
 
-use super::super::Filesystem;
 use super::folder::Dir;
 use super::open::to_look;
 use super::{done, until_nul, wide};
+use crate::sys::filesystem::{Filesystem, Refusal};
 
-/// Filesystems that only this machine writes to, on a drive of its own. Not here: CSVFS, a cluster's.
+/// Filesystems that only this machine writes to, on a drive of its own. CSVFS is not in the list, because a cluster shares it.
 const LOCAL: &[&str] = &["NTFS", "ReFS", "FAT", "FAT32", "exFAT"];
 
-/// `GetDriveTypeW`: removable, fixed, RAM disk. (Its constants are in a module that we need for nothing else.)
+/// Results of `GetDriveTypeW`: removable, fixed, RAM disk. (The constants are in a module that we do not use otherwise.)
 const LOCAL_DRIVES: &[u32] = &[2, 3, 6];
 
-/// What filesystem a folder is on. The error is its type, where nobody has shown that it carries the promise.
-pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, String>> {
+/// Which filesystem a folder is on. The inner error says why we can't rely on the filesystem.
+pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, Refusal>> {
     let kind = kind(dir)?;
     let drive = drive(dir)?;
     Ok(match LOCAL.contains(&kind.as_str()) && LOCAL_DRIVES.contains(&drive) {
         true => Ok(Filesystem::LocalByName),
-        false => Err(format!("{kind}, drive type {drive}")),
+        false => Err(Refusal::unknown(&format!("{kind}, drive type {drive}"))),
     })
 }
 
 fn kind(dir: &Dir) -> io::Result<String> {
     let folder = to_look(dir.path(), true)?;
     let mut name = [0u16; 64];
-    // SAFETY: an open handle, and room for as many characters as it is told; the rest is not asked for.
+    // SAFETY: the handle is open, and there is room for as many characters as the call is told. NULL means that we do not ask.
     done(unsafe {
         let handle = folder.as_raw_handle();
         let length = name.len() as u32;
@@ -51,8 +51,8 @@ fn kind(dir: &Dir) -> io::Result<String> {
 fn drive(dir: &Dir) -> io::Result<u32> {
     let path = wide(dir.path());
     let mut root = vec![0u16; path.len() + 1];
-    // SAFETY: terminated strings, and room for as many characters as it is told. The root is no longer than the path and a
-    // separator.
+    // SAFETY: the strings are terminated, and there is room for as many characters as the call is told. The root is at most as long as
+    // the path and a separator.
     unsafe {
         done(GetVolumePathNameW(path.as_ptr(), root.as_mut_ptr(), root.len() as u32))?;
         Ok(GetDriveTypeW(root.as_ptr()))

@@ -1,0 +1,222 @@
+//! Leases, where other hosts use the lock folder too: see `protocol::lease` for the rules. This file is what a claimant does about
+//! its own lease.
+
+pub(crate) mod files;
+mod hold;
+mod renewer;
+pub(crate) mod watch;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::files::{Files, Ours};
+use self::hold::Hold;
+use self::renewer::Renewer;
+use super::Folder;
+use crate::error::{Error, ErrorKind, Result};
+use crate::folder::claim::Claim;
+use crate::folder::location::join;
+use crate::folder::names::SHARED;
+use crate::owner::bid::BidName;
+use crate::protocol::lease::{Loss, Moment, Renewal, Term, DEFAULT, LONGEST, SHORTEST};
+use crate::protocol::Place;
+use crate::sys::{Alarm, Dir};
+
+/// What a claimant knows of its own lease.
+pub(crate) struct Lease {
+    /// How long our next lease lasts.
+    pub length: Duration,
+    /// A moment before our last bid was posted.
+    pub posted: Moment,
+    /// The lease of the bid by which we hold the lock, if it has one.
+    hold: Option<Arc<Hold>>,
+    renewer: Renewer,
+    alarm: Option<Arc<Alarm>>,
+    /// The claim was made anew because of a rival's lease.
+    has_noticed: bool,
+}
+
+impl Default for Lease {
+    fn default() -> Lease {
+        Lease {
+            length: DEFAULT,
+            posted: Moment::ZERO,
+            hold: None,
+            renewer: Renewer::default(),
+            alarm: None,
+            has_noticed: false,
+        }
+    }
+}
+
+impl Lease {
+    /// In a forked child: the lease and its thread belong to the parent.
+    pub fn abandon(&mut self) {
+        self.renewer.abandon();
+        // A thread of the parent may have locked what is in it.
+        std::mem::forget(self.hold.take());
+    }
+}
+
+impl Folder {
+    /// The lease that the bids of a new claim state. `None`: no other host uses the folder, or a lease can't be renewed there.
+    pub(super) fn lease_of_claim(&self, hidden: &Dir) -> Result<Option<Duration>> {
+        let on = self.location.on;
+        if !on.has_links() && !on.is_shared() {
+            return Ok(None);
+        }
+        let failed = |e| Error::io("look for or leave the mark of a shared folder in", self.hidden_path(), e);
+        let mark = hidden.stat_at(SHARED).map_err(failed)?;
+        if on.is_shared() {
+            // Hosts that see a disk of their own learn from the mark that we may be there.
+            if mark.is_none() {
+                hidden.create_durably(SHARED).map_err(failed)?;
+            }
+            return Ok(Some(self.lease.length));
+        }
+        // In a sticky folder others can't delete our bid. So they must not be able to give us a lease, which they could take over.
+        let folder = self.location.dir.stat().map_err(failed)?;
+        let is_shared = match folder.is_sticky() {
+            true => mark.is_some_and(|mark| mark.is_by_owner_of(&folder)),
+            false => mark.is_some() || self.memory.saw_lease,
+        };
+        Ok(is_shared.then_some(self.lease.length))
+    }
+
+    /// A rival's bid states a lease. Then our next bid does so too, because other hosts can't judge us otherwise.
+    pub(super) fn notice_leases(&mut self) {
+        if self.memory.saw_lease && self.claim.as_ref().is_some_and(|claim| claim.lease.is_none() && claim.is_current())
+        {
+            let is_news = self.location.on.has_links() && !std::mem::replace(&mut self.lease.has_noticed, true);
+            if is_news {
+                self.claim.iter_mut().for_each(Claim::distrust);
+            }
+        }
+    }
+
+    /// Begins the lease of a bid that has won. `number`: that of its file in the listing that showed it.
+    pub(super) fn begin_lease(&mut self, bid: &BidName, number: u64) -> Result<()> {
+        let Some(claim) = &self.claim else { return Ok(()) };
+        let Some(length) = claim.lease else { return Ok(()) };
+        self.check_process()?; // a forked child must not renew the lease of its parent
+        if !claim.is_linked() {
+            let text = format!(
+                "the filesystem of {} has no hard links, so no lease can be renewed there",
+                self.path.display()
+            );
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        let ours = Ours { is_claim: false, name: bid.as_c_str().to_owned(), number };
+        let files = Files::new(Arc::clone(&self.location.dir), bid.uuid(), bid.as_c_str().to_owned(), ours);
+        let path = join(&self.path, bid.as_c_str());
+        let hold = Arc::new(Hold::new(path, Term::new(length, self.lease.posted), files, self.lease.alarm.clone()));
+        self.lease.hold = Some(Arc::clone(&hold));
+        if hold.valid_for().is_none() {
+            let text =
+                "the lease of our bid ended before it won, because the folder or this machine is too slow for it";
+            return Err(Error::fixed(ErrorKind::Busy, text));
+        }
+        if self.options.renew_in_thread {
+            self.lease.renewer.take(hold).map_err(|e| {
+                let advice = "without such a thread, open the folder with LF_OPEN_NO_THREAD and call lf_renew";
+                Error::io("start the thread that renews the lease in", &*self.path, e).advising(Some(advice))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Our bid is withdrawn, or it is a stray.
+    pub(super) fn end_lease(&mut self, is_withdrawn: bool) {
+        if let Some(hold) = self.lease.hold.take() {
+            hold.end(is_withdrawn);
+            self.lease.renewer.send(&hold);
+        }
+    }
+
+    /// Our bid is about to be withdrawn.
+    pub(super) fn stop_lease(&self) {
+        self.lease.hold.iter().for_each(|hold| hold.stop());
+    }
+
+    /// Our bid may be gone by now or at any later time, because its withdrawal failed.
+    pub(super) fn doubt_lease(&self) {
+        self.lease.hold.iter().for_each(|hold| hold.lose());
+    }
+
+    /// The error that says why the lock was lost. `None`: its lease is valid, or it has none.
+    pub(super) fn loss_of_lease(&self) -> Option<Error> {
+        let why = match self.lease.hold.as_ref()?.loss()? {
+            Loss::TooLate => {
+                "the lease could not be renewed in time (this process or its host was stopped, or the server of the folder did not \
+                 answer)"
+            }
+            Loss::TakenOver => "another claimant found that the lease had expired, and took it over",
+            Loss::NoBid => "somebody deleted our bid",
+        };
+        let text = format!("the lock in {} was lost: {why}", self.path.display());
+        Some(Error::new(ErrorKind::Lost, text))
+    }
+
+    pub fn set_lease(&mut self, length: Duration) -> Result<()> {
+        if !(SHORTEST..=LONGEST).contains(&length) {
+            return Err(Error::fixed(ErrorKind::Invalid, "a lease lasts from 5,000 to 3,600,000 ms"));
+        }
+        self.lease.length = length;
+        if self.claim.as_ref().is_some_and(|claim| claim.lease.is_some_and(|before| before != length)) {
+            self.claim.iter_mut().for_each(Claim::distrust); // the claim states the lease
+        }
+        Ok(())
+    }
+
+    /// Renews the lease of the lock that we hold.
+    pub fn renew(&self) -> Result<()> {
+        let Some(hold) = &self.lease.hold else { return Ok(()) };
+        let renewed = hold.renew()?;
+        if let (Some(clean), Renewal::Renewed) = (hold.cleaner(), renewed) {
+            clean();
+        }
+        match (self.loss_of_lease(), renewed) {
+            (Some(lost), _) => Err(lost),
+            (None, Renewal::Renewed) => Ok(()),
+            (None, _) => Err(Error::io("renew the lease in", &*self.path, io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    /// For how long it is certain that we hold the lock. `None`: as long as we live.
+    pub fn valid_for(&self) -> Result<Option<Duration>> {
+        let Some(hold) = &self.lease.hold else { return Ok(None) };
+        match (hold.valid_for(), self.loss_of_lease()) {
+            (None, Some(lost)) => Err(lost),
+            (left, _) => Ok(Some(left.unwrap_or_default())),
+        }
+    }
+
+    /// A descriptor that becomes readable when a lease is lost.
+    pub fn lost_descriptor(&mut self) -> Result<Option<Arc<Alarm>>> {
+        if self.lease.alarm.is_none() {
+            let alarm = Alarm::new().map_err(|e| Error::io("make a timer for", &*self.path, e))?;
+            self.lease.alarm = alarm.map(Arc::new);
+            if let (Some(alarm), Some(hold)) = (&self.lease.alarm, &self.lease.hold) {
+                hold.ring(Arc::clone(alarm));
+            }
+        }
+        Ok(self.lease.alarm.clone())
+    }
+
+    /// What takes over expired leases where we have no bid. `None`: no other host uses the folder.
+    pub(super) fn taker_by_claim(&mut self, is_held: bool) -> Result<Option<Ours>> {
+        if !self.location.on.is_shared() && !self.memory.saw_lease {
+            return Ok(None);
+        }
+        // While we hold, the lock on our claim is the proof that we live.
+        if !is_held && self.stray.is_none() {
+            self.renew_claim()?;
+        }
+        let Some(claim) = &self.claim else { return Ok(None) };
+        let (name, mut number) = (claim.name().clone(), None);
+        let found = claim.hidden().list(true, |entry, file| number = number.or((*entry == *name).then_some(file)));
+        found.map_err(|e| Error::io("look for our claim in", self.hidden_path(), e))?;
+        Ok(number.map(|number| Ours { is_claim: true, name, number }))
+    }
+}

@@ -1,0 +1,67 @@
+//! Which users may delete what others made in a folder.
+
+use std::io;
+
+use super::access::{Access, Entry};
+use super::numbers::{self, Kind};
+use super::stat::FolderStat;
+use super::unix::Dir;
+
+/// Whether no user can delete more in this folder than in its parent folder `above`. The answer goes only as far as numbers tell: where
+/// a group may write to the parent folder, we assume that the owner of this folder is a member of that group.
+pub(crate) fn may_be_trusted_in(folder: &Dir, above: &Dir) -> io::Result<bool> {
+    let (stat, stat_above) = (folder.stat()?, above.stat()?);
+    let above = Deleters::of(above, &stat_above)?;
+    let may_above = |entry: Entry| match entry {
+        Entry::User(user) => FolderStat::is_trusted_owner(user, &stat_above) || above.may_include(user),
+        group_or_others => above.others || above.named.contains(&group_or_others),
+    };
+    let below = Deleters::of(folder, &stat)?;
+    let others = below.others.then_some(Entry::Others);
+    Ok(below.named.iter().copied().chain(others).all(may_above))
+}
+
+/// Whether we could delete a file of others in the folder `above`, if we can delete our own files in `folder`. The owner of a file may
+/// delete it also in a sticky folder (unlink(2)).
+pub(crate) fn may_delete_no_more_in(folder: &Dir, above: &Dir) -> io::Result<bool> {
+    let (stat, stat_above) = (folder.stat()?, above.stat()?);
+    let us = rustix::process::geteuid().as_raw();
+    // Root in a user namespace has no rights over files of users without a number there (user_namespaces(7)).
+    let is_root = us == 0 && numbers::is_certain(Kind::User, stat_above.owner);
+    let is_owner = us == stat_above.owner && numbers::is_certain(Kind::User, us);
+    Ok(!stat.is_sticky() || is_root || is_owner || Deleters::of(above, &stat_above)?.may_include(us))
+}
+
+struct Deleters {
+    /// Users and groups that may delete. The owner is always one: it can give itself any right.
+    named: Vec<Entry>,
+    /// Users that the access control list names, and that may not delete.
+    denied: Vec<u32>,
+    /// Whether all other users may delete.
+    others: bool,
+}
+
+impl Deleters {
+    fn of(dir: &Dir, stat: &FolderStat) -> io::Result<Deleters> {
+        let mut deleters = Deleters { named: vec![Entry::User(stat.owner)], denied: Vec::new(), others: false };
+        if stat.is_sticky() {
+            return Ok(deleters); // unlink(2): only the owner of the folder can delete what belongs to others
+        }
+        for (entry, permissions) in Access::of(dir)?.entries() {
+            match (entry, permissions & 0o2 != 0) {
+                (Entry::Others, may_write) => deleters.others = may_write,
+                (entry, true) => deleters.named.push(entry),
+                (Entry::User(user), false) => deleters.denied.push(user),
+                (Entry::Group(_), false) => {}
+            }
+        }
+        Ok(deleters)
+    }
+
+    /// Whether this user may delete, or could be a member of a group that may.
+    fn may_include(&self, user: u32) -> bool {
+        let is_named = self.named.contains(&Entry::User(user)) && numbers::is_certain(Kind::User, user);
+        let has_group = self.named.iter().any(|entry| matches!(entry, Entry::Group(_)));
+        is_named || !self.denied.contains(&user) && (has_group || self.others)
+    }
+}

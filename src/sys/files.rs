@@ -1,0 +1,74 @@
+//! The contract of Unix systems: what each system tells about folders and files. The defaults here use only POSIX. A system overrides a
+//! default if it has something better. Linux implements the contract in `linux_fs`, the other systems in `bsd::files`.
+
+use std::ffi::CStr;
+use std::io;
+use std::path::Path;
+
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::calls::retry;
+use super::filesystem::{Filesystem, Refusal};
+
+pub(super) trait Files {
+    /// A moment as the filesystems of this machine record it.
+    type Moment: Copy + PartialOrd;
+
+    /// The flag for opening a folder so that a listing does not change its time of last access.
+    const UNNOTICED: OFlags = OFlags::empty();
+
+    fn now() -> Self::Moment;
+
+    /// Nanoseconds since 1970. A moment before 1970 gives 0 seconds.
+    fn nanos(moment: Self::Moment) -> u64;
+
+    /// When this file or folder was made. `None`: the filesystem does not tell it, or tells it by another machine's clock.
+    fn born(_file: BorrowedFd<'_>) -> Option<Self::Moment> {
+        None
+    }
+
+    /// Whether we know that this kind of filesystem reports true owners and modes.
+    fn is_known(dir: BorrowedFd<'_>) -> io::Result<bool>;
+
+    /// Which filesystem a folder is on. The inner error says why we can't rely on the filesystem.
+    fn filesystem(dir: BorrowedFd<'_>) -> io::Result<Result<Filesystem, Refusal>>;
+
+    /// Names every entry of an open folder, with its inode. It names each entry that exists from the beginning of the call to its end.
+    fn entries(dir: BorrowedFd<'_>, mut each: impl FnMut(&CStr, u64)) -> io::Result<()> {
+        Self::kinds(dir, |name, number, _| each(name, number))
+    }
+
+    /// The same, with the kind of each file, if the filesystem tells it.
+    fn kinds(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64, FileType)) -> io::Result<()>;
+
+    /// Like [`Files::entries`], but it may stop after some entries and miss the rest.
+    fn glance(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
+        Self::entries(dir, each)
+    }
+
+    /// Opens the file that has this name in the folder. If a filesystem is mounted at the name, this may fail with EXDEV.
+    fn open_within(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+        fs::openat(dir, name, flags, mode)
+    }
+
+    /// The same for stat(2) without following a link.
+    fn stat_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<fs::Stat> {
+        retry(|| fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))
+    }
+
+    /// The kind of the file that has this name in the folder. `None`: no file has this name.
+    fn kind_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileType>> {
+        match Self::stat_within(dir, name) {
+            Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::NOENT) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Device and inode of the file at this path. `None`: the caller must use stat(2).
+    fn id_at(_path: &Path) -> rustix::io::Result<Option<(u64, u64)>> {
+        Ok(None)
+    }
+}
