@@ -42,7 +42,7 @@ class Picture:
 
 
 class Scale:
-    """From a value to a place, logarithmic."""
+    """Maps a value to a place, on a logarithmic scale."""
 
     def __init__(self, values, start, end):
         self.low = math.floor(math.log10(min(values)) + 1e-9)

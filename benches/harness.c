@@ -177,7 +177,7 @@ static void contend(int64_t begin, int64_t end, int64_t hold, volatile pid_t *in
     long locks = 0, failures = 0, overlaps = 0, before = voluntary_switches();
     bool counts = false;
     while (now() < end) {
-        /* Not from the start: whoever came first was alone for a while. */
+        /* Not from the start, because the first process was alone for a while. */
         if (!counts && now() >= begin) {
             counts = true;
             locks = failures = overlaps = 0;

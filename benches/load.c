@@ -1,4 +1,4 @@
-/* How long a program waits for the library: `load LIBRARY` prints the nanoseconds of one dlopen in a fresh process. */
+/* The time that a program waits for the library: `load LIBRARY` prints the nanoseconds of one dlopen in a fresh process. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>

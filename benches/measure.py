@@ -1,4 +1,4 @@
-"""What is measured. Each function returns plain data for results.json; times are in nanoseconds."""
+"""The measurements. Each function returns plain data for results.json. Times are in nanoseconds."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ def stats(samples, failures=0):
 
 
 class Bench:
-    """A filesystem to measure on, and how thoroughly."""
+    """A filesystem to measure on, and how thorough the measurement is."""
 
     def __init__(self, base, quick):
         self.base, self.quick = base, quick
@@ -50,7 +50,7 @@ class Bench:
         """`cases` names processes. Runs short blocks of each in turn, in an order that changes."""
         sizes = {}
         for name, peer in cases.items():
-            peer.ask(command, 3)  # the first one prepares what the others use
+            peer.ask(command, 3)  # the first one prepares the files that the others use
             n = 1
             while (took := peer.ask(command, n)[0]) < self.block / 2:
                 n *= max(2, min(16, int(self.block / max(took, 1) / 2)))
@@ -103,7 +103,7 @@ class Bench:
         return result
 
     def beside_handles(self, count=200):
-        """The cycle alone, and in a folder in which another process has this many handles open; and what a handle takes."""
+        """The cycle alone, and in a folder where another process has this many handles open; the memory and descriptors of a handle."""
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(self.folder())
             [alone] = stack.enter_context(self.peers(lock("ours")))
@@ -141,7 +141,7 @@ class Bench:
     # ---- many processes ----
 
     def contention(self):
-        """Each takes the lock, looks whether it is alone, and gives it back, as often as it can."""
+        """Each process takes the lock, checks that it is alone, and gives the lock back, as often as it can."""
         sizes, seconds = ((2, 4), 0.1) if self.quick else ((2, 8, 32, 128), 1.2)
         result = {}
         for lock in locks():
@@ -151,14 +151,14 @@ class Bench:
         return result
 
     def held(self):
-        """The same for ours and flock(2), but each works for 50 µs while it is in."""
+        """The same for ours and flock(2), but each process works for 50 µs while it holds."""
         sizes, seconds = ((2, 4), 0.1) if self.quick else ((2, 8, 32, 128), 1.2)
         return {key: {str(size): self.compete(lock(key), size, seconds, 50_000) for size in sizes} for key in ("ours", "flock")}
 
     def compete(self, lock, size, seconds, hold=0):
         with self.folder() as folder, self.folder() as beside:
             with self.peers(lock, size, folder, beside / "shared") as peers:
-                begin = now() + 300_000_000 + size * 2_000_000  # all are there by then
+                begin = now() + 300_000_000 + size * 2_000_000  # all processes are ready by then
                 for peer in peers:
                     peer.tell("contend", begin, begin + int(seconds * 1e9), *([hold] if hold else []))
                 counts, failures, overlaps, switches = zip(*(peer.answer() for peer in peers))
@@ -173,12 +173,12 @@ class Bench:
         }
 
     def handover(self):
-        """From the start of the holder's unlock until the waiter is in."""
+        """From the start of the holder's unlock until the waiter holds."""
         among = [lock for lock in locks() if lock.hands_over]
         return self.handovers(among, self.pass_on, 3 if self.quick else 100, 3 if self.quick else 40)
 
     def crash(self):
-        """From the SIGKILL of the holder until the waiter is in."""
+        """From the SIGKILL of the holder until the waiter holds."""
         among = [lock for lock in locks() if lock.survives]
         return self.handovers(among, self.pass_on_by_death, 3 if self.quick else 60, 3 if self.quick else 20)
 
@@ -198,7 +198,7 @@ class Bench:
 
     @staticmethod
     def fall_asleep(lock):
-        """Time for a waiter to settle, and not in step with its polls."""
+        """Gives a waiter time to settle. The time is not in step with its polls."""
         time.sleep(random.uniform(0.004, 0.008) + random.uniform(0, lock.polls_ms / 1000))
 
     def pass_on(self, lock, _, holder, waiter):
@@ -224,7 +224,7 @@ class Bench:
         return had - killed
 
     def waiting(self, count=32):
-        """What waiting costs: time on a processor while nothing happens, and wake-ups while the lock passes through all."""
+        """The cost of waiting: processor time while nothing happens, and wake-ups while the lock passes through all waiters."""
         among = [lock for lock in locks() if lock.survives]
         count, seconds = (4, 0.5) if self.quick else (count, 10)
         result = {lock.key: {} for lock in among}
@@ -243,7 +243,7 @@ class Bench:
             for lock, (holder, *waiters) in groups.items():
                 began = holder.ask("release")[0]
                 switches = sum(peer.answer()[0] for peer in waiters)
-                # Before the hand-overs each went to sleep once; that is the least there can be.
+                # Each waiter went to sleep once before the hand-overs. That is the minimum.
                 result[lock.key] |= {"switches": switches / count, "through_ns": now() - began}
         return result
 

@@ -1,4 +1,4 @@
-"""The locks that are measured, and the processes that hold them. harness.c says what they can be told to do."""
+"""The locks that are measured, and the processes that hold them. harness.c lists the commands."""
 
 import os
 import pathlib
@@ -21,10 +21,10 @@ class Lock:
     label: str
     program: list
     waits: bool = True  # it can wait by itself
-    competes: int = 0  # with how many processes it is tried under contention, at most
+    competes: int = 0  # the largest number of processes in the test under contention
     hands_over: bool = False
     polls_ms: int = 0  # the longest pause between two looks of a waiter
-    survives: bool = False  # a waiter gets in after the holder was killed
+    survives: bool = False  # a waiter gets the lock after the holder was killed
 
     def installed(self):
         if self.program is PYTHON:
@@ -107,7 +107,7 @@ class Peer:
         self.end()
 
     def end(self):
-        """Tells it to end, and sees to it."""
+        """Tells it to end, and makes sure that it ends."""
         try:
             self.process.stdin.close()
         except BrokenPipeError:
@@ -121,7 +121,7 @@ class Peer:
         Peer.everybody.remove(self)
 
     def cpu_ns(self):
-        """The time on a processor of all its threads."""
+        """The processor time of all its threads."""
         tasks = pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 

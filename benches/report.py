@@ -1,4 +1,4 @@
-"""From results to docs/benchmarks.md (what stands between its markers) and docs/bench-*.svg."""
+"""From results to docs/benchmarks.md (the text between its markers) and docs/bench-*.svg."""
 
 import re
 
@@ -39,7 +39,7 @@ def cell(stat):
 
 
 def promises(results):
-    """What, at most or at least which ratio, and the two numbers that it is the ratio of."""
+    """Each promise: its text, at most or at least, the ratio, and the two numbers of the ratio."""
     get = lambda *path: median(results, *path)
     cycle = lambda key: get("cycle", "ext4", key)
     contention = results.get("contention", {}).get("ext4", {}).get("ours", {})

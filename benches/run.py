@@ -27,7 +27,7 @@ def main():
     if options.report:
         return report.write(json.loads(results_file.read_text()))
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what follows is cleaned up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the clean-up below runs
     wanted = options.only or [*PARTS, "counts", "library"]
     results = {"machine": machine()}
     if results["machine"]["inotify_instances"] < 1:
@@ -39,7 +39,7 @@ def main():
             kind = filesystem(base)
             print(f"on {kind}, {base}:", flush=True)
             for part in wanted:
-                # What does not depend on the filesystem is done once.
+                # A measurement that does not depend on the filesystem is made once.
                 if part in PARTS or part == "counts" and base == peer.OUT:
                     at = time.monotonic()
                     results.setdefault(part, {})[kind] = getattr(bench, part)()
@@ -64,7 +64,7 @@ def main():
 
 
 def troubles(results, path=""):
-    """Where a lock of ours failed, or let two in. That others do is what they are like, and is shown."""
+    """Where a lock of ours failed, or let two in. Failures of other locks are shown as their properties."""
     found = []
     for key, value in results.items():
         at = f"{path}/{key}"

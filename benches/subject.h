@@ -1,4 +1,4 @@
-/* What a lock is to the benchmark: a table of functions. The same harness drives them all. */
+/* A lock as the benchmark sees it: a table of functions. The same harness drives all locks. */
 #ifndef SUBJECT_H
 #define SUBJECT_H
 

@@ -1,4 +1,4 @@
-/* The locks that are measured, as far as they are written in C. */
+/* The locks that are measured and are written in C. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -57,7 +57,7 @@ struct entry { /* getdents64(2) */
     char name[];
 };
 
-/* How many bids are in the folder. */
+/* The number of bids in the folder. */
 static int list(int fd)
 {
     char buffer[8192];
@@ -93,7 +93,7 @@ static int floor_try(void *h)
     struct simple *s = h;
     if (list(s->fd) != 0)
         return BUSY;
-    /* As long as a GUID. */
+    /* The name has the length of a GUID's. */
     snprintf(s->name, sizeof s->name, "%08lx-0000-7000-8000-000000000000.json", ++s->count);
     if (linkat(s->hidden, "claim", s->fd, s->name, 0) != 0)
         return FAILED;
@@ -106,7 +106,7 @@ static int floor_unlock(void *h)
     return unlinkat(s->fd, s->name, 0) == 0 ? HELD : FAILED;
 }
 
-/* As soon as the kernel tells of something that leaves the folder. */
+/* Tries again as soon as the kernel reports that a name has left the folder. */
 static int floor_wait(void *h)
 {
     static int news = -1;

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// BidState is what is known of the owner of a bid.
+// BidState is the state of the owner of a bid.
 type BidState int32
 
 const (
-	BidOwn       BidState = C.LF_BID_OWN       // the Folder that was asked
+	BidOwn       BidState = C.LF_BID_OWN       // this Folder
 	BidLive      BidState = C.LF_BID_LIVE      // alive
 	BidStale     BidState = C.LF_BID_STALE     // provably gone
-	BidUnknown   BidState = C.LF_BID_UNKNOWN   // it can't be judged from here; counts as live
-	BidMalformed BidState = C.LF_BID_MALFORMED // the bid is cut off, or no bid at all; counts as live
+	BidUnknown   BidState = C.LF_BID_UNKNOWN   // can't be judged from here; counts as live
+	BidMalformed BidState = C.LF_BID_MALFORMED // the file is cut off, or is not a bid; counts as live
 )
 
 func (s BidState) String() string {
@@ -35,13 +35,13 @@ func (s BidState) String() string {
 	return fmt.Sprintf("BidState(%d)", int32(s))
 }
 
-// Bid is one bid of a snapshot. What the bid does not say is the zero value.
+// Bid is one bid of a snapshot. A field is the zero value where the bid does not have it.
 type Bid struct {
 	Name    string        // file name in the lock folder
 	PID     int           // in its owner's PID namespace
 	Host    string        // host name
 	Command string        // command name
-	Created time.Time     // when the owner's process started
+	Created time.Time     // the time at which the owner's process started
 	Age     time.Duration // since the bid was posted
 	State   BidState
 }

@@ -11,7 +11,7 @@ import (
 	"unsafe"
 )
 
-// Status is what a call came to, as the C library numbers it. It is an error to compare with: errors.Is(err, ErrBusy).
+// Status is the result of a call, with the number that it has in the C library. Compare errors with it: errors.Is(err, ErrBusy).
 type Status int32
 
 const (
@@ -21,22 +21,22 @@ const (
 	ErrInvalid     Status = C.LF_ERR_INVALID      // a bad argument, or a closed Folder
 	ErrNotHeld     Status = C.LF_ERR_NOT_HELD     // the lock is not held by this Folder
 	ErrAlreadyHeld Status = C.LF_ERR_ALREADY_HELD // the lock is held by this Folder already
-	ErrLost        Status = C.LF_ERR_LOST         // it was held, and somebody deleted the bid
+	ErrLost        Status = C.LF_ERR_LOST         // the lock was held, and somebody deleted the bid
 	ErrForked      Status = C.LF_ERR_FORKED       // the Folder belongs to the parent process
-	ErrIO          Status = C.LF_ERR_IO           // the system refused: see the syscall.Errno
-	ErrUnsafe      Status = C.LF_ERR_UNSAFE       // Private was asked, and others can write to the folder
-	ErrUnsupported Status = C.LF_ERR_UNSUPPORTED  // this filesystem or system can't carry the lock's promise
-	ErrInternal    Status = C.LF_ERR_INTERNAL     // a bug of the library, caught
+	ErrIO          Status = C.LF_ERR_IO           // the system reported an error: see the syscall.Errno
+	ErrUnsafe      Status = C.LF_ERR_UNSAFE       // Private was set, and others can write to the folder
+	ErrUnsupported Status = C.LF_ERR_UNSUPPORTED  // this filesystem or system can't keep the promises of the lock
+	ErrInternal    Status = C.LF_ERR_INTERNAL     // the library has a bug, and has noticed it
 )
 
 // Error returns the name of the status, such as "LF_BUSY".
 func (s Status) Error() string { return C.GoString(C.lf_status_name(C.lf_status(s))) }
 
-// Error is what every function of this package returns where it returns an error.
+// Error is the type of every error that this package returns.
 type Error struct {
 	Status  Status
-	Errno   syscall.Errno // what the system said, or 0
-	Message string        // a sentence for a person: the folder, the file, the holder
+	Errno   syscall.Errno // the error number of the system, or 0
+	Message string        // a sentence that names the folder, the file and the holder
 
 	cause error
 }
@@ -49,7 +49,7 @@ func (e *Error) Is(target error) bool {
 	return ok && status == e.Status
 }
 
-// Unwrap returns what is behind it: the syscall.Errno, the context's error, os.ErrClosed, or nil.
+// Unwrap returns the cause of the error: the syscall.Errno, the error of the context, os.ErrClosed, or nil.
 func (e *Error) Unwrap() error {
 	if e.cause == nil && e.Errno != 0 {
 		return e.Errno
@@ -57,7 +57,7 @@ func (e *Error) Unwrap() error {
 	return e.cause
 }
 
-// newError returns nil for LF_OK. A nil handle stands for this thread's last lf_open.
+// newError returns nil for LF_OK. With a nil handle it describes the last lf_open of this thread.
 func newError(status C.lf_status, handle *C.lf_folder) error {
 	if status == C.LF_OK {
 		return nil

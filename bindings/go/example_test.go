@@ -27,7 +27,7 @@ func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := folder.Lock(ctx); err != nil {
-		log.Fatal(err) // says who holds it
+		log.Fatal(err) // the text names the holder
 	}
 	defer folder.Unlock()
 	fmt.Println("nobody else is here")

@@ -1,7 +1,7 @@
 // Package lockfolder is a mutex between processes that lives in a folder.
 //
-// A claimant posts a bid, a small file, into the folder, and holds the lock while its bid is the only one. Anybody can
-// see with ls who holds it, and the death of a holder frees the lock.
+// A claimant posts a bid, a small file, into the folder, and holds the lock while its bid is the only one. The
+// command ls shows the holder, and the death of a holder frees the lock.
 //
 //	folder, err := lockfolder.Open("/var/lib/app/lock")
 //	if err != nil { ... }
@@ -9,7 +9,7 @@
 //	if err := folder.Lock(ctx); err != nil { ... }
 //	defer folder.Unlock()
 //
-// The package wraps the C library of the same name, which pkg-config finds.
+// The package wraps the C library of the same name. pkg-config must find that library.
 //
 // # Goroutines
 //
@@ -18,10 +18,10 @@
 //
 // # Errors
 //
-// Every error is an *Error. Ask it with errors.Is for a Status such as ErrBusy, for a syscall.Errno or what that stands for
-// (fs.ErrNotExist), and after Lock for context.Canceled or context.DeadlineExceeded. Its text says who holds the
-// lock, or what the system refused. Where several goroutines use one Folder at the same moment, the text can be another
-// call's; the Status never is.
+// Every error is an *Error. errors.Is compares it with a Status such as ErrBusy, with a syscall.Errno or what that stands for
+// (fs.ErrNotExist), and after Lock with context.Canceled or context.DeadlineExceeded. The text names the holder of the
+// lock, or the call that the system refused. If several goroutines use one Folder at the same moment, the text can belong
+// to another call. The Status always belongs to this call.
 package lockfolder
 
 // #cgo pkg-config: lockfolder
@@ -31,14 +31,17 @@ import "C"
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unsafe"
 )
 
-// Option changes how Open opens.
+// Option changes how Open opens a folder.
 type Option func(*options)
 
 type options struct {
@@ -49,15 +52,16 @@ type options struct {
 // NoCreate makes Open fail where the folder is missing.
 func NoCreate() Option { return func(o *options) { o.flags |= C.LF_OPEN_NO_CREATE } }
 
-// Private makes Open refuse a folder that this user doesn't own, or that group or others can write (ErrUnsafe).
+// Private makes Open refuse a folder that another user owns, or that group or others can write (ErrUnsafe).
 func Private() Option { return func(o *options) { o.flags |= C.LF_OPEN_PRIVATE } }
 
-// TrustFilesystem uses a folder although other hosts or mounts can write to it and its filesystem is not known to show
-// every bid in a listing. Right where all claimants use this one mount, or its caches are off; else two can hold at once.
+// TrustFilesystem makes Open accept a folder that other hosts or mounts can write to, on a filesystem that may not show every
+// bid in a listing. It is right if all claimants use this one mount, or if the caches of the mount are off. In any other
+// case two claimants can hold the lock at once.
 func TrustFilesystem() Option { return func(o *options) { o.flags |= C.LF_OPEN_TRUST_FILESYSTEM } }
 
-// MalformedGrace sets after how long a bid that is cut off counts as stale. Without it: never. Such a bid may be a
-// Python peer's between its open and its write, so give it seconds.
+// MalformedGrace sets after how long a bid that is cut off counts as stale. Without this option: never. A Python peer makes
+// such a bid and writes it a moment later, so use seconds.
 func MalformedGrace(grace time.Duration) Option { return func(o *options) { o.grace = grace } }
 
 // Folder is one claimant on one lock folder. Make it with Open and end it with Close.
@@ -66,20 +70,23 @@ type Folder struct {
 
 	mu      sync.Mutex
 	closed  bool
-	closing chan struct{}  // closed by Close: whoever waits gives up
-	calls   sync.WaitGroup // calls in progress, which Close lets end
+	closing chan struct{}  // Close closes it, and each wait then ends
+	calls   sync.WaitGroup // the calls in progress; Close waits until they have ended
 }
 
-// Open opens a lock folder, and makes it if it is missing (one level). It locks nothing.
+// Open opens a lock folder, and makes the folder if it is missing (one level). It locks nothing.
 func Open(path string, opts ...Option) (*Folder, error) {
 	var o options
 	for _, opt := range opts {
 		opt(&o)
 	}
+	if strings.IndexByte(path, 0) >= 0 { // to C the path would end there, and be another folder's
+		return nil, &Error{Status: ErrInvalid, Errno: syscall.EINVAL, Message: fmt.Sprintf("the path %q contains a NUL byte", path), cause: syscall.EINVAL}
+	}
 	cPath := C.CString(path)
 	defer C.free(unsafe.Pointer(cPath))
 
-	// Why an open failed is kept by the thread.
+	// The C library keeps the reason of a failed open for the thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	f := &Folder{closing: make(chan struct{})}
@@ -96,8 +103,8 @@ func Open(path string, opts ...Option) (*Folder, error) {
 	return f, nil
 }
 
-// Close unlocks if the lock is held, and frees the handle. A Lock in progress gives up first. Nothing else frees it:
-// there is no finalizer. A second Close returns an error that is os.ErrClosed.
+// Close ends each Lock that waits, unlocks if the lock is held, and frees the handle. No finalizer frees the handle. A
+// second Close returns an error that is os.ErrClosed.
 func (f *Folder) Close() error {
 	f.mu.Lock()
 	if f.closed {
@@ -113,14 +120,14 @@ func (f *Folder) Close() error {
 	return nil
 }
 
-// TryLock takes the lock if it is free, and never waits for another's critical section. If it is not free, the error is
-// ErrBusy and says who has it.
+// TryLock takes the lock if it is free. It never waits until a holder unlocks. If the lock is not free, the error is
+// ErrBusy, and its text names the holder.
 func (f *Folder) TryLock() error {
 	return f.call(func() C.lf_status { return C.lf_lock(f.handle) })
 }
 
-// Lock waits for the lock until ctx is done. The error then is both a Status (ErrTimeout if the deadline was exceeded, else
-// ErrCancelled) and ctx.Err() for errors.Is, and the lock is not held.
+// Lock waits for the lock until ctx is done. errors.Is then finds in the error both a Status and ctx.Err(). The Status is
+// ErrTimeout if the deadline was exceeded, and else ErrCancelled. The lock is not held.
 func (f *Folder) Lock(ctx context.Context) error {
 	if err := f.enter(); err != nil {
 		return err
@@ -137,7 +144,7 @@ func (f *Folder) Lock(ctx context.Context) error {
 	}()
 	status := C.lf_lock_wait(f.handle, -1)
 	close(returned)
-	<-watched // or its cancellation could hit a later wait
+	<-watched // a cancellation that came later could end a later wait
 
 	if status != C.LF_CANCELLED {
 		return newError(status, f.handle)
@@ -156,7 +163,7 @@ func (f *Folder) cancelWhenDone(ctx context.Context, returned <-chan struct{}) {
 	case <-ctx.Done():
 	case <-f.closing:
 	}
-	// A cancellation without a wait is forgotten, and the wait may not have begun: until it has returned, again.
+	// A cancellation before the wait begins has no effect. So it is repeated until the wait has returned.
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
 	for {
@@ -169,34 +176,35 @@ func (f *Folder) cancelWhenDone(ctx context.Context, returned <-chan struct{}) {
 	}
 }
 
-// Unlock gives the lock back. ErrLost: somebody had deleted the bid, others may have been in, and the lock is no longer held.
-// After any other error it is still held, and Unlock can be tried again.
+// Unlock gives the lock back. ErrLost: somebody had deleted the bid, others may have held the lock since, and this Folder does
+// not hold it any more. After any other error the lock is still held, and Unlock can be tried again.
 func (f *Folder) Unlock() error {
 	return f.call(func() C.lf_status { return C.lf_unlock(f.handle) })
 }
 
-// Holds returns nil if the lock is held and the bid is still in the folder; else ErrNotHeld, or ErrLost if somebody
-// deleted it.
+// Holds returns nil if the lock is held and the bid is still in the folder. Otherwise it returns ErrNotHeld, or ErrLost if
+// somebody deleted the bid.
 func (f *Folder) Holds() error {
 	return f.call(func() C.lf_status { return C.lf_holds(f.handle) })
 }
 
-// InUse says whether any other claimant's bid is there that is not stale. It changes nothing.
+// InUse returns true if a bid of another claimant is there that is not stale. It changes nothing.
 func (f *Folder) InUse() (bool, error) {
 	var inUse C.bool
 	err := f.call(func() C.lf_status { return C.lf_in_use(f.handle, &inUse) })
 	return bool(inUse), err
 }
 
-// ReapStale deletes every bid whose owner is provably gone, and says how many those were. Locking does this too.
+// ReapStale deletes every bid whose owner is provably gone, and returns the number of these bids. Locking does this too.
 func (f *Folder) ReapStale() (int, error) {
 	var reaped C.size_t
 	err := f.call(func() C.lf_status { return C.lf_reap_stale(f.handle, &reaped) })
 	return int(reaped), err
 }
 
-// Fence returns a fencing token: larger than every token given before in this folder, also across crashes and power loss.
-// Only while the lock is held. Hand it to the resource, which refuses any smaller one than it has seen.
+// Fence returns a fencing token, while the lock is held. It is larger than every earlier token of this folder, also after a
+// crash or a power loss. Give the token to the resource. The resource must refuse a token that is smaller than one it has
+// seen.
 func (f *Folder) Fence() (uint64, error) {
 	var token C.uint64_t
 	err := f.call(func() C.lf_status { return C.lf_fence(f.handle, &token) })
@@ -206,7 +214,7 @@ func (f *Folder) Fence() (uint64, error) {
 // Version returns the version of the C library that is loaded.
 func Version() string { return C.GoString(C.lf_version()) }
 
-// enter begins a call; f.calls.Done ends it.
+// enter begins a call. f.calls.Done must end it.
 func (f *Folder) enter() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

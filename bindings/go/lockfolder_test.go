@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// In a process of its own, this test program holds a lock folder until its standard input ends.
+// With this variable set, the test program holds the lock of a folder until its standard input ends.
 func TestMain(m *testing.M) {
 	path, hold := os.LookupEnv("LOCKFOLDER_TEST_HOLD")
 	if !hold {
@@ -78,7 +78,7 @@ func open(t *testing.T, path string, opts ...Option) *Folder {
 	return folder
 }
 
-// patient is a guard against hanging, not a measure.
+// patient returns a context that ends a test that hangs. It measures nothing.
 func patient(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
@@ -163,7 +163,7 @@ func TestCancel(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		locked := make(chan error)
 		go func() { locked <- folder.Lock(ctx) }()
-		time.Sleep(pause) // before the wait has begun, and after
+		time.Sleep(pause) // before the wait begins, or after
 		cancel()
 		err := <-locked
 		is(t, err, ErrCancelled, context.Canceled)
@@ -171,7 +171,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// lateContext is done between Lock's first look at it and its wait.
+// lateContext ends after Lock has first asked it, and before the wait begins.
 type lateContext struct {
 	context.Context
 	looked bool
@@ -262,13 +262,19 @@ func TestOpenErrors(t *testing.T) {
 	is(t, err, ErrIO, fs.ErrNotExist)
 	_, err = Open("")
 	is(t, err, ErrInvalid)
+	shorter := filepath.Join(t.TempDir(), "lock")
+	_, err = Open(shorter + "\x00/other")
+	is(t, err, ErrInvalid, syscall.EINVAL)
+	if _, err := os.Stat(shorter); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the path was cut at the NUL byte: %v", err)
+	}
 	public := t.TempDir()
 	check(t, os.Chmod(public, 0o777))
 	_, err = Open(public, Private())
 	is(t, err, ErrUnsafe)
 }
 
-// Why an open failed is kept by the thread, and goroutines move between threads.
+// The C library keeps the reason of a failed open for the thread, and goroutines move between threads.
 func TestErrorsOfOpenAreNotMixedUp(t *testing.T) {
 	var all sync.WaitGroup
 	for i := 0; i < 32; i++ {
@@ -295,7 +301,7 @@ func TestMalformedGrace(t *testing.T) {
 	check(t, folder.Lock(patient(t)))
 }
 
-// Goroutines with a Folder each exclude each other: no increment is lost.
+// Goroutines that have a Folder each exclude each other, so no increment is lost.
 func TestGoroutinesExcludeEachOther(t *testing.T) {
 	path := t.TempDir()
 	inside := 0

@@ -1,4 +1,4 @@
-"""Waits for a lock folder, at most until Ctrl-C, and says which number its turn has."""
+"""Waits for the lock of a folder until Ctrl-C, and prints its fencing token."""
 
 import sys
 
@@ -10,7 +10,7 @@ def main() -> int:
         print("usage: python3 example.py FOLDER", file=sys.stderr)
         return 2
     try:
-        with Folder(sys.argv[1]) as folder, folder.lock() as lock:
+        with Folder(sys.argv[1]) as folder, folder.holding() as lock:
             print("held; fencing token", lock.fence())
     except LockFolderError as error:
         print(error, file=sys.stderr)

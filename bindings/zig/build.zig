@@ -4,7 +4,7 @@ pub fn build(b: *std.Build) void {
     const target = b.standardTargetOptions(.{});
     const optimize = b.standardOptimizeOption(.{});
 
-    // Both find the installed library through pkg-config.
+    // The C module and the Zig module find the installed library through pkg-config.
     const c = b.addTranslateC(.{ .root_source_file = b.path("src/c.h"), .target = target, .optimize = optimize });
     c.linkSystemLibrary("lockfolder", .{});
     const lockfolder = b.addModule("lockfolder", .{

@@ -1,5 +1,5 @@
-// Node's proper-lockfile behind the commands of harness.c (it says what they mean): peer.js SUBJECT FOLDER [SHARED-FILE].
-// Node has no shared memory between processes, so nothing here looks whether two are inside at once.
+// Runs Node's proper-lockfile by the commands of harness.c (which explains them): peer.js SUBJECT FOLDER [SHARED-FILE].
+// Node has no shared memory between processes, so nothing here checks whether two are inside at once.
 'use strict';
 const fs = require('fs');
 const path = require('path');
@@ -13,7 +13,8 @@ let free = null;
 const now = () => Number(process.hrtime.bigint());
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
-// The fast way where it is to be had at once; where one waits, its own retries, with the shortest pauses it allows itself.
+// The fast function where the lock is tried once. Where it waits, the package's own retries, with the shortest pauses that
+// it allows.
 const take = () => { free = lockfile.lockSync(file); };
 const give = () => { free(); };
 const wait = async () => {
@@ -31,7 +32,7 @@ const timed = (n, body) => {
 
 const commands = {
   cycle: (n) => timed(n, () => { take(); give(); }),
-  whole: (n) => timed(n, () => { take(); give(); }), // nothing is open between a lock and the next
+  whole: (n) => timed(n, () => { take(); give(); }), // nothing stays open between two locks
   busy: (n) => timed(n, () => {
     try { take(); } catch (e) {
       if (e.code === 'ELOCKED') return;

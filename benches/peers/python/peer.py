@@ -26,7 +26,8 @@ class Lockfolder:
         try:
             return HELD if self.module.lock(self.path) else BUSY
         except Exception:
-            # It met a bid half written or just deleted, and then leaves its own behind, which would shut everybody out.
+            # It met a bid that was half written or just deleted. Then it leaves its own bid behind, which would shut
+            # out all others.
             self.module._bidfile_path(self.path).unlink(missing_ok=True)
             return FAILED
 

@@ -1,4 +1,4 @@
-// Command example waits for a lock folder, at most until Ctrl-C, and says which number its turn has.
+// Command example waits for the lock of a folder until Ctrl-C, and prints its fencing token.
 package main
 
 import (

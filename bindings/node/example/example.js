@@ -1,4 +1,4 @@
-// Waits for a lock folder, at most until Ctrl-C, and says which number its turn has.
+// Waits for the lock of a folder until Ctrl-C, and prints its fencing token.
 import { open } from 'lockfolder'
 
 const [path] = process.argv.slice(2)

@@ -1,6 +1,6 @@
 import { lf } from './native.js'
 
-/** Why a call did not do what it was asked to. `code` is the name of the status. */
+/** A call failed. `code` is the name of the status. */
 export class LockFolderError extends Error {
   constructor({ status, message, errno = 0 }) {
     super(message)

@@ -4,30 +4,30 @@ export const version: string
 export interface OpenOptions {
   /** Make the folder if it is missing (one level). Default: true. */
   create?: boolean
-  /** Refuse a folder that this user doesn't own, or that group or others can write (`LF_ERR_UNSAFE`). */
+  /** Refuse a folder that another user owns, or that group or others can write (`LF_ERR_UNSAFE`). */
   private?: boolean
-  /** Use the folder although its filesystem is not known to show every bid. See `LF_OPEN_TRUST_FILESYSTEM`. */
+  /** Use the folder although its filesystem may not show every bid. See `LF_OPEN_TRUST_FILESYSTEM`. */
   trustFilesystem?: boolean
   /** After how many milliseconds a bid that is cut off counts as stale. Default: never. */
   malformedGrace?: number
 }
 
 export interface LockOptions {
-  /** Ends the wait: the promise rejects with `signal.reason`, and the lock is not held. */
+  /** When it aborts, the wait ends: the promise rejects with `signal.reason`, and the lock is not held. */
   signal?: AbortSignal
-  /** Milliseconds; then `LF_TIMEOUT`. Default: no limit. */
+  /** Milliseconds until the promise rejects with `LF_TIMEOUT`. Default: no limit. */
   timeout?: number
 }
 
 export type BidState = 'own' | 'live' | 'stale' | 'unknown' | 'malformed'
 
-/** One bid of a snapshot; null is what it does not say. */
+/** One bid of a snapshot. A value is null where the bid does not have it. */
 export interface Bid {
   readonly name: string
   readonly host: string | null
   readonly command: string | null
   readonly pid: number | null
-  /** When the owner's process started. */
+  /** The time at which the owner's process started. */
   readonly created: Date | null
   /** Milliseconds since the bid was posted. */
   readonly age: number
@@ -48,44 +48,44 @@ export type ErrorCode =
   | 'LF_ERR_UNSUPPORTED'
   | 'LF_ERR_INTERNAL'
 
-/** Why a call did not do what it was asked to. The message names the folder and the holder. */
+/** A call failed. The message names the folder and the holder. */
 export class LockFolderError extends Error {
   private constructor()
   readonly code: ErrorCode
-  /** The system's error number behind it, or 0. */
+  /** The error number of the system, or 0. */
   readonly errno: number
 }
 
-/** Opens a lock folder, and makes it if it is missing (one level). Locks nothing. */
+/** Opens a lock folder, and makes the folder if it is missing (one level). Locks nothing. */
 export function open(path: string | Buffer | URL, options?: OpenOptions): Folder
 
-/** One claimant on one lock folder. Two exclude each other, in one process too. */
+/** One claimant on one lock folder. Two exclude each other, also in one process. */
 export class Folder implements Disposable, AsyncDisposable {
   private constructor()
-  /** Takes the lock if it is free; else throws `LF_BUSY`, with a message that says who has it. */
+  /** Takes the lock if it is free. Otherwise throws `LF_BUSY`, and the message names the holder. */
   tryLock(): Lock
   /** Waits for the lock, in turn, and never blocks the event loop. */
   lock(options?: LockOptions): Promise<Lock>
-  /** Is any other claimant's bid there that is not stale? Changes nothing. */
+  /** True if a bid of another claimant is there that is not stale. Changes nothing. */
   inUse(): boolean
   /** Deletes every bid whose owner is provably gone, and returns their number. */
   reapStale(): number
-  /** A snapshot of the bids, by name. */
+  /** A snapshot of the bids, in order of their names. */
   bids(): Bid[]
-  /** Unlocks if the lock is held, ends a wait (it rejects with `LF_CANCELLED`), and frees the handle. Again: does nothing. */
+  /** Unlocks if the lock is held, ends a wait (it rejects with `LF_CANCELLED`), and frees the handle. A second close() does nothing. */
   close(): void
   [Symbol.dispose](): void
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** The lock, held. */
+/** A lock that is held. */
 export class Lock implements Disposable, AsyncDisposable {
   private constructor()
-  /** Gives the lock back. `LF_ERR_LOST`: somebody had deleted the bid. After any other error it is still held. */
+  /** Gives the lock back. `LF_ERR_LOST`: somebody had deleted the bid. After any other error the lock is still held. */
   unlock(): void
-  /** Is the lock held, and the bid still in the folder? */
+  /** True if the lock is held and the bid is still in the folder. */
   holds(): boolean
-  /** A fencing token, larger than every token given before in this folder, also across crashes. Costs a sync of the disk. */
+  /** A fencing token. It is larger than every earlier token of this folder, also after a crash. It costs a sync of the disk. */
   fence(): bigint
   [Symbol.dispose](): void
   [Symbol.asyncDispose](): Promise<void>

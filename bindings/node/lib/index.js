@@ -13,7 +13,7 @@ const TRUST_FILESYSTEM = 4
 /** The version of the C library that is loaded. */
 export const version = lf.version()
 
-/** Opens a lock folder, and makes it if it is missing (one level). Locks nothing. */
+/** Opens a lock folder, and makes the folder if it is missing (one level). Locks nothing. */
 export function open(path, { create = true, private: isPrivate = false, trustFilesystem = false, malformedGrace = 0 } = {}) {
   const flags = (create ? 0 : NO_CREATE) | (isPrivate ? PRIVATE : 0) | (trustFilesystem ? TRUST_FILESYSTEM : 0)
   const grace = milliseconds('malformedGrace', malformedGrace, 0xffffffff)
@@ -26,7 +26,7 @@ export function open(path, { create = true, private: isPrivate = false, trustFil
 
 const secret = Symbol('only open() makes a Folder')
 
-/** One claimant on one lock folder. */
+/** One claimant on one lock folder. Two exclude each other, also in one process. */
 export class Folder {
   #handle
   #wait = null
@@ -36,57 +36,64 @@ export class Folder {
     this.#handle = handle
   }
 
-  /** Takes the lock if it is free; else throws LF_BUSY, with a message that says who has it. */
+  /** Takes the lock if it is free. Otherwise throws LF_BUSY, and the message names the holder. */
   tryLock() {
     this.#call(lf.lock)
     return new Lock(secret, this)
   }
 
-  /** Waits for the lock. */
+  /** Waits for the lock, in turn, and never blocks the event loop. */
   async lock({ signal, timeout } = {}) {
-    signal?.throwIfAborted()
-    const handle = this.#open()
-    if (this.#wait) {
-      const message = 'this Folder is being locked already; who should exclude each other open one each'
-      throw new LockFolderError({ status: status.LF_BUSY, message })
-    }
     const timeoutMs = timeout === undefined || timeout === Infinity ? -1 : milliseconds('timeout', timeout)
-    const wait = (this.#wait = new Wait(handle, timeoutMs))
-    const abort = () => wait.cancel()
-    signal?.addEventListener('abort', abort)
-    let outcome
+    let wait, outcome, lock
+    const abort = () => wait?.cancel()
+    // The signal may be any object, and each of its methods may throw. After an error the lock must not be held.
     try {
-      outcome = await wait.done
-    } finally {
-      this.#wait = null
-      signal?.removeEventListener('abort', abort)
-    }
-    const lock = outcome.status === status.LF_OK && this.#handle ? new Lock(secret, this) : null
-    if (signal?.aborted) {
-      lock?.unlock() // whoever aborted expects not to have it
-      signal.throwIfAborted()
+      try {
+        signal?.addEventListener('abort', abort)
+        signal?.throwIfAborted()
+        wait = this.#begin(timeoutMs)
+        outcome = await wait.done
+        if (outcome.status === status.LF_OK && this.#handle) lock = new Lock(secret, this)
+      } finally {
+        if (wait) this.#wait = null
+        signal?.removeEventListener?.('abort', abort)
+      }
+      signal?.throwIfAborted()
+    } catch (error) {
+      lock?.unlock()
+      throw error
     }
     if (lock) return lock
-    // Closed just after the wait was won: closing has unlocked.
+    // close() came just after the wait was won, and has unlocked.
     if (outcome.status === status.LF_OK) throw closed()
     throw new LockFolderError(outcome)
   }
 
-  /** Is any other claimant's bid there that is not stale? Changes nothing. */
+  #begin(timeoutMs) {
+    const handle = this.#open()
+    if (this.#wait) {
+      const message = 'this Folder is being locked already; parts of a program that should exclude each other open a Folder each'
+      throw new LockFolderError({ status: status.LF_BUSY, message })
+    }
+    return (this.#wait = new Wait(handle, timeoutMs))
+  }
+
+  /** True if a bid of another claimant is there that is not stale. Changes nothing. */
   inUse() {
     const out = new Uint8Array(1)
     this.#call(lf.inUse, out)
     return out[0] !== 0
   }
 
-  /** Deletes every bid whose owner is provably gone, and returns their number. */
+  /** Deletes every bid whose owner is provably gone, and returns the number of these bids. */
   reapStale() {
     const out = new BigUint64Array(1)
     this.#call(lf.reapStale, out)
     return Number(out[0])
   }
 
-  /** A snapshot of the bids, by name. */
+  /** A snapshot of the bids, in order of their names. */
   bids() {
     const out = new BigUint64Array(1)
     this.#call(lf.bids, out)
@@ -109,7 +116,7 @@ export class Folder {
     }
   }
 
-  /** Unlocks if the lock is held, ends a wait (it rejects with LF_CANCELLED), and frees the handle. Again: does nothing. */
+  /** Unlocks if the lock is held, ends a wait (it rejects with LF_CANCELLED), and frees the handle. A second close() does nothing. */
   close() {
     if (!this.#handle) return
     this.#wait?.cancelNow()
@@ -133,7 +140,7 @@ export class Folder {
   }
 }
 
-/** The lock, held. */
+/** A lock that is held. */
 export class Lock {
   #folder
   #released = false
@@ -143,7 +150,7 @@ export class Lock {
     this.#folder = folder
   }
 
-  /** Gives the lock back. LF_ERR_LOST: somebody had deleted the bid. After another error it is still held. */
+  /** Gives the lock back. LF_ERR_LOST: somebody had deleted the bid. After any other error the lock is still held. */
   unlock() {
     try {
       this.#call(lf.unlock)
@@ -154,7 +161,7 @@ export class Lock {
     this.#released = true
   }
 
-  /** Is the lock held, and the bid still in the folder? */
+  /** True if the lock is held and the bid is still in the folder. */
   holds() {
     try {
       this.#call(lf.holds)
@@ -165,7 +172,7 @@ export class Lock {
     }
   }
 
-  /** A fencing token, larger than every token given before in this folder. */
+  /** A fencing token. It is larger than every earlier token of this folder. */
   fence() {
     const out = new BigUint64Array(1)
     this.#call(lf.fence, out)
@@ -174,7 +181,7 @@ export class Lock {
 
   #call(call, ...rest) {
     if (this.#released) {
-      throw new LockFolderError({ status: status.LF_ERR_NOT_HELD, message: 'this lock was given back already' })
+      throw new LockFolderError({ status: status.LF_ERR_NOT_HELD, message: 'this lock was given back before' })
     }
     this.#folder[secret](call, ...rest)
   }
@@ -189,7 +196,7 @@ export class Lock {
   }
 }
 
-/** For `using` and `await using`, where this Node knows them. */
+/** Makes `using` and `await using` work, in a Node that has them. */
 function onDispose(type, dispose) {
   const define = (symbol, value) => symbol && Object.defineProperty(type.prototype, symbol, { value })
   define(Symbol.dispose, function () {

@@ -1,10 +1,10 @@
-// The C library, as koffi sees it. Pointers are BigInts, so a handle can go to another thread.
+// The C library, through koffi. Pointers are BigInts, so a handle can go to another thread.
 
 import koffi from 'koffi'
 
 const library = koffi.load(process.env.LOCKFOLDER_LIBRARY || 'liblockfolder.so.0')
 
-// Results come through pointers; a typed array has room for each.
+// A function returns its results through pointers. The caller passes a typed array that has room for the result.
 export const lf = {
   open: library.func('int lf_open(const void *path, uint32_t flags, void *out)'),
   close: library.func('void lf_close(void *folder)'),
@@ -48,7 +48,8 @@ export const status = {
   LF_ERR_LOST: -4
 }
 
-/** Why the last call on this handle failed; null: this thread's last open. Plain data: it may cross threads. */
+/** Why the last call on this handle failed. null: the last open of this thread.
+ *  The result is plain data, so it can go to another thread. */
 export function failure(handle, failed) {
   let buffer = Buffer.alloc(512)
   let length = Number(lf.errorMessage(handle, buffer, buffer.length))

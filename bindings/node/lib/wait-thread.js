@@ -1,4 +1,4 @@
-// The other end of waits.js: runs lf_lock_wait, which blocks this thread and nobody else.
+// The thread that waits.js starts. It runs lf_lock_wait, which blocks this thread only.
 
 import { parentPort, workerData as state } from 'node:worker_threads'
 import { failure, lf, status } from './native.js'
@@ -10,7 +10,7 @@ parentPort.on('message', ({ handle, timeoutMs }) => {
     const waited = lf.lockWait(handle, timeoutMs)
     outcome = waited === status.LF_OK ? { status: waited } : failure(handle, waited)
   }
-  Atomics.store(state, 0, IDLE) // from here on the handle may be closed
+  Atomics.store(state, 0, IDLE) // from here on another thread may close the handle
   Atomics.notify(state, 0)
   parentPort.postMessage(outcome)
 })

@@ -1,6 +1,6 @@
-// Waiting without blocking the event loop, and without the thread pool of Node: a few waits would fill that, and then
-// whatever else needs it, perhaps the work that ends with an unlock, could never run. Each wait has a thread of its own.
-// Cancelling and unlocking are plain calls on the caller's thread, so they never stand in a queue behind a wait.
+// Each wait has a thread of its own, so that it does not block the event loop. The thread pool of Node is too small for this: a few waits
+// would fill it. Then other work that needs the pool could not run, and the holder may need such work before it unlocks.
+// Cancelling and unlocking are plain calls on the caller's thread, so no wait delays them.
 
 import { Worker } from 'node:worker_threads'
 import { lf } from './native.js'
@@ -13,44 +13,51 @@ const idle = []
 const busy = new Set()
 let exiting = false
 
-/** One lf_lock_wait in a thread. */
+/** One call of lf_lock_wait in a thread. */
 export class Wait {
   #handle
   #thread
   #again
+  /** The thread is done with the handle, which may be freed, and may serve another wait. */
+  #over = false
 
   constructor(handle, timeoutMs) {
-    if (exiting) throw new Error('the process is exiting: too late to wait for a lock')
+    if (exiting) throw new Error('the process is exiting: it can no longer wait for a lock')
     this.#handle = handle
     this.#thread = idle.pop() ?? new Thread()
     busy.add(this)
-    /** Resolves to { status, message, errno }; rejects if the thread fails. */
+    /** Resolves to { status, message, errno }. Rejects if the thread fails. */
     this.done = this.#thread.run(handle, timeoutMs).finally(() => {
+      this.#over = true
       clearInterval(this.#again)
       busy.delete(this)
       this.#thread.rest()
     })
   }
 
-  /** Makes `done` resolve soon: with LF_CANCELLED, unless it is over already. */
+  /** Makes `done` resolve soon, with LF_CANCELLED unless the wait is over already. */
   cancel() {
-    if (this.#again || this.#thread.revoke()) return
-    lf.cancel(this.#handle)
-    // A cancellation without a wait is forgotten, and this one may be just about to begin.
-    this.#again = setInterval(() => this.#thread.state() === WAITING && lf.cancel(this.#handle), AGAIN_MS)
+    if (this.#over || this.#again || this.#thread.revoke()) return
+    const cancel = () => !this.#over && this.#thread.state() === WAITING && lf.cancel(this.#handle)
+    cancel()
+    // A cancellation before the wait begins has no effect. So it is repeated.
+    this.#again = setInterval(cancel, AGAIN_MS)
   }
 
-  /** Cancels, and returns when the thread has left the handle alone for good. */
+  /** Cancels, and returns when the thread will not use the handle any more. */
   cancelNow() {
-    if (this.#thread.revoke()) return
-    while (this.#thread.state() === WAITING) {
-      lf.cancel(this.#handle)
-      this.#thread.sleepWhile(WAITING, AGAIN_MS)
+    if (this.#over) return
+    if (!this.#thread.revoke()) {
+      while (this.#thread.state() === WAITING) {
+        lf.cancel(this.#handle)
+        this.#thread.sleepWhile(WAITING, AGAIN_MS)
+      }
     }
+    this.#over = true
   }
 }
 
-// When Node ends it waits for its threads, so they must not wait for a lock then.
+// At its end Node waits for its threads, so no thread may still wait for a lock then.
 process.on('exit', () => {
   exiting = true
   for (const wait of busy) wait.cancelNow()
@@ -83,7 +90,7 @@ class Thread {
     })
   }
 
-  /** An idle thread doesn't keep the program running. */
+  /** Makes the thread idle. An idle thread does not keep the program running. */
   rest() {
     this.#settle = undefined
     if (this.#failed) return
@@ -100,7 +107,7 @@ class Thread {
     return Atomics.load(this.#state, 0)
   }
 
-  /** True: the thread has not touched the handle and never will. */
+  /** True: the thread has not used the handle and never will. */
   revoke() {
     const was = Atomics.compareExchange(this.#state, 0, ASKED, REVOKED)
     return was === ASKED || was === REVOKED

@@ -1,11 +1,11 @@
-// A process of its own that holds a lock folder until its standard input ends.
+// A separate process that holds the lock of a folder until its standard input ends.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
 const here = fileURLToPath(import.meta.url)
 
-/** Starts one, and resolves when it holds. `t` is the test, which ends it. */
+/** Starts a holder, and resolves when it holds the lock. The end of the test `t` kills the holder. */
 export async function holder(t, path) {
   const child = spawn(process.execPath, [here, path], { stdio: ['pipe', 'pipe', 'inherit'] })
   const ended = once(child, 'exit')

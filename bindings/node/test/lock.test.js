@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url'
 import { Folder, LockFolderError, open, version } from 'lockfolder'
 import { holder } from './holder.js'
 
-const guard = { timeout: 60_000 } // against hanging; not a measure
+const guard = { timeout: 60_000 } // ends a test that hangs, and measures nothing
 
 function folderPath(t) {
   const path = mkdtempSync(join(tmpdir(), 'lockfolder-node-'))
@@ -37,13 +37,13 @@ test('lock, fence, unlock', guard, async t => {
   const second = folder.tryLock()
   assert.ok(second.fence() > token)
   assert.throws(() => first.unlock(), code('LF_ERR_NOT_HELD'))
-  assert.ok(second.holds(), 'an old lock does not give back a new one')
+  assert.ok(second.holds(), 'an old Lock must not give back a new one')
 })
 
 test('a busy folder says who has it', guard, async t => {
   const path = folderPath(t)
   const { pid } = await holder(t, path)
-  const command = readFileSync(`/proc/${pid}/comm`, 'utf8').trim() // not "node" in every version
+  const command = readFileSync(`/proc/${pid}/comm`, 'utf8').trim() // some versions of Node have another name than "node"
   const folder = opened(t, path)
   assert.throws(
     () => folder.tryLock(),

@@ -1,4 +1,4 @@
-// Checked by tsc against index.d.ts, compiled, and run: `await using` is syntax that Node 20 does not have, and TypeScript does.
+// tsc checks this against index.d.ts and compiles it. TypeScript has the syntax `await using`, and Node 20 does not.
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -17,7 +17,7 @@ try {
     using other = open(path)
     try {
       other.tryLock()
-      assert.fail('two have the lock')
+      assert.fail('two Folders hold the lock')
     } catch (error) {
       if (!(error instanceof LockFolderError)) throw error
       const code: ErrorCode = error.code

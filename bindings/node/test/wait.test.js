@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { open } from 'lockfolder'
 import { holder } from './holder.js'
 
-const guard = { timeout: 60_000 } // against hanging; not a measure
+const guard = { timeout: 60_000 } // ends a test that hangs, and measures nothing
 
 function folderPath(t) {
   const path = mkdtempSync(join(tmpdir(), 'lockfolder-node-'))
@@ -25,7 +25,7 @@ function opened(t, path) {
   return folder
 }
 
-test('a signal ends a wait, before it has begun and after', guard, async t => {
+test('a signal ends a wait, before the wait begins and after', guard, async t => {
   const path = folderPath(t)
   await holder(t, path)
   const folder = opened(t, path)
@@ -53,6 +53,53 @@ test('an aborted wait never leaves the lock held', guard, async t => {
   }
 })
 
+test('a signal that throws leaves no lock', guard, async t => {
+  const path = folderPath(t)
+  const folder = opened(t, path)
+  const fail = () => {
+    throw new TypeError('on purpose')
+  }
+  const quiet = { aborted: false, throwIfAborted() {}, addEventListener() {}, removeEventListener() {} }
+  let calls = 0
+  const signals = [
+    { ...quiet, addEventListener: undefined },
+    { ...quiet, addEventListener: fail },
+    { ...quiet, removeEventListener: fail },
+    { ...quiet, throwIfAborted: undefined },
+    { ...quiet, throwIfAborted: () => ++calls > 1 && fail() } // only after the wait
+  ]
+  for (const signal of signals) {
+    await assert.rejects(folder.lock({ signal }), TypeError)
+    // A wait without an owner would make this busy, or would hold the lock.
+    const lock = await folder.lock({ timeout: 60_000 })
+    lock.unlock()
+    assert.deepEqual(folder.bids(), [])
+  }
+})
+
+test('a signal whose listener closes the folder begins no wait', guard, async t => {
+  const folder = open(folderPath(t))
+  const signal = { throwIfAborted() {}, addEventListener: () => folder.close(), removeEventListener() {} }
+  await assert.rejects(folder.lock({ signal }), { code: 'LF_ERR_INVALID' })
+})
+
+/** As a shutdown handler does: close frees the handle, and the abort comes right after. */
+test('an abort after the close does not use the handle', guard, async t => {
+  for (let round = 0; round < 20; round++) {
+    const path = folderPath(t)
+    const held = open(path)
+    held.tryLock()
+    const folder = open(path)
+    const abort = new AbortController()
+    const waiting = folder.lock({ signal: abort.signal })
+    if (round % 2) await pause(20)
+    folder.close()
+    abort.abort()
+    await assert.rejects(waiting)
+    held.close()
+  }
+})
+
 test('close ends a wait', guard, async t => {
   const path = folderPath(t)
   await holder(t, path)
@@ -75,7 +122,7 @@ test('one folder is one claimant', guard, async t => {
   assert.ok((await first).holds())
 })
 
-// More waiters than libuv has threads (4), and a holder whose work needs one of those: it must get it.
+// There are more waiters than threads of libuv (4). The work of the holder needs one of these threads, and must get it.
 test('many waits leave the event loop and the thread pool alone', guard, async t => {
   const path = folderPath(t)
   const lock = opened(t, path).tryLock()
@@ -95,7 +142,7 @@ test('many waits leave the event loop and the thread pool alone', guard, async t
   await Promise.all(waits)
 })
 
-// Whatever way a process ends, its waits don't keep it: Node joins its threads at the end.
+// A process with a wait can end in each of these ways. Node joins its threads at the end, so a wait could keep it running.
 for (const [how, ending, expected] of [
   ['process.exit', 'process.exit(7)', 7],
   ['process.exit at once', 'process.exit(7)', 7],
@@ -112,7 +159,7 @@ for (const [how, ending, expected] of [
   })
 }
 
-// A try is refused because of the holder, with its PID, and once the wait has begun because of the wait.
+// The message of a try names the PID of the holder before the wait begins, and the wait of this Folder after it has begun.
 function whenItWaits(ending) {
   return `setInterval(() => {
     let why = ''
@@ -121,7 +168,7 @@ function whenItWaits(ending) {
   }, 5)`
 }
 
-test('an idle thread does not keep the process', guard, async t => {
+test('an idle thread does not keep the process running', guard, async t => {
   const path = folderPath(t)
   const program = `import { open } from 'lockfolder'; (await open(${JSON.stringify(path)}).lock()).unlock()`
   const child = spawn(process.execPath, ['--input-type=module', '-e', program], { cwd: here, stdio: 'inherit' })

@@ -1,6 +1,6 @@
-"""A program of the old package, in one process: prints what each call came to. Which package is the first argument.
+"""A program that uses the old package or the stand-in, as its first argument says. It prints the result of each call.
 
-`hold` and `try` are for two processes: hold the lock until standard input ends; say whether it can be had.
+The third argument is `story`, `hold` or `try`. `hold` holds the lock until standard input ends. `try` prints whether it gets the lock.
 """
 
 import os
@@ -66,7 +66,7 @@ def story():
 
 
 def live():
-    """The parent: its PID, and when it started, as psutil computes that."""
+    """The PID of the parent, and its start time as psutil computes it."""
     with open("/proc/stat") as stat:
         boot = next(int(line.split()[1]) for line in stat if line.startswith("btime"))
     with open(f"/proc/{os.getppid()}/stat") as stat:

@@ -1,4 +1,4 @@
-"""What the tests share: temporary folders, and holders in processes of their own."""
+"""Shared by the tests: temporary folders, and holders in separate processes."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import sys
 import tempfile
 import unittest
 
-GUARD = 60  # seconds; against hanging, not a measure
+GUARD = 60  # seconds; ends a test that hangs, and measures nothing
 
 HOLD = """
 import sys

@@ -1,4 +1,4 @@
-"""The stand-in against the real package: LOCKFOLDER_OLD_PYTHON is an interpreter that has `lockfolder` 1.0.2."""
+"""The stand-in against the real package: LOCKFOLDER_OLD_PYTHON names an interpreter with `lockfolder` 1.0.2."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ class CompatTest(TestCase):
     def run_as(self, which, how):
         return self.start(OLD if which == "old" else sys.executable, PROGRAM, which, self.path, how)
 
-    def test_both_tell_the_same_story(self):
+    def test_both_packages_give_the_same_results(self):
         stories = {}
         for which in "old", "new":
             process = self.run_as(which, "story")
@@ -32,7 +32,7 @@ class CompatTest(TestCase):
             self.assertGreater(len(stories[which]), 25)
         self.assertEqual(stories["new"], stories["old"])
 
-    def test_each_excludes_each(self):
+    def test_each_package_excludes_both(self):
         for first in "old", "new":
             for second in "old", "new":
                 holder = self.run_as(first, "hold")

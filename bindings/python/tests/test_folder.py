@@ -42,7 +42,7 @@ class FolderTest(TestCase):
                 self.assertGreater(second.fence(), token)
                 with self.assertRaises(NotHeld):
                     first.unlock()
-                self.assertTrue(second.holds(), "an old lock does not give back a new one")
+                self.assertTrue(second.holds(), "an old Lock must not give back a new one")
             self.assertFalse(second.holds())
 
     def test_the_end_of_a_with_unlocks(self):
@@ -59,7 +59,7 @@ class FolderTest(TestCase):
             lock.unlock()
             folder.lock()
         with Folder(os.fsencode(self.path)) as folder:
-            folder.lock(blocking=False)  # closing has unlocked
+            folder.lock(blocking=False)  # the close before has unlocked
 
     def test_a_busy_folder_says_who_has_it(self):
         child = self.holder()
@@ -194,13 +194,13 @@ if os.getpid() != parent:
             self.assertEqual(process.stdout.read(), "7 True\n", ending)
             self.assertEqual(process.wait(GUARD), 0)
 
-    def test_a_forked_child_does_not_wait_for_threads_that_it_has_not(self):
+    def test_a_forked_child_does_not_wait_for_threads_of_its_parent(self):
         folder = Folder(self.path)
         self.addCleanup(folder.close)
         inside, over = threading.Event(), threading.Event()
 
         def be_in_a_call():
-            with folder._handle._guard:
+            with folder._handle.guarded():
                 inside.set()
                 over.wait(GUARD)
 

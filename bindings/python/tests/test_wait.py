@@ -5,7 +5,7 @@ import time
 import unittest
 
 from lockfolder_native import Cancelled, Folder
-from lockfolder_native._wait import _Helper
+from lockfolder_native._lock import Lock
 
 from support import GUARD, TestCase
 
@@ -30,11 +30,37 @@ with Folder(sys.argv[1]) as folder:
         print("held", flush=True)
 """
 
+FORKED_IN_A_HANDLER = """
+import os, signal, sys
+from lockfolder_native import Folder, Forked
+
+def fork(*_):
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(int(sys.argv[3]))  # against hanging
+        if sys.argv[2] == "raise":
+            sys.exit(7)
+        return
+    print("child", os.waitpid(child, 0)[1] >> 8, flush=True)
+    raise KeyboardInterrupt
+
+with Folder(sys.argv[1]) as folder:
+    try:
+        signal.signal(signal.SIGALRM, fork)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        folder.lock()
+    except Forked:
+        sys.exit(7)
+    except KeyboardInterrupt:
+        print("interrupted", [bid.state.name for bid in folder.bids()], flush=True)
+"""
+
 
 class WaitTest(TestCase):
     def test_ctrl_c_ends_a_wait(self):
         self.holder()
-        for pause in 0, 0.001, 0.01, 0.2:  # before the wait has begun, perhaps, and after
+        for pause in 0, 0.001, 0.01, 0.2:  # the signal may come before the wait begins, or after
             child = self.python(INTERRUPTED, self.path)
             self.assertEqual(child.stdout.readline(), "waiting\n")
             time.sleep(pause)
@@ -42,8 +68,8 @@ class WaitTest(TestCase):
             self.assertEqual(child.stdout.readline(), "interrupted ['LIVE']\n")
             self.assertEqual(child.wait(GUARD), 0)
 
-    def test_ctrl_c_ends_a_wait_whichever_thread_takes_it(self):
-        """When a stopped process goes on, the kernel gives a signal that came meanwhile to any of its threads."""
+    def test_ctrl_c_ends_a_wait_in_whichever_thread_it_arrives(self):
+        """The kernel gives a signal that came while a process was stopped to any thread of the process."""
         self.holder()
         for _ in range(20):
             child = self.python(INTERRUPTED, self.path)
@@ -67,7 +93,7 @@ class WaitTest(TestCase):
         self.assertEqual(child.wait(GUARD), 0)
 
     def test_an_interrupted_wait_never_holds(self):
-        """The signal comes at any moment of locks that are free."""
+        """The lock is free. The signal comes at a different moment in each run."""
 
         class Interrupt(Exception):
             pass
@@ -82,24 +108,29 @@ class WaitTest(TestCase):
                 try:
                     signal.setitimer(signal.ITIMER_REAL, 0.00002 * (n + 1))
                     try:
-                        folder.lock(GUARD).unlock()
+                        with folder.holding(GUARD):
+                            pass
                     finally:
                         signal.setitimer(signal.ITIMER_REAL, 0)
                 except Interrupt:
                     pass
-                if other.bids():  # the signal came when the lock was had already, as with any lock of Python
-                    folder.close()
-                    folder = Folder(self.path)
-            folder.close()
-            self.assertEqual(other.bids(), [])
+                self.assertEqual(other.bids(), [])
 
-    def test_a_wait_that_was_won_before_it_was_given_up(self):
+    def test_giving_up_a_wait_that_has_won_unlocks(self):
         with Folder(self.path) as folder:
-            helper = _Helper(folder._handle, -1)
-            self.assertIsNone(helper.run_in_thread())
+            lock = Lock(folder._handle)
+            lock._take(-1)
             self.assertEqual(len(folder.bids()), 1)
-            helper.give_up()
+            lock._give_up()
             self.assertEqual(folder.bids(), [])
+
+    def test_a_forked_child_leaves_a_wait_of_its_parent(self):
+        """A signal's handler forks in the middle of a wait. The thread that waits exists in the parent alone."""
+        self.holder()
+        for ending in "raise", "return":
+            child = self.python(FORKED_IN_A_HANDLER, self.path, ending, str(GUARD))
+            said, _ = child.communicate(timeout=2 * GUARD)
+            self.assertEqual(said, "child 7\ninterrupted ['LIVE']\n", ending)
 
     def in_thread(self, folder):
         outcome = []

@@ -1,4 +1,4 @@
-//! Waits for a lock folder, and says which number its turn has.
+//! Waits for the lock of a folder, and prints its fencing token.
 
 const std = @import("std");
 const Folder = @import("lockfolder").Folder;
@@ -25,6 +25,6 @@ pub fn main(init: std.process.Init) !u8 {
 
 fn run(folder: Folder) !void {
     try folder.lock(60_000);
-    defer folder.unlock() catch {}; // closing unlocks too
+    defer folder.unlock() catch {}; // `close` unlocks too
     std.debug.print("held; fencing token {d}\n", .{try folder.fence()});
 }

@@ -5,59 +5,61 @@
 //!     try folder.lock(null);
 //!     defer folder.unlock() catch {};
 //!
-//! Threads: any thread may call any function on one Folder at any time; `close` comes last. One Folder is one claimant: threads
-//! that should exclude each other open one each.
+//! Threads: any thread may call any function on one Folder at any time. `close` comes last. One Folder is one claimant: threads
+//! that should exclude each other open a Folder each.
 //!
-//! Errors: one for each status of the C library; `Folder.errorMessage` says more.
+//! Errors: one for each status of the C library. `Folder.errorMessage` has the reason as text.
 
 const std = @import("std");
 const c = @import("c");
 
-/// What a call can come to, beside success. The first three are outcomes to expect.
+/// The results of a call other than success. The first three are normal results.
 pub const Error = error{
-    /// Another claimant holds the lock or bids for it; or another thread is locking this Folder.
+    /// Another claimant holds the lock or bids for it, or another thread is locking this Folder.
     Busy,
-    /// The time to wait is over.
+    /// The timeout of the wait is over.
     Timeout,
     /// `cancel` ended the wait.
     Cancelled,
-    /// A bad argument, such as an empty path.
+    /// A bad argument, such as an empty path, or a path with a NUL byte.
     Invalid,
     /// The lock is not held by this Folder.
     NotHeld,
     /// The lock is held by this Folder already.
     AlreadyHeld,
-    /// The lock was held, and somebody deleted the bid. Others may have been in.
+    /// The lock was held, and somebody deleted the bid. Others may have held the lock since.
     Lost,
     /// The Folder belongs to the parent process.
     Forked,
-    /// The system refused; see `errorCode`.
+    /// The system reported an error: see `errorCode`.
     InputOutput,
-    /// A private folder was asked for, and others can write to this one.
+    /// `private` was set, and others can write to this folder.
     Unsafe,
-    /// This filesystem or system can't carry the lock's promise.
+    /// This filesystem or system can't keep the promises of the lock.
     Unsupported,
-    /// A bug of the library, caught; or a status that is newer than this file.
+    /// The library has a bug, and has noticed it. Or the status is newer than this file.
     Internal,
 };
 
 pub const Options = struct {
     /// Make the folder if it is missing (one level).
     create: bool = true,
-    /// Refuse a folder that this user doesn't own, or that group or others can write: `Error.Unsafe`.
+    /// Refuse a folder that another user owns, or that group or others can write: `Error.Unsafe`.
     private: bool = false,
-    /// Use the folder although its filesystem is not known to show every bid in a listing; see LF_OPEN_TRUST_FILESYSTEM.
+    /// Use the folder although its filesystem may not show every bid in a listing: see LF_OPEN_TRUST_FILESYSTEM.
     trust_filesystem: bool = false,
-    /// After how many milliseconds a bid that is cut off counts as stale; 0: never.
+    /// After how many milliseconds a bid that is cut off counts as stale. 0: never.
     malformed_grace_ms: u32 = 0,
 };
 
-/// One claimant on one lock folder. Two exclude each other, in one process too.
+/// One claimant on one lock folder. Two exclude each other, also in one process.
 pub const Folder = struct {
     handle: *c.lf_folder,
 
-    /// Opens a lock folder. Locks nothing. If it fails, `openErrorMessage` says why, on the same thread.
+    /// Opens a lock folder. Locks nothing. After a failure `openErrorMessage` says why, on the same thread.
     pub fn open(path: [:0]const u8, options: Options) Error!Folder {
+        // To C the path would end at a NUL byte, and be another folder's.
+        if (std.mem.indexOfScalar(u8, path, 0) != null) return Error.Invalid;
         var flags: u32 = c.LF_OPEN_DEFAULT;
         if (!options.create) flags |= c.LF_OPEN_NO_CREATE;
         if (options.private) flags |= c.LF_OPEN_PRIVATE;
@@ -77,77 +79,77 @@ pub const Folder = struct {
         c.lf_close(folder.handle);
     }
 
-    /// Takes the lock if it is free; else `Error.Busy`. Never waits for another's critical section.
+    /// Takes the lock if it is free, else returns `Error.Busy`. Never waits until a holder unlocks.
     pub fn tryLock(folder: Folder) Error!void {
         try check(c.lf_lock(folder.handle));
     }
 
-    /// Waits for the lock: `null` for ever, else so many milliseconds at most (`Error.Timeout`).
+    /// Waits for the lock, for `timeout_ms` milliseconds at most (`Error.Timeout`). null: without a limit.
     pub fn lock(folder: Folder, timeout_ms: ?u63) Error!void {
         try check(c.lf_lock_wait(folder.handle, timeout_ms orelse -1));
     }
 
-    /// Makes a wait in progress on this Folder fail with `Error.Cancelled`; without one, does nothing. Callable from another
-    /// thread and from a signal handler.
+    /// Ends a wait in progress on this Folder with `Error.Cancelled`. Without a wait it does nothing. Another thread and a signal
+    /// handler may call it.
     pub fn cancel(folder: Folder) Error!void {
         try check(c.lf_cancel(folder.handle));
     }
 
-    /// Gives the lock back. After `Error.InputOutput` it is still held, and you can try again.
+    /// Gives the lock back. After `Error.InputOutput` the lock is still held, and you can try again.
     pub fn unlock(folder: Folder) Error!void {
         try check(c.lf_unlock(folder.handle));
     }
 
-    /// Succeeds if the lock is held and the bid is still in the folder; else `Error.NotHeld` or `Error.Lost`.
+    /// Succeeds if the lock is held and the bid is still in the folder. Otherwise returns `Error.NotHeld` or `Error.Lost`.
     pub fn holds(folder: Folder) Error!void {
         try check(c.lf_holds(folder.handle));
     }
 
-    /// Is any other claimant's bid there that is not stale? Changes nothing.
+    /// True if a bid of another claimant is there that is not stale. Changes nothing.
     pub fn inUse(folder: Folder) Error!bool {
         var result = false;
         try check(c.lf_in_use(folder.handle, &result));
         return result;
     }
 
-    /// Deletes every bid whose owner is provably gone, and returns their number. Locking does this too.
+    /// Deletes every bid whose owner is provably gone, and returns the number of these bids. Locking does this too.
     pub fn reapStale(folder: Folder) Error!usize {
         var result: usize = 0;
         try check(c.lf_reap_stale(folder.handle, &result));
         return result;
     }
 
-    /// A fencing token: larger than every token given before in this folder, also across crashes. Only while held.
+    /// A fencing token, while the lock is held. It is larger than every earlier token of this folder, also after a crash.
     pub fn fence(folder: Folder) Error!u64 {
         var result: u64 = 0;
         try check(c.lf_fence(folder.handle, &result));
         return result;
     }
 
-    /// A snapshot of the bids, by name. The caller calls its `deinit`.
+    /// A snapshot of the bids, in order of their names. The caller must call its `deinit`.
     pub fn bids(folder: Folder) Error!Bids {
         var list: ?*c.lf_bid_list = null;
         try check(c.lf_bids(folder.handle, &list));
         return .{ .list = list.? };
     }
 
-    /// Why the last call on this Folder that failed did so, as a sentence that names the folder and the holder, cut to the buffer.
+    /// Why the last failed call on this Folder failed. The sentence names the folder and the holder, and is cut to the buffer.
     pub fn errorMessage(folder: Folder, buffer: []u8) []const u8 {
         return message(folder.handle, buffer);
     }
 
-    /// The `errno` behind it, or 0.
+    /// The `errno` of that failure, or 0.
     pub fn errorCode(folder: Folder) c_int {
         return c.lf_error_code(folder.handle);
     }
 };
 
-/// Why this thread's last `Folder.open` that failed did so, cut to the buffer.
+/// Why the last failed `Folder.open` of this thread failed, cut to the buffer.
 pub fn openErrorMessage(buffer: []u8) []const u8 {
     return message(null, buffer);
 }
 
-/// The `errno` behind it, or 0.
+/// The `errno` of that failure, or 0.
 pub fn openErrorCode() c_int {
     return c.lf_error_code(null);
 }
@@ -184,7 +186,7 @@ pub const Bids = struct {
     }
 };
 
-/// One bid; null is what it does not say.
+/// One bid. A value is null where the bid does not have it.
 pub const Bid = struct {
     /// File name in the lock folder.
     name: []const u8,
@@ -192,13 +194,13 @@ pub const Bid = struct {
     command: ?[]const u8,
     /// In its owner's PID namespace.
     pid: ?i64,
-    /// When the owner's process started, Unix seconds.
+    /// The time at which the owner's process started, in Unix seconds.
     created: ?i64,
-    /// Since the bid was posted.
+    /// Milliseconds since the bid was posted.
     age_ms: i64,
     state: State,
 
-    /// What is known of the owner. `unknown` and `malformed` count as live.
+    /// The state of the owner. `unknown` and `malformed` count as live.
     pub const State = enum(i32) {
         own = c.LF_BID_OWN,
         live = c.LF_BID_LIVE,
@@ -230,7 +232,7 @@ fn check(status: c.lf_status) Error!void {
 fn message(handle: ?*const c.lf_folder, buffer: []u8) []const u8 {
     const length = c.lf_error_message(handle, buffer.ptr, buffer.len);
     if (length < buffer.len) return buffer[0..length];
-    return std.mem.sliceTo(buffer, 0); // cut, between two characters
+    return std.mem.sliceTo(buffer, 0); // cut between two characters
 }
 
 fn text(said: ?[*:0]const u8) ?[]const u8 {

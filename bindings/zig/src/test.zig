@@ -1,4 +1,4 @@
-//! What the binding promises. The holder is a real process, forked before it opens its own handle.
+//! The promises of the binding. The holder is a real process. It is forked before it opens its own handle.
 
 const std = @import("std");
 const lockfolder = @import("lockfolder");
@@ -13,7 +13,7 @@ extern "c" fn pause() c_int;
 extern "c" fn prctl(option: c_int, ...) c_int;
 extern "c" fn usleep(microseconds: c_uint) c_int;
 
-const guard_ms = 60_000; // against hanging, not a measure
+const guard_ms = 60_000; // ends a test that hangs, and measures nothing
 
 const Place = struct {
     dir: std.testing.TmpDir,
@@ -40,7 +40,7 @@ const Holder = struct {
         if (std.c.pipe(&ends) != 0) return error.Pipe;
         const pid = fork();
         if (pid == 0) {
-            _ = prctl(1, @as(c_ulong, 9)); // PR_SET_PDEATHSIG: killed if the test dies
+            _ = prctl(1, @as(c_ulong, 9)); // PR_SET_PDEATHSIG: the kernel kills the holder when the test dies
             const folder = Folder.open(path, .{}) catch std.c._exit(1);
             folder.tryLock() catch std.c._exit(1);
             _ = std.c.write(ends[1], "!", 1);
@@ -145,7 +145,7 @@ test "cancel ends a wait in another thread" {
     var outcome: ?Error = null;
     var over: std.atomic.Value(bool) = .init(false);
     const thread = try std.Thread.spawn(.{}, waitIn, .{ folder, &outcome, &over });
-    while (!over.load(.acquire)) { // again and again: the wait may not have begun
+    while (!over.load(.acquire)) { // repeated: a cancellation before the wait begins has no effect
         try folder.cancel();
         _ = usleep(1000);
     }
@@ -176,6 +176,7 @@ test "errors of open" {
     try expect(std.mem.find(u8, lockfolder.openErrorMessage(&buffer), "/nowhere/at/all") != null);
     try expectEqual(@as(c_int, @backingInt(std.c.E.NOENT)), lockfolder.openErrorCode());
     try expectError(Error.Invalid, Folder.open("", .{}));
+    try expectError(Error.Invalid, Folder.open("lock\x00other", .{}));
     var place: Place = .init();
     defer place.deinit();
     _ = std.c.chmod(try place.path(), 0o777);
@@ -196,7 +197,7 @@ test "a forked child may leave the scope of its parent's lock" {
             try of.tryLock();
             defer of.unlock() catch {};
             const pid = fork();
-            if (pid == 0) return error.TheChildsOwn; // by way of the `defer`
+            if (pid == 0) return error.TheChildsOwn; // this runs the `defer`
             var status: c_int = undefined;
             try expectEqual(pid, std.c.waitpid(pid, &status, 0));
             try of.holds();

@@ -1,4 +1,4 @@
-//! Locks of Rust, for the harness that is written in C: what `subject.h` says, in Rust.
+//! Locks of Rust for the harness, which is written in C: the table of `subject.h`, in Rust.
 
 use std::ffi::{c_char, c_int, c_void, CStr, OsStr};
 use std::fs::{File, OpenOptions};
@@ -39,7 +39,7 @@ struct FdLock {
 impl FdLock {
     fn lock(&mut self) -> &'static mut fd_lock::RwLock<File> {
         assert!(self.guard.is_none());
-        // SAFETY: it is leaked in `open` and freed after the guard; no other reference is alive.
+        // SAFETY: `open` leaks the lock, and it is freed after the guard. No other reference is alive.
         unsafe { &mut *self.lock }
     }
 }
@@ -66,7 +66,7 @@ impl Lock for FdLock {
 impl Drop for FdLock {
     fn drop(&mut self) {
         self.guard = None;
-        // SAFETY: from `Box::into_raw` in `open`; the guard is gone.
+        // SAFETY: the pointer is from `Box::into_raw` in `open`, and the guard is gone.
         drop(unsafe { Box::from_raw(self.lock) });
     }
 }
@@ -164,7 +164,7 @@ extern "C" fn unlock<L: Lock>(lock: *mut c_void) -> c_int {
 }
 
 extern "C" fn close<L: Lock>(lock: *mut c_void) {
-    // SAFETY: as above, and for the last time.
+    // SAFETY: as above. This is the last use of the pointer.
     drop(unsafe { Box::from_raw(lock.cast::<L>()) });
 }
 

@@ -1,9 +1,17 @@
 """setup, lock, unlock, in_use and have_lock of the package `lockfolder` 1.0.2, with the same arguments and results.
 
-What is better here: of several that lock at once, one wins; no JSONDecodeError or FileNotFoundError because another was at work
-at the same moment; threads may call it; a killed process's bid is stale even if its PID is used again. What differs: a bid
-that can't be read makes lock() return False, where the package raises JSONDecodeError; and a file whose name is not a GUID and
-`.json` is no bid, where the package takes every `*.json` for one, and deletes it if it names a PID that is gone.
+Better than the package:
+
+- Of several processes that lock at once, one wins.
+- A process that locks at the same moment causes no JSONDecodeError and no FileNotFoundError.
+- Threads may call these functions.
+- The bid of a killed process is stale even if its PID is used again.
+
+Different from the package:
+
+- If a bid can't be read, lock() returns False. The package raises JSONDecodeError.
+- A file is a bid only if its name is a GUID and `.json`. The package takes every `*.json` for a bid, and deletes it if it names a PID
+  that is gone.
 """
 
 import errno
@@ -12,23 +20,27 @@ import pathlib
 import threading
 from typing import Dict, NoReturn
 
-from lockfolder_native import Busy, Folder, Forked, IOFailure, LockFolderError, Lock, Lost, NotHeld
+from lockfolder_native import Busy, Folder, Forked, IOFailure, LockFolderError, Lost, NotHeld
 from lockfolder_native._handle import process as running_process
+from lockfolder_native._library import lib
 
 __all__ = ["setup", "lock", "unlock", "in_use", "have_lock"]
 
 
 class _Process:
-    """What this process has opened and holds, by path."""
+    """The folders that this process has opened, by path.
+
+    Only the handle of a folder records whether the lock is held. An exception of a signal's handler can come at any step of lock().
+    If the lock is held then, have_lock() says so, and unlock() gives it back.
+    """
 
     def __init__(self) -> None:
         self._running = running_process()
         self.guard = threading.RLock()
         self.folders: Dict[str, Folder] = {}
-        self.locks: Dict[str, Lock] = {}
 
     def is_ours(self) -> bool:
-        """Not so in a forked child; there its guard may be held for ever."""
+        """False in a forked child. There, the guard may be held for ever."""
         return self._running is running_process()
 
     def folder(self, path: str) -> Folder:
@@ -38,25 +50,26 @@ class _Process:
             return self.folders[path]
 
 
-_processes: Dict[str, _Process] = {}  # empty, or one: setup() was called
+_processes: Dict[str, _Process] = {}  # empty until setup() is called, then one entry
 
 
 def setup() -> None:
-    """To be called once before all else, and again in a forked child."""
+    """Call it once before all other functions, and again in a forked child."""
     if "this" not in _processes or not _processes["this"].is_ours():
         _processes["this"] = _Process()
 
 
 def lock(lockfolder_path: pathlib.Path) -> bool:
-    """True: the lock is held, also if it was before. False: not now, try again later."""
+    """True: the lock is held, perhaps since an earlier call. False: the lock is busy, try again later."""
     assert isinstance(lockfolder_path, pathlib.Path)
     process, path = _ours(), os.path.abspath(lockfolder_path)
     with process.guard:
         if have_lock(lockfolder_path):
             return True
-        _forget(process, path)
         try:
-            process.locks[path] = process.folder(path).lock(blocking=False)
+            folder = process.folder(path)
+            _forget(folder)
+            folder.lock(blocking=False)
         except Busy:
             return False
         except LockFolderError as error:
@@ -65,7 +78,7 @@ def lock(lockfolder_path: pathlib.Path) -> bool:
 
 
 def in_use(lockfolder_path: pathlib.Path) -> bool:
-    """True if another's bid is there that is not stale."""
+    """True if a bid of another claimant is there that is not stale."""
     process, path = _ours(), os.path.abspath(lockfolder_path)
     try:
         return process.folder(path).in_use()
@@ -76,27 +89,31 @@ def in_use(lockfolder_path: pathlib.Path) -> bool:
 def have_lock(lockfolder_path: pathlib.Path) -> bool:
     """True if this process has the lock."""
     process = _this()
-    held = process.locks.get(os.path.abspath(lockfolder_path))
-    return held is not None and process.is_ours() and held.holds()
+    folder = process.folders.get(os.path.abspath(lockfolder_path))
+    if folder is None or not process.is_ours():
+        return False
+    try:
+        folder._handle.call(lib.lf_holds)
+    except (Lost, NotHeld):
+        return False
+    return True
 
 
 def unlock(lockfolder_path: pathlib.Path) -> None:
     """Gives the lock back. FileNotFoundError if it was not held, or somebody deleted the bid.
 
-    In a forked child it does nothing: the lock is the parent's, and an error at the end of a `try` would hide why the child leaves it.
+    In a forked child it does nothing: the lock is the parent's, and an error here would hide the child's own exception.
     """
     process, path = _this(), os.path.abspath(lockfolder_path)
     if not process.is_ours():
         return
     with process.guard:
-        held = process.locks.get(path)
+        folder = process.folders.get(path)
         try:
-            if held is None:
+            if folder is None:
                 raise NotHeld("the lock is not held")
-            held.unlock()
-            del process.locks[path]
+            folder._handle.call(lib.lf_unlock)
         except (Lost, NotHeld) as error:
-            process.locks.pop(path, None)
             raise FileNotFoundError(errno.ENOENT, str(error), path) from error
         except LockFolderError as error:
             _raise_as_the_package(error, path)
@@ -115,18 +132,16 @@ def _ours() -> _Process:
     return process
 
 
-def _forget(process: _Process, path: str) -> None:
-    """Of a lock that was lost the handle still thinks that it holds."""
-    held = process.locks.pop(path, None)
-    if held is not None:
-        try:
-            held.unlock()
-        except (Lost, NotHeld):
-            pass
+def _forget(folder: Folder) -> None:
+    """Unlocks the handle after its lock was lost. Until then a new lock would be refused."""
+    try:
+        folder._handle.call(lib.lf_unlock)
+    except (Lost, NotHeld):
+        pass
 
 
 def _raise_as_the_package(error: LockFolderError, path: str) -> NoReturn:
-    """The system's error as Python raises it: FileNotFoundError, PermissionError."""
+    """Raises an error of the system as Python does: FileNotFoundError, PermissionError."""
     if isinstance(error, IOFailure) and error.errno is not None:
         raise OSError(error.errno, str(error), path) from error
     raise error

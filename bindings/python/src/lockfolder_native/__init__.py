@@ -1,13 +1,13 @@
 """A mutex between processes that lives in a folder.
 
     with Folder("/var/lib/app/lock") as folder:
-        with folder.lock(timeout=5):
-            ...  # nobody else is here
+        with folder.holding(timeout=5):
+            ...  # no other claimant is here
 
 Threads: any thread may call any method at any time. One Folder is one claimant: threads that should exclude each other open
-one each.
+a Folder each.
 
-Errors: every failure is a LockFolderError, one subclass for each status, and its text names the folder and the holder.
+Errors: every failure is a LockFolderError, with a subclass for each status. Its text names the folder and the holder.
 
 Signals: Ctrl-C ends a wait of the main thread. In another thread a wait ends by Folder.cancel().
 """
@@ -28,8 +28,9 @@ from ._errors import (
     Unsafe,
     Unsupported,
 )
-from ._folder import Folder, Lock
+from ._folder import Folder
 from ._library import version
+from ._lock import Holding, Lock
 
 __all__ = [
     "AlreadyHeld",
@@ -39,6 +40,7 @@ __all__ = [
     "Cancelled",
     "Folder",
     "Forked",
+    "Holding",
     "IOFailure",
     "Internal",
     "Invalid",

@@ -7,7 +7,7 @@ from ._library import lib
 
 
 class BidState(enum.IntEnum):
-    """What is known of the owner of a bid. UNKNOWN and MALFORMED count as live."""
+    """The state of the owner of a bid. UNKNOWN and MALFORMED count as live."""
 
     OWN = 0
     LIVE = 1
@@ -17,7 +17,7 @@ class BidState(enum.IntEnum):
 
 
 class Bid(NamedTuple):
-    """One bid of a snapshot; None is what it does not say."""
+    """One bid of a snapshot. A value is None where the bid does not have it."""
 
     name: str  #: file name in the lock folder
     host: Optional[str]

@@ -7,9 +7,9 @@ from ._library import lib, status_name
 
 
 class LockFolderError(OSError):
-    """A call did not do what it was asked to. `errno` is the system's number behind it, or None."""
+    """A call failed. `errno` is the error number of the system, or None."""
 
-    #: The status of the C library; `name` is what the C library calls it, such as "LF_BUSY".
+    #: The status of the C library. `name` is its name there, such as "LF_BUSY".
     status: int = 0
 
     def __init__(self, message: str, errno: Optional[int] = None) -> None:
@@ -27,19 +27,19 @@ class LockFolderError(OSError):
 
 
 class Busy(LockFolderError):
-    """Another claimant holds the lock or bids for it; or another thread is locking this Folder."""
+    """Another claimant holds the lock or bids for it, or another thread is locking this Folder."""
 
     status = 1
 
 
 class Timeout(LockFolderError, TimeoutError):
-    """The time to wait is over."""
+    """The timeout of the wait is over."""
 
     status = 2
 
 
 class Cancelled(LockFolderError):
-    """The wait was cancelled: by Folder.cancel() or Folder.close()."""
+    """Folder.cancel() or Folder.close() ended the wait."""
 
     status = 3
 
@@ -63,7 +63,7 @@ class AlreadyHeld(LockFolderError):
 
 
 class Lost(LockFolderError):
-    """The lock was held, and somebody deleted its bid. Others may have been in."""
+    """The lock was held, and somebody deleted its bid. Others may have held the lock since."""
 
     status = -4
 
@@ -75,25 +75,25 @@ class Forked(LockFolderError):
 
 
 class IOFailure(LockFolderError):
-    """The system refused; see `errno`."""
+    """The system reported an error: see `errno`."""
 
     status = -6
 
 
 class Unsafe(LockFolderError):
-    """A private folder was asked for, and others can write to this one."""
+    """`private` was set, and others can write to this folder."""
 
     status = -7
 
 
 class Unsupported(LockFolderError):
-    """This filesystem or system can't carry the lock's promise."""
+    """This filesystem or system can't keep the promises of the lock."""
 
     status = -8
 
 
 class Internal(LockFolderError):
-    """A bug of the library, caught."""
+    """The library has a bug, and has noticed it."""
 
     status = -9
 

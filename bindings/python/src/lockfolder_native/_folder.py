@@ -1,14 +1,12 @@
 import ctypes
 import math
 import os
-from types import TracebackType
-from typing import Any, List, Optional, Type, Union
+from typing import Any, List, Optional, Union
 
 from . import _bids
-from ._errors import Lost, NotHeld
 from ._handle import Handle
 from ._library import lib
-from ._wait import wait
+from ._lock import Holding, Lock
 
 _NO_CREATE = 1
 _PRIVATE = 2
@@ -16,11 +14,11 @@ _TRUST_FILESYSTEM = 4
 
 
 class Folder:
-    """One claimant on one lock folder. Two exclude each other, in one process too.
+    """One claimant on one lock folder. Two Folders exclude each other, also in one process.
 
-    `create`: make the folder if it is missing (one level). `private`: refuse a folder that this user doesn't own, or that group or
-    others can write (Unsafe). `trust_filesystem`: use the folder although its filesystem is not known to show every bid in a
-    listing. `malformed_grace`: after how many seconds a bid that is cut off counts as stale; 0: never.
+    `create`: make the folder if it is missing (one level). `private`: refuse a folder that another user owns, or that group or
+    others can write (Unsafe). `trust_filesystem`: use the folder although its filesystem may not show every bid in a
+    listing. `malformed_grace`: after how many seconds a bid that is cut off counts as stale. 0: never.
     """
 
     def __init__(
@@ -41,33 +39,41 @@ class Folder:
         if grace:
             self._handle.call(lib.lf_set_malformed_grace, grace)
 
-    def lock(self, timeout: Optional[float] = None, blocking: bool = True) -> "Lock":
-        """Waits for the lock: for ever, or for `timeout` seconds (Timeout). `blocking=False` tries once (Busy).
+    def lock(self, timeout: Optional[float] = None, blocking: bool = True) -> Lock:
+        """Waits for the lock: without a limit, or for `timeout` seconds (Timeout). `blocking=False` tries once (Busy).
 
-        Ends with the exception of a signal's handler, such as KeyboardInterrupt, if this is the main thread.
+        In the main thread, an exception of a signal's handler, such as KeyboardInterrupt, ends lock(), and the lock is not held.
+        Such an exception can also come just after lock() has returned. Then the lock is held until the Folder is closed.
+        `with folder.holding():` does not have this gap.
         """
-        if not blocking:
-            if timeout is not None:
-                raise ValueError("a lock that does not block has no timeout")
-            self._handle.call(lib.lf_lock)
-        else:
-            failed = wait(self._handle, -1 if timeout is None else _milliseconds("timeout", timeout))
-            if failed is not None:
-                raise failed
-        return Lock(self._handle)
+        timeout_ms = _timeout(timeout, blocking)
+        lock = Lock(self._handle)
+        try:
+            lock._take(timeout_ms)
+            return lock
+        except BaseException:
+            lock._give_up()
+            raise
+
+    def holding(self, timeout: Optional[float] = None, blocking: bool = True) -> Holding:
+        """For `with folder.holding() as lock:`. The `with` takes the lock as lock() does, and its end gives the lock back.
+
+        An exception of a signal's handler leaves no lock held, wherever it comes. holding() alone, without a `with`, takes nothing.
+        """
+        return Holding(self._handle, _timeout(timeout, blocking))
 
     def cancel(self) -> None:
-        """Makes a wait of another thread on this Folder raise Cancelled. Without a wait in progress it does nothing."""
+        """Ends a wait of another thread on this Folder: it raises Cancelled. Without a wait in progress cancel() does nothing."""
         self._handle.call(lib.lf_cancel)
 
     def in_use(self) -> bool:
-        """Is any other claimant's bid there that is not stale? Changes nothing."""
+        """True if a bid of another claimant is there that is not stale. Changes nothing."""
         result = ctypes.c_bool()
         self._handle.call(lib.lf_in_use, ctypes.byref(result))
         return result.value
 
     def reap_stale(self) -> int:
-        """Deletes every bid whose owner is provably gone, and returns their number. Locking does this too."""
+        """Deletes every bid whose owner is provably gone, and returns the number of these bids. lock() does this too."""
         result = ctypes.c_size_t()
         self._handle.call(lib.lf_reap_stale, ctypes.byref(result))
         return result.value
@@ -82,9 +88,9 @@ class Folder:
             lib.lf_bid_list_free(result)
 
     def close(self) -> None:
-        """Unlocks if the lock is held, ends a wait of another thread (Cancelled), and frees the handle. Again: does nothing.
+        """Unlocks if the lock is held, ends a wait of another thread (Cancelled), and frees the handle. A second close() does nothing.
 
-        Not for signal handlers.
+        Don't call it in a signal's handler.
         """
         self._handle.close()
 
@@ -95,50 +101,13 @@ class Folder:
         self.close()
 
 
-class Lock:
-    """The lock, held: made by Folder.lock(), and ended by unlock() or the end of a `with`."""
-
-    def __init__(self, handle: Handle) -> None:
-        self._handle = handle
-        self._released = False
-
-    def unlock(self) -> None:
-        """Gives the lock back. Lost: somebody had deleted the bid. After any other error it is still held."""
-        try:
-            self._call(lib.lf_unlock)
-        except (Lost, NotHeld):
-            self._released = True
-            raise
-        self._released = True
-
-    def holds(self) -> bool:
-        """Is the lock held, and the bid still in the folder?"""
-        try:
-            self._call(lib.lf_holds)
-        except (Lost, NotHeld):
-            return False
-        return True
-
-    def fence(self) -> int:
-        """A fencing token, larger than every token given before in this folder, also across crashes and power loss."""
-        token = ctypes.c_uint64()
-        self._call(lib.lf_fence, ctypes.byref(token))
-        return token.value
-
-    def __enter__(self) -> "Lock":
-        return self
-
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
-        # Not in a forked child: the lock is the parent's, and a Forked would hide what the child leaves for (SystemExit).
-        if not self._released and not self._handle.is_forked():
-            self.unlock()
-
-    def _call(self, function: Any, *arguments: Any) -> None:
-        if self._released:
-            raise NotHeld("this lock was given back already")
-        self._handle.call(function, *arguments)
+def _timeout(timeout: Optional[float], blocking: bool) -> Optional[int]:
+    """In milliseconds; -1: for ever. None: try once."""
+    if blocking:
+        return -1 if timeout is None else _milliseconds("timeout", timeout)
+    if timeout is not None:
+        raise ValueError("a lock that does not block has no timeout")
+    return None
 
 
 def _milliseconds(name: str, seconds: float) -> int:

@@ -1,4 +1,4 @@
-"""The C library, as ctypes sees it. Every call releases the interpreter's lock."""
+"""The C library, through ctypes. Every call releases the interpreter's lock."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ lib = ctypes.CDLL(os.environ.get("LOCKFOLDER_LIBRARY") or "liblockfolder.so.0")
 
 
 class CBid(ctypes.Structure):
-    """lf_bid: it may grow at its end, so it is only ever read through a pointer."""
+    """lf_bid. A later version may add fields at its end, so it is read through a pointer only."""
 
     _fields_ = [
         ("name", c_char_p),
@@ -49,9 +49,8 @@ for _name, _result, *_arguments in _FUNCTIONS:
     _function.argtypes = _arguments
 
 LF_OK = 0
-LF_CANCELLED = 3
-LF_ERR_INVALID = -1
 LF_ERR_NOT_HELD = -2
+LF_ERR_LOST = -4
 
 
 def version() -> str:
