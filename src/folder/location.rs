@@ -19,12 +19,12 @@ pub(crate) struct Location {
 
 impl Location {
     pub fn open(path: &Path, options: Options) -> Result<Location> {
-        let dir = Dir::open(path).map_err(|e| Error::io("open the lock folder", path, e))?;
+        let mut dir = Dir::open(path).map_err(|e| Error::io("open the lock folder", path, e))?;
         let stat = dir.stat().map_err(|e| Error::io("look at the lock folder", path, e))?;
         if options.private && !stat.is_private() {
             return Err(not_private(path, &stat));
         }
-        let on = sys::filesystem(&dir);
+        let on = sys::filesystem(&mut dir);
         let on = match on.map_err(|e| Error::io("tell the filesystem of", path, e))? {
             Ok(on) => on,
             Err(_) if options.trust_filesystem => Filesystem::Trusted,

@@ -19,6 +19,9 @@ pub(super) trait Files {
     /// The flag for opening a folder so that a listing does not change its time of last access.
     const UNNOTICED: OFlags = OFlags::empty();
 
+    /// The flags for opening a regular file on NFS 4 so that the server gives us no delegation of it.
+    const UNDELEGATED: OFlags = OFlags::empty();
+
     fn now() -> Self::Moment;
 
     /// Nanoseconds since 1970. A moment before 1970 gives 0 seconds.

@@ -72,7 +72,7 @@ impl Dir {
         if seen.kind() != FileType::RegularFile {
             return Ok(Opened::NotRegular { modified: modified(&seen.stat) });
         }
-        let (fd, stat) = match seen.open(OFlags::RDONLY) {
+        let (fd, stat) = match seen.open(OFlags::RDONLY | self.to_open_files) {
             Ok(opened) => opened,
             // This happens if `open` had to use the name: the file was replaced by a link, a socket or a device since we looked.
             Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::LOOP | Errno::NXIO)) => {
@@ -92,7 +92,7 @@ impl Dir {
         if seen.kind() != FileType::RegularFile {
             return Ok(false);
         }
-        let (fd, stat) = seen.open(OFlags::RDWR)?;
+        let (fd, stat) = seen.open(OFlags::RDWR | self.to_open_files)?;
         // A file that was never published has exactly one name.
         if stat.st_nlink != 1 || !take_lock(fd.as_fd())? {
             return Ok(false);

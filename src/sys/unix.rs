@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::calls::{descriptor, leaf, retry, retry_until, to_mode};
 use super::contract::System;
 use super::files::Files;
-use super::filesystem::Refusal;
+use super::filesystem::{Refusal, Shared};
 use super::stat::{FileId, FolderStat};
 use super::{take_lock, Filesystem, Proof, Sight};
 
@@ -27,9 +27,14 @@ pub(crate) fn file_name(name: &CStr) -> OsString {
     OsStr::from_bytes(name.to_bytes()).to_owned()
 }
 
-/// Which filesystem a folder is on. The inner error says why we can't rely on the filesystem.
-pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, Refusal>> {
-    System::filesystem(dir.fd())
+/// Which filesystem a folder is on. From now on, files in it are opened in the way that suits it. The inner error says why we can't
+/// rely on the filesystem.
+pub(crate) fn filesystem(dir: &mut Dir) -> io::Result<Result<Filesystem, Refusal>> {
+    let on = System::filesystem(dir.fd())?;
+    if on == Ok(Filesystem::Shared(Shared::Nfs4)) {
+        dir.to_open_files = System::UNDELEGATED;
+    }
+    Ok(on)
 }
 
 /// A file that we made, and that stays locked while we live. The kernel's lock proves that we live, in every PID namespace.
@@ -50,6 +55,8 @@ impl LockedFile {
 /// An open folder.
 pub(crate) struct Dir {
     fd: OwnedFd,
+    /// Flags with which the regular files in it are opened.
+    pub(super) to_open_files: OFlags,
 }
 
 const READ_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -70,7 +77,7 @@ impl Dir {
             Err(e) if Errno::from_io_error(&e) == Some(Errno::PERM) => open(READ_DIR)?,
             other => other?,
         };
-        Ok(Dir { fd })
+        Ok(Dir { fd, to_open_files: OFlags::empty() })
     }
 
     /// Opens the file that has this name in the folder. It never follows a link, and on Linux it never enters a mount.
@@ -85,13 +92,14 @@ impl Dir {
         const SEARCH: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
         #[cfg(not(target_os = "linux"))]
         const SEARCH: OFlags = READ_DIR;
-        Ok(Dir { fd: descriptor(|| fs::openat(CWD, path, SEARCH, Mode::empty()))? })
+        let fd = descriptor(|| fs::openat(CWD, path, SEARCH, Mode::empty()))?;
+        Ok(Dir { fd, to_open_files: OFlags::empty() })
     }
 
     /// The folder that this one is in.
     pub fn open_above(&self) -> io::Result<Dir> {
         let fd = descriptor(|| fs::openat(&self.fd, c"..", READ_DIR, Mode::empty()))?;
-        Ok(Dir { fd })
+        Ok(Dir { fd, to_open_files: OFlags::empty() })
     }
 
     /// Which folder is at this path now.
@@ -110,7 +118,7 @@ impl Dir {
 
     /// Opens a folder inside this one. It never follows a link.
     pub fn open_dir(&self, name: &CStr) -> io::Result<Dir> {
-        Ok(Dir { fd: self.open_at(name, READ_DIR, 0)? })
+        Ok(Dir { fd: self.open_at(name, READ_DIR, 0)?, to_open_files: self.to_open_files })
     }
 
     pub fn stat(&self) -> io::Result<FolderStat> {
@@ -162,7 +170,7 @@ impl Dir {
         content: impl FnOnce(FileId, Option<u64>) -> String,
         proof: Proof,
     ) -> io::Result<Option<LockedFile>> {
-        let fd = self.open_at(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, 0o600)?;
+        let fd = self.make_at(name, 0o600)?;
         // The descriptor may lead to a file of the program (see `descriptor`). We write nothing to such a file.
         let is_ours = || Ok(self.file_id(name)? == Some(FileId::of(&retry(|| fs::fstat(&fd))?)));
         let filled = match is_ours() {
@@ -185,6 +193,11 @@ impl Dir {
                 Err(e)
             }
         }
+    }
+
+    /// Makes a file, and opens it for writing.
+    fn make_at(&self, name: &CStr, mode: u32) -> io::Result<OwnedFd> {
+        self.open_at(name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | self.to_open_files, mode)
     }
 
     fn fill(
@@ -306,7 +319,7 @@ impl Dir {
 
     /// Makes an empty file that survives a power loss. False: the name is taken.
     pub fn create_durably(&self, name: &CStr) -> io::Result<bool> {
-        match self.open_at(name, OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL, 0o644) {
+        match self.make_at(name, 0o644) {
             Ok(fd) => retry(|| fs::fsync(&fd))?,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
             Err(e) => return Err(e),

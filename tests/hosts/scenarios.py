@@ -100,6 +100,7 @@ class Contest:
         for host in served:
             if not self.referee.await_true(lambda referee, host=host: referee.locks[host], SERVICE_GUARD):
                 self.faults.append(f"{host} never got the lock")
+        self.check_delegations()
         living = [job for job in self.jobs if not job.wait(0)]
         for job in living:
             self.signal(job.guest.name, "TERM")
@@ -113,6 +114,15 @@ class Contest:
                 self.faults.append(f"{job.guest.name}: {job.text.strip()}")
             self.notes += [f"{job.guest.name}: {line}" for line in re.findall("^kills [1-9].*", job.text, re.M)]
         self.referee.end()
+
+    def check_delegations(self):
+        """A file that is delegated to a host that stands still can make all others wait for 90 s. NFS 4.0 gives no choice."""
+        if not re.search(r"/nfs4\.[12]/", self.path):
+            return
+        states = self.lab.server.run("cat /proc/fs/nfsd/clients/*/states 2>/dev/null || true")
+        delegated = [state for state in states.splitlines() if "type: deleg" in state and self.folder in state]
+        if delegated:
+            self.faults.append(f"{len(delegated)} files are delegated: {delegated[0]}")
 
 
 def play(lab, mount, chosen, options):
@@ -220,6 +230,16 @@ def start_and_catch_holder(contest):
         contest.faults.append("c1 never got the lock")
 
 
+def evidence(contest):
+    """What stands in the folder, what is open or delegated on the server, and what the claimants of c2 wait for."""
+    stacks = "for pid in $(pidof claimant); do echo $pid; head -n 8 /proc/$pid/stack; done"
+    return [
+        contest.lab.server.run(f"date; cd /srv/{contest.folder}; ls -laiR --time-style=full-iso; tail -n +1 *.json || true"),
+        contest.lab.server.run("cat /proc/fs/nfsd/clients/*/states || true"),
+        contest.lab["c2"].run(f"{stacks}; sleep 2; {stacks}; dmesg | tail -n 5"),
+    ]
+
+
 def taken_over(contest, what, seconds=TAKEOVER_GUARD):
     before = contest.referee.locks["c2"]
     began = time.monotonic()
@@ -227,6 +247,7 @@ def taken_over(contest, what, seconds=TAKEOVER_GUARD):
         contest.notes.append(f"c2 took over after {time.monotonic() - began:.1f} s")
     else:
         contest.faults.append(f"{what}: c2 did not get the lock within {seconds} s")
+        contest.notes += evidence(contest)
 
 
 @scenario("host-paused", 90)

@@ -92,8 +92,9 @@ pub(crate) fn stated(ms: u32) -> Duration {
 
 /// Deletes a bid that we took over, its claim, and the numbers of its lease.
 ///
-/// A thread does this. On NFS 4 the owner's host may have the right to cache the file. If that host does not answer, the server lets
-/// us wait until this right has expired: 90 s on Linux (RFC 8881, section 10.2.1).
+/// A thread does this. On NFS 4 another host may have the right to cache the file, if a user has read the bid there. (We ask for no such
+/// right: see `System::UNDELEGATED`.) If that host does not answer, the server lets us wait until this right has expired: 90 s on
+/// Linux (RFC 8881, section 10.2.1).
 fn delete(folder: &Dir, bid: Entry, uuid: Uuid) {
     let Ok(folder) = folder.open_dir(c".") else { return };
     let delete = move || {

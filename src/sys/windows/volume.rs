@@ -18,7 +18,7 @@ const LOCAL: &[&str] = &["NTFS", "ReFS", "FAT", "FAT32", "exFAT"];
 const LOCAL_DRIVES: &[u32] = &[2, 3, 6];
 
 /// Which filesystem a folder is on. The inner error says why we can't rely on the filesystem.
-pub(crate) fn filesystem(dir: &Dir) -> io::Result<Result<Filesystem, Refusal>> {
+pub(crate) fn filesystem(dir: &mut Dir) -> io::Result<Result<Filesystem, Refusal>> {
     let kind = kind(dir)?;
     let drive = drive(dir)?;
     Ok(match LOCAL.contains(&kind.as_str()) && LOCAL_DRIVES.contains(&drive) {
