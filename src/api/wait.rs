@@ -29,10 +29,7 @@ impl Handle {
 /// Waits until it has the lock, the time is over, or the wait is cancelled. The caller has the turn.
 fn wait(handle: &Handle, timeout: Option<Duration>) -> Result<()> {
     if timeout == Some(Duration::ZERO) {
-        return handle.claimant().lock_unless_owed().map_err(|e| match e.kind() {
-            ErrorKind::Busy => e.into_kind(ErrorKind::Timeout),
-            _ => e,
-        });
+        return handle.claimant().lock_unless_owed().map_err(out_of_time);
     }
     let waker = handle.waiter.begin();
     let waker = waker.map_err(|e| Error::io("prepare to wait for", &*handle.path, e))?;
@@ -51,9 +48,16 @@ fn wait(handle: &Handle, timeout: Option<Duration>) -> Result<()> {
         }
         Err(e) => {
             claimant.place.leave(Leaving::GivesUp);
-            let out_of_time = e.kind() == ErrorKind::Timeout;
-            Err(if cancelled && out_of_time { e.into_kind(ErrorKind::Cancelled) } else { e })
+            let is_out_of_time = e.kind() == ErrorKind::Timeout;
+            Err(if cancelled && is_out_of_time { e.into_kind(ErrorKind::Cancelled) } else { e })
         }
+    }
+}
+
+fn out_of_time(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Busy => error.into_kind(ErrorKind::Timeout),
+        _ => error,
     }
 }
 
@@ -76,7 +80,7 @@ fn wait_in_line(handle: &Handle, waker: &Waker, timeout: Option<Duration>) -> Re
             return Err(handle.claimant().place.why_not_yet().into_kind(ErrorKind::Cancelled));
         }
         if left.is_zero() {
-            return Err(handle.claimant().place.why_not_yet().into_kind(ErrorKind::Timeout));
+            return handle.claimant().lock_out_of_turn().map_err(out_of_time);
         }
         woken = match step {
             Step::SleepUntil(until) => {

@@ -55,19 +55,27 @@ impl<T: Copy + PartialEq> Courtesy<T> {
             return Ok(None);
         }
         self.owed = Some(first);
-        let mut backoff = Backoff::new(place.now(), TURN);
-        loop {
-            if let Some(rival) = place.glance()? {
-                return Ok(Some(rival));
-            }
-            if !place.pause(&mut backoff) {
-                self.settle(place.now() + AFTER_NO_SHOW);
-                return Ok(None);
-            }
+        let rival = leave_turn(place)?;
+        if rival.is_none() {
+            self.settle(place.now() + AFTER_NO_SHOW);
         }
+        Ok(rival)
     }
 
     fn settle(&mut self, next_look: Instant) {
         (self.owed, self.next_look) = (None, Some(next_look));
+    }
+}
+
+/// Leaves the lock to the first in line for a moment. The result is the rival's bid that was in the place or came meanwhile.
+pub(super) fn leave_turn<P: Line>(place: &mut P) -> Result<Option<P::Rival>> {
+    let mut backoff = Backoff::new(place.now(), TURN);
+    loop {
+        if let Some(rival) = place.glance()? {
+            return Ok(Some(rival));
+        }
+        if !place.pause(&mut backoff) {
+            return Ok(None);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! One claimant in one place: what it holds, how it takes the lock, and how it gives the lock back.
 
+use super::courtesy::leave_turn;
 use super::{acquire, Courtesy, Leaving, Line};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -39,11 +40,28 @@ impl<P: Line> Session<P> {
     pub fn lock_unless_owed(&mut self) -> Result<()> {
         if self.courtesy.is_due(self.place.now()) {
             if let Some(rival) = self.courtesy.give_way(&mut self.place)? {
-                self.place.tidy();
-                return Err(self.place.busy(&rival));
+                return self.fail(&rival);
             }
         }
         self.lock()
+    }
+
+    /// The last try of a wait whose time is over. It leaves the line, and takes the lock if the first in line does not come. So a wait
+    /// never ends without the lock where [`Session::lock_unless_owed`] would take it, for example because the first in line is stopped.
+    pub fn lock_out_of_turn(&mut self) -> Result<()> {
+        self.place.leave(Leaving::GivesUp);
+        self.place.approach()?;
+        if self.place.first_in_line().is_some() {
+            if let Some(rival) = leave_turn(&mut self.place)? {
+                return self.fail(&rival);
+            }
+        }
+        self.lock()
+    }
+
+    fn fail(&mut self, rival: &P::Rival) -> Result<()> {
+        self.place.tidy();
+        Err(self.place.busy(rival))
     }
 
     /// [`Session::lock`], with a rival that holds the lock as `false` in place of an error.

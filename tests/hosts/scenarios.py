@@ -228,15 +228,16 @@ def start_and_catch_holder(contest):
     contest.start("--work", "3000")
     if not contest.referee.await_true(lambda referee: referee.inside("c1"), 60):
         contest.faults.append("c1 never got the lock")
+        contest.notes += evidence(contest, *CLIENTS)
 
 
-def evidence(contest):
-    """What stands in the folder, what is open or delegated on the server, and what the claimants of c2 wait for."""
+def evidence(contest, *hosts):
+    """What stands in the folder, what is open or delegated on the server, and what the claimants of these hosts wait for."""
     stacks = "for pid in $(pidof claimant); do echo $pid; head -n 8 /proc/$pid/stack; done"
     return [
         contest.lab.server.run(f"date; cd /srv/{contest.folder}; ls -laiR --time-style=full-iso; tail -n +1 *.json || true"),
         contest.lab.server.run("cat /proc/fs/nfsd/clients/*/states || true"),
-        contest.lab["c2"].run(f"{stacks}; sleep 2; {stacks}; dmesg | tail -n 5"),
+        *(contest.lab[host].run(f"echo {host}; {stacks}; sleep 2; {stacks}; dmesg | tail -n 5") for host in hosts),
     ]
 
 
@@ -247,7 +248,7 @@ def taken_over(contest, what, seconds=TAKEOVER_GUARD):
         contest.notes.append(f"c2 took over after {time.monotonic() - began:.1f} s")
     else:
         contest.faults.append(f"{what}: c2 did not get the lock within {seconds} s")
-        contest.notes += evidence(contest)
+        contest.notes += evidence(contest, "c2")
 
 
 @scenario("host-paused", 90)

@@ -17,6 +17,7 @@ both!(
     by crate::line::turns::unless_somebody_dozes;
     waiters_are_served_in_the_order_of_arrival,
     a_newcomer_that_waits_does_not_overtake,
+    a_wait_ends_with_a_lock_that_is_free_though_the_first_in_line_is_stopped,
     a_claimant_that_dies_in_line_is_passed_over_and_leaves_nothing,
     a_claimant_that_leaves_the_line_is_passed_over_and_leaves_nothing,
     the_death_of_a_holder_with_a_ticket_serves_the_next,
@@ -48,9 +49,25 @@ fn a_newcomer_that_waits_does_not_overtake(kind: Kind) {
     waiters[0].stop();
     let freed = Instant::now();
     holder.must("unlock 0"); // the lock is free now, but it is not the newcomer's turn
-    let mut newcomer = Puppet::at(kind, &folder);
-    assert_eq!(newcomer.ask("wait 0 1"), "LF_TIMEOUT");
-    assert!(newcomer.why(0).contains("in line before us"), "{}", newcomer.why(0));
+    let newcomer = Puppet::at(kind, &folder);
+    waiters.push(joined(newcomer, &folder));
+    waiters[0].go_on();
+    are_served_in_order(&mut waiters, &folder, freed);
+}
+
+/// A try that does not wait takes a lock that is free. So a wait must not end without it, however short it is.
+fn a_wait_ends_with_a_lock_that_is_free_though_the_first_in_line_is_stopped(kind: Kind) {
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 1);
+    waiters[0].stop();
+    holder.must("unlock 0");
+    for timeout in [1, 10, 100, 1000] {
+        let mut newcomer = Puppet::at(kind, &folder);
+        assert_eq!(newcomer.ask(&format!("wait 0 {timeout}")), "LF_OK", "within {timeout} ms");
+        newcomer.must("unlock 0");
+    }
+    let freed = Instant::now();
     waiters[0].go_on();
     are_served_in_order(&mut waiters, &folder, freed);
 }

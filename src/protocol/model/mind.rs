@@ -23,6 +23,8 @@ pub enum Task {
     Lock,
     /// `Session::lock_unless_line`
     LockUnlessLine,
+    /// `Session::lock_out_of_turn`
+    LockOutOfTurn,
     /// `Wait::step`. `woken`: by news. `due`: a look is due.
     Step { memory: Memory, woken: bool, due: bool },
     /// `Session::unlock`
@@ -97,6 +99,7 @@ pub enum Next {
     Calls(Call),
     Holds,
     Refused,
+    OutOfTime,
     Unlocked,
     Again(Memory),
     /// It sleeps. The flag says whether the kernel notifies it of all that it waits for; if not, it polls.
@@ -265,6 +268,13 @@ fn perform(task: Task, mut script: Script) -> Next {
             Ok(true) => Next::Holds,
             Ok(false) => Next::Refused,
             Err(e) => panic!("{e}"),
+        },
+        Task::LockOutOfTurn => match session.lock_out_of_turn() {
+            Ok(()) => Next::Holds,
+            Err(e) => {
+                assert_eq!(e.kind(), ErrorKind::Busy);
+                Next::OutOfTime
+            }
         },
         Task::Unlock => {
             session.lock().expect("as scripted");

@@ -50,11 +50,7 @@ impl Waiting {
         if self.rules.timeouts {
             let mut to = *from;
             to.close_wait(who);
-            match c.ticket {
-                NONE => self.round_is_over(&mut to, who),
-                _ => to.claimants[who].at = self.first_of_leaving(false),
-            }
-            go(fault(who, "runs out of time"), to);
+            self.begin(to, Task::LockOutOfTurn, fault(who, "runs out of time"), go);
         }
     }
 }

@@ -321,7 +321,7 @@ impl Waiting {
                 to.claimants[who].at = At::Holding;
                 return go(label, to);
             }
-            Next::Refused | Next::Unlocked => {
+            Next::Refused | Next::OutOfTime | Next::Unlocked => {
                 self.round_is_over(&mut to, who);
                 return go(label, to);
             }
