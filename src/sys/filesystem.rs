@@ -103,9 +103,9 @@ impl Refusal {
         Refusal::unfit(kind, UNTRIED, &vouch_if(ALONE))
     }
 
-    /// Refuses a filesystem that may hide a bid.
+    /// Refuses a filesystem that may hide a bid, or keep claimants waiting.
     pub fn unfit(kind: &str, reason: &str, way_out: &str) -> Refusal {
-        Refusal::new(kind, &format!("that is not known to show every bid in each listing: {reason}"), way_out)
+        Refusal::new(kind, &format!("on which this lock is not known to work: {reason}"), way_out)
     }
 
     pub fn new(kind: &str, why: &str, way_out: &str) -> Refusal {

@@ -222,7 +222,8 @@ impl Files for System {
 
     /// A delegation lets this host cache the file, and makes others who want to delete, link or write it wait until this host gives
     /// it back: for 90 s if this host stands still. A file that is opened with O_DIRECT is not cached, so the client asks the
-    /// server not to delegate it (RFC 8881, section 18.16.3, OPEN4_SHARE_ACCESS_WANT_NO_DELEG). NFS 4.0 can't ask.
+    /// server not to delegate it (RFC 8881, section 18.16.3, OPEN4_SHARE_ACCESS_WANT_NO_DELEG). NFS 4.0 can't ask, so it is
+    /// refused.
     const UNDELEGATED: OFlags = OFlags::DIRECT;
 
     fn now() -> Moment {

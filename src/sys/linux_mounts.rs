@@ -68,8 +68,9 @@ const TABLE: &[Row] = &[
     row(NFS, IsNot("vers", &["3", "4.0", "4.1", "4.2"]),
         Remount("nobody has tried this version of NFS", "Mount it with vers=4.2 or vers=3"), NOT_TRIED),
     row(NFS, Is("vers", "3"), shared(Nfs3), TRIED),
-    row(NFS, Is("vers", "4.0"), shared(Nfs4), TRIED),
-    row(NFS, Is("vers", "4.1"), shared(Nfs4), "not tried, but 4.0 and 4.2 were"),
+    row(NFS, Is("vers", "4.0"),
+        Remount("while one host stands still, the others can wait for 90 s and longer", "Mount it with vers=4.2 or vers=3"), TRIED),
+    row(NFS, Is("vers", "4.1"), shared(Nfs4), TRIED),
     row(NFS, Is("vers", "4.2"), shared(Nfs4), TRIED),
 
     // Its client answers EINVAL and ESTALE for files that other hosts have just linked or deleted.
@@ -139,7 +140,8 @@ impl When {
     /// Names the option because of which a filesystem is refused.
     fn in_the_way(&self, options: &str) -> String {
         let (names, values): (&[&str], &[&str]) = match self {
-            Always | Is(..) => return String::new(),
+            Always => return String::new(),
+            Is(name, value) => return format!("the mount option {name}={value} is in the way, because "),
             Has(names) => (names, &[]),
             IsNot(name, values) => (&[name], values),
         };
