@@ -58,7 +58,7 @@ pub(crate) struct Wait<P: Line> {
     /// The line as we last saw it.
     pub(super) view: View<P::Ticket>,
     pub(super) next_look: Instant,
-    /// The claimant that may be a no-show: it was the first in line while the lock was free.
+    /// The claimant that may be a no-show: it was the first in line when a look found the lock free.
     pub(super) no_show: Option<P::Ticket>,
     polled: Duration,
     /// How many steps in a row asked for another one at once.
@@ -243,17 +243,16 @@ impl<P: Line> Wait<P> {
         Ok(false)
     }
 
-    /// Whether a rival holds the lock or bids for it. If so, the first in line is no no-show.
-    fn is_taken(&mut self, session: &mut Session<P>) -> Result<bool> {
-        let is_taken = session.place.rival()?.is_some();
-        if is_taken {
-            self.no_show = None;
-        }
-        Ok(is_taken)
+    /// Whether a rival holds the lock or bids for it.
+    fn is_taken(&self, session: &mut Session<P>) -> Result<bool> {
+        Ok(session.place.rival()?.is_some())
     }
 
     /// Limits how long a claimant that can't or won't use its turn delays the line. True: the first in line lost its
     /// place; if it comes back, it goes to the end.
+    ///
+    /// Others may hold the lock between the two looks that find it free. They did not wait, and the first in line could have
+    /// been there before them, too.
     fn forfeit_no_show(&mut self, session: &mut Session<P>, now: Instant) -> Result<bool> {
         if self.is_taken(session)? {
             return Ok(false);
