@@ -337,7 +337,9 @@ mod tests {
     fn a_filesystem_is_what_the_mount_table_says() {
         let refusal = filesystem(Dir::open(Path::new("/proc")).unwrap().as_fd()).unwrap().unwrap_err();
         assert!(
-            refusal.to_string().starts_with("a filesystem (proc) mounted at /proc on which this lock is not known to work"),
+            refusal
+                .to_string()
+                .starts_with("a filesystem (proc) mounted at /proc on which this lock is not known to work"),
             "{refusal}"
         );
     }
