@@ -32,6 +32,7 @@ import "C"
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strings"
@@ -94,13 +95,21 @@ func Open(path string, opts ...Option) (*Folder, error) {
 		return nil, newError(status, nil)
 	}
 	if o.grace > 0 {
-		ms := int64((o.grace + time.Millisecond - 1) / time.Millisecond)
-		if ms > 1<<32-1 {
-			ms = 1<<32 - 1
-		}
-		C.lf_set_malformed_grace(f.handle, C.uint32_t(ms))
+		C.lf_set_malformed_grace(f.handle, C.uint32_t(milliseconds(o.grace)))
 	}
 	return f, nil
+}
+
+// milliseconds rounds up, to what fits into 32 bits. A shorter time would let live bids count as stale.
+func milliseconds(d time.Duration) uint32 {
+	ms := d / time.Millisecond
+	if d%time.Millisecond > 0 {
+		ms++
+	}
+	if ms > math.MaxUint32 {
+		return math.MaxUint32
+	}
+	return uint32(ms)
 }
 
 // Close ends each Lock that waits, unlocks if the lock is held, and frees the handle. No finalizer frees the handle. A

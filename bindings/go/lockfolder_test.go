@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -299,6 +300,20 @@ func TestMalformedGrace(t *testing.T) {
 	is(t, open(t, path).TryLock(), ErrBusy)
 	folder := open(t, path, MalformedGrace(time.Nanosecond), TrustFilesystem())
 	check(t, folder.Lock(patient(t)))
+}
+
+func TestALongGraceDoesNotBecomeShort(t *testing.T) {
+	for grace, ms := range map[time.Duration]uint32{
+		1:                            1,
+		time.Millisecond:             1,
+		time.Millisecond + 1:         2,
+		math.MaxUint32 * time.Second: math.MaxUint32,
+		math.MaxInt64:                math.MaxUint32,
+	} {
+		if is := milliseconds(grace); is != ms {
+			t.Errorf("%v are %v ms, not %v", grace, is, ms)
+		}
+	}
 }
 
 // Goroutines that have a Folder each exclude each other, so no increment is lost.
