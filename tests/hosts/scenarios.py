@@ -64,6 +64,7 @@ class Contest:
         self.path = f"/mnt/{mount}/{self.folder}"
         self.faults = []
         self.notes = []
+        self.have_claims = True  # the broken ones have none
         self.may_lose = False  # with leases, a holder that can't reach the server for long loses the lock, and may
         lab.server.run(f"mkdir -m 777 /srv/{self.folder}")
         self.referee = Referee(HOST)
@@ -117,10 +118,17 @@ class Contest:
 
     def check_delegations(self):
         """A file that is delegated to a host that stands still can make all others wait for 90 s."""
-        states = self.lab.server.run("cat /proc/fs/nfsd/clients/*/states 2>/dev/null || true")
-        delegated = [state for state in states.splitlines() if "type: deleg" in state and self.folder in state]
+        states = self.states().splitlines()
+        delegated = [state for state in states if "type: deleg" in state]
         if delegated:
             self.faults.append(f"{len(delegated)} files are delegated: {delegated[0]}")
+        # Each claimant keeps its claim open. Without that, this look has seen nothing.
+        if "/nfs4" in self.path and self.have_claims and not any("type: open" in state for state in states):
+            self.faults.append("the server does not say which files are open or delegated")
+
+    def states(self):
+        """What the clients of NFS 4 have open or delegated, as the server sees it."""
+        return self.lab.server.run("cat /proc/fs/nfsd/clients/*/states 2>/dev/null || true")
 
 
 def play(lab, mount, chosen, options):
@@ -234,7 +242,7 @@ def evidence(contest, *hosts):
     stacks = "for pid in $(pidof claimant); do echo $pid; head -n 8 /proc/$pid/stack; done"
     return [
         contest.lab.server.run(f"date; cd /srv/{contest.folder}; ls -laiR --time-style=full-iso; tail -n +1 *.json || true"),
-        contest.lab.server.run("cat /proc/fs/nfsd/clients/*/states || true"),
+        contest.states(),
         *(contest.lab[host].run(f"echo {host}; {stacks}; sleep 2; {stacks}; dmesg | tail -n 5") for host in hosts),
     ]
 
@@ -293,6 +301,7 @@ def others_killed(contest):
 def broken(contest):
     """Nobody locks. The referee must see that: by holds that overlap, and by tokens."""
     contest.seconds = 10
+    contest.have_claims = False
     contest.start("--broken")
     contest.finish()
     seen = " ".join(contest.referee.violations)
