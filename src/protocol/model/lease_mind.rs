@@ -2,14 +2,12 @@
 //! again with all the answers that its place has given. Each such run is made once, and has a number.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash};
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 
-use super::explore::Fast;
 pub use super::lease_memory::*;
 use super::lease_rules::{Rules, RULES};
+use super::memo::Memo;
 use crate::error::Result;
 use crate::protocol::lease::{Loss, Moment, Name, Names, Observed, Renewal};
 
@@ -62,18 +60,16 @@ struct Run {
     next: Next,
 }
 
-type Map<K, V> = RefCell<HashMap<K, V, BuildHasherDefault<Fast>>>;
-
 pub struct Minds {
     rules: Rules,
     runs: RefCell<Vec<Run>>,
     /// Whether a mind leaves out what the code does not use any more.
     pub forgets: bool,
-    begun: Map<Task, Mind>,
-    known: Map<(Task, Vec<Answer>), Mind>,
-    after: Map<(Mind, Answer), Mind>,
-    listed: Map<(Mind, Set, Set), Rc<[Mind]>>,
-    rights: Map<Memory, (u8, u8)>,
+    begun: Memo<Task, Mind>,
+    known: Memo<(Task, Vec<Answer>), Mind>,
+    after: Memo<(Mind, Answer), Mind>,
+    listed: Memo<(Mind, Set, Set), Rc<[Mind]>>,
+    rights: Memo<Memory, (u8, u8)>,
 }
 
 impl Minds {
@@ -84,34 +80,26 @@ impl Minds {
             rules,
             runs,
             forgets: rules.listings == RULES.listings,
-            begun: Map::default(),
-            known: Map::default(),
-            after: Map::default(),
-            listed: Map::default(),
-            rights: Map::default(),
+            begun: Memo::default(),
+            known: Memo::default(),
+            after: Memo::default(),
+            listed: Memo::default(),
+            rights: Memo::default(),
         }
     }
 
     pub fn begin(&self, task: Task) -> Mind {
-        let known = self.begun.borrow().get(&task).copied();
-        known.unwrap_or_else(|| {
-            let mind = self.of(task, Vec::new());
-            self.begun.borrow_mut().insert(task, mind);
-            mind
-        })
+        self.begun.get(task, |task| self.of(*task, Vec::new()))
     }
 
     pub fn after(&self, mind: Mind, answer: Answer) -> Mind {
-        let known = self.after.borrow().get(&(mind, answer)).copied();
-        known.unwrap_or_else(|| {
+        self.after.get((mind, answer), |_| {
             let Run { task, mut answers, .. } = self.runs.borrow()[mind as usize].clone();
             answers.push(answer);
             if self.forgets && matches!(answer, Answer::Shown(_)) {
                 self.forget(task, &mut answers);
             }
-            let next = self.of(task, answers);
-            self.after.borrow_mut().insert((mind, answer), next);
-            next
+            self.of(task, answers)
         })
     }
 
@@ -140,26 +128,17 @@ impl Minds {
 
     /// What the code may come to when a listing ends that shows these names, and perhaps those too.
     pub fn after_listing(&self, mind: Mind, must: Set, may: Set, shown: impl Fn(Set) -> Set) -> Rc<[Mind]> {
-        let key = (mind, must, may);
-        let known = self.listed.borrow().get(&key).map(Rc::clone);
-        known.unwrap_or_else(|| {
+        self.listed.get((mind, must, may), |_| {
             let all = subsets(may).map(|also| self.after(mind, Answer::Shown(shown(must | also))));
             let mut all: Vec<_> = all.collect();
             all.sort_unstable();
             all.dedup();
-            let all: Rc<[Mind]> = all.into();
-            self.listed.borrow_mut().insert(key, Rc::clone(&all));
-            all
+            all.into()
         })
     }
 
     fn of(&self, task: Task, answers: Vec<Answer>) -> Mind {
-        let known = self.known.borrow().get(&(task, answers.clone())).copied();
-        known.unwrap_or_else(|| {
-            let mind = self.add(task, answers.clone());
-            self.known.borrow_mut().insert((task, answers), mind);
-            mind
-        })
+        self.known.get((task, answers), |(task, answers)| self.add(*task, answers.clone()))
     }
 
     pub fn next(&self, mind: Mind) -> Next {
@@ -175,7 +154,7 @@ impl Minds {
 
     /// For how long the holder may still rely on the lock, and the end of the numbers that it may delete.
     pub fn rights(&self, memory: Memory) -> (u8, u8) {
-        *self.rights.borrow_mut().entry(memory).or_insert_with(|| {
+        self.rights.get(memory, |memory| {
             let term = memory.term(self.rules.lease, START);
             let valid_for = term.valid_until().unwrap_or_default().saturating_sub(START);
             (valid_for.as_secs() as u8, term.spare().end as u8)

@@ -3,13 +3,11 @@
 //! part of it is written a second time. Each such run is made once, and has a number.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash};
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
 use super::calls::{Answer, Call, FORGOTTEN, NONE};
-use super::explore::Fast;
+use super::memo::Memo;
 use super::script::{Open, Script, Ticket};
 use crate::error::ErrorKind;
 use crate::protocol::{acquire, Session, Step, View, Wait};
@@ -117,16 +115,14 @@ struct Run {
     open: Open,
 }
 
-type Map<K> = HashMap<K, Mind, BuildHasherDefault<Fast>>;
-
 pub struct Minds {
     pidfd: bool,
     /// Whether a mind leaves out the answers that the code does not use any more.
     pub forgets: bool,
     runs: RefCell<Vec<Run>>,
-    begun: RefCell<Map<Task>>,
-    known: RefCell<Map<(Task, Vec<Answer>)>>,
-    after: RefCell<Map<(Mind, Answer)>>,
+    begun: Memo<Task, Mind>,
+    known: Memo<(Task, Vec<Answer>), Mind>,
+    after: Memo<(Mind, Answer), Mind>,
 }
 
 impl Minds {
@@ -137,9 +133,9 @@ impl Minds {
             pidfd,
             forgets: true,
             runs: RefCell::new(vec![none]),
-            begun: RefCell::default(),
-            known: RefCell::default(),
-            after: RefCell::default(),
+            begun: Memo::default(),
+            known: Memo::default(),
+            after: Memo::default(),
         }
     }
 
@@ -149,17 +145,11 @@ impl Minds {
     }
 
     pub fn begin(&self, task: Task) -> Mind {
-        let known = self.begun.borrow().get(&task).copied();
-        known.unwrap_or_else(|| {
-            let mind = self.of(task, Vec::new());
-            self.begun.borrow_mut().insert(task, mind);
-            mind
-        })
+        self.begun.get(task, |task| self.of(*task, Vec::new()))
     }
 
     pub fn after(&self, mind: Mind, answer: Answer) -> Mind {
-        let known = self.after.borrow().get(&(mind, answer)).copied();
-        known.unwrap_or_else(|| {
+        self.after.get((mind, answer), |_| {
             let run = self.runs.borrow()[mind as usize].clone();
             let all: Vec<_> = run.answers.iter().copied().chain([answer]).collect();
             let full = super::mind::run(run.task, all, self.pidfd);
@@ -171,7 +161,6 @@ impl Minds {
             };
             assert_eq!(full.next, self.next(next), "the code remembers more than the model does");
             assert_eq!(full.open, self.open(next), "the code remembers more than the model does");
-            self.after.borrow_mut().insert((mind, answer), next);
             next
         })
     }
@@ -197,12 +186,11 @@ impl Minds {
     }
 
     fn of(&self, task: Task, answers: Vec<Answer>) -> Mind {
-        let new = self.count() as Mind;
-        let mind = *self.known.borrow_mut().entry((task, answers.clone())).or_insert(new);
-        if mind == new {
-            self.runs.borrow_mut().push(run(task, answers, self.pidfd));
-        }
-        mind
+        self.known.get((task, answers), |(task, answers)| {
+            let mind = self.count() as Mind;
+            self.runs.borrow_mut().push(run(*task, answers.clone(), self.pidfd));
+            mind
+        })
     }
 }
 

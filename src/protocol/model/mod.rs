@@ -17,6 +17,7 @@ mod lease_mind;
 mod lease_rules;
 mod leases;
 mod line;
+mod memo;
 mod mind;
 mod script;
 mod sleep;
