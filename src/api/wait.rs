@@ -6,7 +6,7 @@ use crate::api::handle::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::Folder;
 use crate::protocol::{Leaving, Line, Step, Wait};
-use crate::sys::Waker;
+use crate::sys::{self, Waker};
 
 impl Handle {
     /// Takes the lock if it is free.
@@ -63,18 +63,18 @@ fn out_of_time(error: Error) -> Error {
 
 /// Waits until it has the lock, the time is over, or the wait is cancelled.
 fn wait_in_line(handle: &Handle, waker: &Waker, timeout: Option<Duration>) -> Result<()> {
-    let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let end = timeout.and_then(|timeout| sys::now().checked_add(timeout));
     if handle.claimant().lock_unless_line()? {
         return Ok(());
     }
     let mut wait = Wait::new(&mut handle.claimant().place);
     let mut woken = false;
     loop {
-        let step = wait.step(&mut handle.claimant(), Instant::now(), woken)?;
+        let step = wait.step(&mut handle.claimant(), sys::now(), woken)?;
         if step == Step::Acquired {
             return Ok(());
         }
-        let now = Instant::now();
+        let now = sys::now();
         let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(now));
         if handle.waiter.is_cancelled() {
             return Err(handle.claimant().place.why_not_yet().into_kind(ErrorKind::Cancelled));
@@ -94,13 +94,13 @@ fn wait_in_line(handle: &Handle, waker: &Waker, timeout: Option<Duration>) -> Re
 /// True: there is news of the lock. Other changes in the folder do not count.
 fn sleep(handle: &Handle, waker: &Waker, wait: &Wait<Folder>, until: Instant) -> Result<bool> {
     loop {
-        let woken = waker.sleep(Folder::sources(wait), until.saturating_duration_since(Instant::now()));
+        let woken = waker.sleep(Folder::sources(wait), until.saturating_duration_since(sys::now()));
         handle.check_owner()?; // a signal handler may have forked
         if !woken || !Folder::is_others_change(wait) {
             return Ok(woken);
         }
         // The sleep has silenced the bell, so the bell would not end the next sleep.
-        if handle.waiter.is_cancelled() || Instant::now() >= until {
+        if handle.waiter.is_cancelled() || sys::now() >= until {
             return Ok(false);
         }
     }

@@ -144,7 +144,7 @@ impl Place for Folder {
     }
 
     fn now(&self) -> Instant {
-        Instant::now()
+        sys::now()
     }
 
     /// Where a server takes part, a rival needs about as long for its check and its withdrawal as we needed for our bid and our check.
@@ -157,7 +157,7 @@ impl Place for Folder {
     }
 
     fn pause(&mut self, backoff: &mut Backoff) -> bool {
-        let pause = backoff.next(Instant::now());
+        let pause = backoff.next(sys::now());
         pause.into_iter().for_each(thread::sleep);
         pause.is_some()
     }

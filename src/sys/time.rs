@@ -1,6 +1,11 @@
-//! The wall clock, and sleep.
+//! The clocks, and sleep.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The clock of time-outs and pauses. All of the library asks it here, so that a test can stop the time.
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
 
 /// The wall clock, in nanoseconds since 1970. 0 if the clock is set before 1970.
 pub(crate) fn unix_nanos() -> u64 {

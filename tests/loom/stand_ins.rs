@@ -37,9 +37,24 @@ pub fn sleep_until(mut so: impl FnMut(&mut State) -> bool) {
 }
 
 pub mod sys {
-    use std::time::Duration;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::OnceLock;
+    use std::time::{Duration, Instant};
 
     use super::{change, sleep_until, state};
+
+    // Not an atomic of loom, because the order of two looks at the clock needs no exploration.
+    loom::lazy_static! {
+        static ref LOOKS: AtomicU32 = AtomicU32::new(0);
+    }
+
+    /// Each look at this clock takes a nanosecond. On the real clock, a slow machine would take other ways through the code than
+    /// it took before, and loom can't explore that.
+    pub fn now() -> Instant {
+        static START: OnceLock<Instant> = OnceLock::new();
+        let looks = LOOKS.fetch_add(1, Ordering::Relaxed);
+        *START.get_or_init(Instant::now) + Duration::from_nanos(looks.into())
+    }
 
     pub fn unix_nanos() -> u64 {
         0
@@ -221,7 +236,7 @@ pub mod folder {
         }
 
         fn now(&self) -> Instant {
-            Instant::now()
+            super::sys::now()
         }
 
         fn pause(&mut self, _: &mut Backoff) -> bool {

@@ -8,7 +8,7 @@ use std::io;
 use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::AsRawHandle;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION, STATUS_DELETE_PENDING,
@@ -21,6 +21,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 
 use super::done;
 use super::time::{ticks, unix_micros};
+use crate::sys;
 
 /// How long we repeat a change that an open handle of another process prevents. We do not repeat a read: a bid that can't be read now
 /// counts as live.
@@ -120,10 +121,10 @@ pub(super) fn is(error: &io::Error, code: u32) -> bool {
 
 /// Makes a change, and repeats it while an open handle of another process prevents it.
 pub(super) fn patiently<T>(mut change: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let end = Instant::now() + PATIENCE;
+    let end = sys::now() + PATIENCE;
     loop {
         match change() {
-            Err(e) if (is_delete_pending(&e) || is_sharing_violation(&e)) && Instant::now() < end => {
+            Err(e) if (is_delete_pending(&e) || is_sharing_violation(&e)) && sys::now() < end => {
                 std::thread::sleep(Duration::from_millis(1));
             }
             result => return result,
