@@ -169,14 +169,22 @@ impl protocol::Line for Folder {
         Folder::last_rival(self)
     }
 
+    fn is_same_bid(one: &Arc<Rival>, other: &Arc<Rival>) -> bool {
+        one.is_same(other)
+    }
+
+    fn is_overtaken(&self, ticket: Ticket, rival: &Arc<Rival>) -> bool {
+        let is_in_line = self.queue.as_ref().is_some_and(|queue| queue.sight(ticket) == Sight::Plain);
+        is_in_line && self.is_bid_of(ticket, rival) == Some(false)
+    }
+
     fn tells_death(rival: &Arc<Rival>) -> bool {
         rival.probe.source().is_some()
     }
 
     fn restore_order(&mut self, holder: &Arc<Rival>) -> Result<()> {
         let Some(next) = self.view()?.successor else { return Ok(()) };
-        let claim = |queue: &Queue| queue.hidden.file_id(&next.claim.file()).ok().flatten();
-        let is_holders = self.queue.as_ref().and_then(claim).is_some_and(|claim| holder.is_link_of(&claim));
+        let is_holders = self.is_bid_of(next, holder) == Some(true);
         // This check comes after the view, and no bid of ours uses its name twice. The holder therefore had this ticket
         // while it had the bid. A claimant that withdraws its bid first and joins afterwards does not break the order.
         if is_holders && self.dir().sight(&holder.name).is_a_file() {
@@ -220,6 +228,12 @@ impl protocol::Line for Folder {
 }
 
 impl Folder {
+    /// Whether the owner of this ticket has posted this bid. `None`: we can't see its claim.
+    fn is_bid_of(&self, ticket: Ticket, bid: &Rival) -> Option<bool> {
+        let claim = self.queue.as_ref()?.hidden.file_id(&ticket.claim.file()).ok()??;
+        Some(bid.is_link_of(&claim))
+    }
+
     /// Nobody holds the lock, but it is the turn of another claimant. We name its PID, because a stopped claimant does
     /// not come forward.
     fn why_nobody_holds(&mut self) -> String {

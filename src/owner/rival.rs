@@ -42,6 +42,10 @@ impl Rival {
         self.name == *name && self.number == *number
     }
 
+    pub fn is_same(&self, other: &Rival) -> bool {
+        self.name == other.name && self.number == other.number
+    }
+
     /// Whether the bid is a link of this file.
     pub fn is_link_of(&self, claim: &FileId) -> bool {
         self.number == claim.number()

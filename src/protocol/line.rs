@@ -62,6 +62,12 @@ pub(crate) trait Line: Place {
     /// The live rival that the last look found.
     fn last_rival(&self) -> Option<Self::Rival>;
 
+    /// Whether two looks showed the same bid.
+    fn is_same_bid(one: &Self::Rival, other: &Self::Rival) -> bool;
+
+    /// Whether the ticket is there, and the rival's bid is not that of the ticket's owner. False if that is not certain.
+    fn is_overtaken(&self, ticket: Self::Ticket, rival: &Self::Rival) -> bool;
+
     /// Whether we are notified when this rival dies.
     fn tells_death(rival: &Self::Rival) -> bool;
 

@@ -17,8 +17,11 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// With notifications, a waiter still looks this often, because two things cause no event: the first in line does not
 /// come forward although the lock is free (it may be stopped), or the folder was moved.
 const LOOK: Duration = Duration::from_secs(2);
-/// A no-show must be seen twice, this far apart, because a claimant on an overloaded machine may need a while.
+/// Signs of a no-show must be seen this far apart, because a claimant on an overloaded machine may need a while.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
+/// So many signs make the first in line a no-show: a lock that is free counts as two, a lock that others have passed on as one. The
+/// first in line may have lost a race with those others.
+const SIGNS: u8 = 4;
 /// How many dead claimants a waiter passes over before it checks whether its time is over.
 const PASSED_OVER: usize = 1000;
 /// How many steps in a row may ask for another one at once. What makes a waiter go on without an end, whatever it is, then
@@ -58,8 +61,11 @@ pub(crate) struct Wait<P: Line> {
     /// The line as we last saw it.
     pub(super) view: View<P::Ticket>,
     pub(super) next_look: Instant,
-    /// The claimant that may be a no-show: it was the first in line when a look found the lock free.
+    /// The rival that the last look found.
+    pub(super) seen: Option<P::Rival>,
+    /// The claimant that may be a no-show: it was the first in line when a look found a sign of that. And how many signs there were.
     pub(super) no_show: Option<P::Ticket>,
+    pub(super) signs: u8,
     polled: Duration,
     /// How many steps in a row asked for another one at once.
     at_once: u32,
@@ -73,7 +79,9 @@ impl<P: Line> Wait<P> {
             ahead: None,
             view: View::default(),
             next_look: place.now() + jittered(LOOK, place.chance()),
+            seen: None,
             no_show: None,
+            signs: 0,
             polled: SHORTEST_PAUSE,
             at_once: 0,
         }
@@ -180,9 +188,17 @@ impl<P: Line> Wait<P> {
             } // otherwise this is another place now, with another line
         }
         session.place.refresh()?;
+        let mut seen = None;
         match session.place.stand()? {
-            // In most cases a look finds only this. The hand-over will reach us through the claimants before us.
-            Standing::Stood if is_due && self.knows_line() && self.is_taken(session)? => return Ok(Round::Sleep),
+            Standing::Stood if is_due && self.knows_line() => {
+                let sight = self.look(session)?;
+                // In most cases a look finds only this. The hand-over will reach us through the claimants before us.
+                if sight == Sight::Taken {
+                    return Ok(Round::Sleep);
+                }
+                seen = Some(sight);
+                self.view = session.place.view()?;
+            }
             Standing::Nowhere => {
                 (self.ahead, self.holder, self.watch) = (None, None, None);
                 self.view = View::default();
@@ -218,7 +234,7 @@ impl<P: Line> Wait<P> {
             };
             self.ahead = session.place.watch_predecessor(predecessor, None)?;
         }
-        if self.ahead.is_none() || is_due && self.forfeit_no_show(session, now)? {
+        if self.ahead.is_none() || is_due && self.forfeit_no_show(session, now, seen)? {
             return Ok(Round::Again); // the predecessor is gone, so find the new one
         }
         Ok(Round::Sleep)
@@ -226,7 +242,7 @@ impl<P: Line> Wait<P> {
 
     /// Bids by check-bid-check. False: there is a holder, and the watches that will tell us what it does are set up.
     fn lock_as_first(&mut self, session: &mut Session<P>) -> Result<bool> {
-        (self.view.predecessor, self.ahead) = (None, None);
+        (self.view.predecessor, self.ahead, self.seen) = (None, None, None);
         if session.lock_if_free()? {
             return Ok(true);
         }
@@ -243,33 +259,64 @@ impl<P: Line> Wait<P> {
         Ok(false)
     }
 
-    /// Whether a rival holds the lock or bids for it.
-    fn is_taken(&self, session: &mut Session<P>) -> Result<bool> {
-        Ok(session.place.rival()?.is_some())
+    /// Looks at the lock. The claimant that was the first in line when we read the line did not use its turn if the lock is free, and
+    /// if the lock was free since the last look, because another rival has it now.
+    fn look(&mut self, session: &mut Session<P>) -> Result<Sight> {
+        let now = session.place.rival()?;
+        let before = std::mem::replace(&mut self.seen, now.clone());
+        let Some(now) = now else { return Ok(Sight::Free) };
+        let is_another = before.is_some_and(|before| !P::is_same_bid(&before, &now));
+        let is_passed_on = is_another && self.view.first.is_some_and(|first| session.place.is_overtaken(first, &now));
+        Ok(if is_passed_on { Sight::PassedOn } else { Sight::Taken })
     }
 
     /// Limits how long a claimant that can't or won't use its turn delays the line. True: the first in line lost its
     /// place; if it comes back, it goes to the end.
     ///
-    /// Others may hold the lock between the two looks that find it free. They did not wait, and the first in line could have
-    /// been there before them, too.
-    fn forfeit_no_show(&mut self, session: &mut Session<P>, now: Instant) -> Result<bool> {
-        if self.is_taken(session)? {
+    /// Others may hold the lock between two looks that find it free. They did not wait, and the first in line could have
+    /// been there before them, too. `seen` is what this step saw already.
+    fn forfeit_no_show(&mut self, session: &mut Session<P>, now: Instant, seen: Option<Sight>) -> Result<bool> {
+        let signs = match seen {
+            Some(Sight::PassedOn) => Sight::PassedOn.signs(),
+            _ => self.look(session)?.signs(),
+        };
+        if signs == 0 {
             return Ok(false);
         }
-        let forfeits = self.no_show.filter(|first| self.view.first == Some(*first));
+        let is_known = self.no_show.is_some() && self.no_show == self.view.first;
+        self.signs = signs + if is_known { self.signs } else { 0 };
+        let forfeits = self.no_show.filter(|_| is_known && self.signs >= SIGNS);
         forfeits.into_iter().for_each(|first| session.place.discard(first));
-        // When a no-show loses its place, its successor is notified and the lock is free. This look therefore counts as
-        // the first of the two that must find the successor missing. Of several stopped claimants in a row, each costs
-        // one second, not two looks.
-        self.no_show = match forfeits {
-            Some(_) => self.view.second(),
-            None => self.view.first,
+        // When a no-show loses its place, its successor is notified. This look therefore counts as the first sign that
+        // the successor is missing. Of several stopped claimants in a row, each costs one second if the lock is free, not two looks.
+        (self.no_show, self.signs) = match forfeits {
+            Some(_) => (self.view.second(), signs),
+            None => (self.view.first, self.signs),
         };
         if self.no_show.is_some() {
             self.next_look = now + SECOND_LOOK;
         }
         Ok(forfeits.is_some())
+    }
+}
+
+/// What a look at the lock shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    Free,
+    /// It was free since the last look, and the first in line did not take it.
+    PassedOn,
+    Taken,
+}
+
+impl Sight {
+    /// How many signs this is that the first in line is a no-show.
+    fn signs(self) -> u8 {
+        match self {
+            Sight::Free => 2,
+            Sight::PassedOn => 1,
+            Sight::Taken => 0,
+        }
     }
 }
 

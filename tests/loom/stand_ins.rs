@@ -304,6 +304,14 @@ pub mod folder {
             None
         }
 
+        fn is_same_bid(_: &(), _: &()) -> bool {
+            true
+        }
+
+        fn is_overtaken(&self, _: u8, _: &()) -> bool {
+            false
+        }
+
         fn tells_death(_: &()) -> bool {
             false
         }

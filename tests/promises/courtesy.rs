@@ -13,6 +13,7 @@ both!(
     waiters_get_their_turns_beside_three_tight_loops,
     a_wait_without_time_gives_way_like_a_lock,
     a_stopped_first_in_line_does_not_keep_others_from_locking,
+    a_stopped_first_in_line_loses_its_place_beside_tight_loops,
 );
 
 const TURNS: u64 = 20;
@@ -95,6 +96,31 @@ fn a_stopped_first_in_line_does_not_keep_others_from_locking(kind: Kind) {
     waiter.go_on();
     assert_eq!(waiter.hear(), "LF_OK");
     waiter.must("unlock 0");
+}
+
+/// The loops take the lock all the time, so nobody sees it free. The wait must end long before the loops end.
+fn a_stopped_first_in_line_loses_its_place_beside_tight_loops(kind: Kind) {
+    let scratch = Scratch::shm();
+    let folder = scratch.folder();
+    let mut loops: Vec<_> = (0..2).map(|_| Puppet::at(kind, &folder)).collect();
+    let (mut holder, mut first, mut second) =
+        (Puppet::at(kind, &folder), Puppet::at(kind, &folder), Puppet::at(kind, &folder));
+    holder.must("lock 0");
+    first.tell("wait 0 -1");
+    wait_until(|| line(&folder) == 1);
+    first.stop();
+    loops.iter_mut().for_each(|puppet| puppet.tell(&format!("hog 0 {} 1000", 100 * LOCKS)));
+    holder.must("unlock 0");
+    second.tell("wait 0 -1");
+    while !second.has_answered() {
+        assert!(!loops.iter_mut().any(|puppet| puppet.has_answered()), "it still waits");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(second.hear(), "LF_OK");
+    second.must("unlock 0");
+    first.go_on();
+    assert_eq!(first.hear(), "LF_OK");
+    first.must("unlock 0");
 }
 
 /// While the first in line is about to come, a lock call answers that the lock is busy. (The first does come, so at

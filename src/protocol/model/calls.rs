@@ -26,6 +26,8 @@ pub enum Call {
     HasHandedOver,
     Watch,
     Rival,
+    /// The ticket, and the rival.
+    IsOvertaken(u8, u8),
     RestoreOrder(u8),
     Discard(u8),
     Leave(Leaving),

@@ -42,7 +42,9 @@ pub struct Memory {
     pub has_view: bool,
     pub has_predecessor: bool,
     pub has_first: bool,
+    pub seen: u8,
     pub no_show: u8,
+    pub signs: u8,
 }
 
 impl Memory {
@@ -54,7 +56,9 @@ impl Memory {
         has_view: false,
         has_predecessor: false,
         has_first: false,
+        seen: NONE,
         no_show: NONE,
+        signs: 0,
     };
 
     fn of(wait: &Wait<Script>) -> Memory {
@@ -67,9 +71,11 @@ impl Memory {
             has_view: wait.view.length > 0,
             has_predecessor: wait.view.predecessor.is_some(),
             has_first: wait.view.first.is_some(),
+            seen: wait.seen.map_or(NONE, |seen| seen.who),
             no_show: number(&wait.no_show),
+            signs: if wait.no_show.is_some() { wait.signs } else { 0 },
         };
-        assert!(![memory.holder, memory.no_show].contains(&FORGOTTEN));
+        assert!(![memory.holder, memory.seen, memory.no_show].contains(&FORGOTTEN));
         memory
     }
 
@@ -79,7 +85,8 @@ impl Memory {
         wait.watch = self.watch.then(|| script.new_watch());
         wait.holder = (self.holder != NONE).then(|| script.rival_of(self.holder));
         wait.ahead = (self.ahead != NONE).then(|| script.predecessor(self.ahead, self.fifo));
-        wait.no_show = Ticket::some(self.no_show);
+        wait.seen = (self.seen != NONE).then(|| script.rival_of(self.seen));
+        (wait.no_show, wait.signs) = (Ticket::some(self.no_show), self.signs);
         wait.view = View {
             first: forgotten(self.has_first),
             predecessor: forgotten(self.has_predecessor),

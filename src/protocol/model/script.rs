@@ -347,6 +347,15 @@ impl Line for Script {
         self.seen()
     }
 
+    /// A claimant's next bid counts as the same here. So the code takes fewer rivals for others than it may.
+    fn is_same_bid(one: &Rival, other: &Rival) -> bool {
+        one.who == other.who
+    }
+
+    fn is_overtaken(&self, ticket: Ticket, rival: &Rival) -> bool {
+        self.ask(Call::IsOvertaken(ticket.number(), rival.who)) == Answer::Yes
+    }
+
     fn tells_death(rival: &Rival) -> bool {
         rival.tells_death
     }

@@ -44,8 +44,8 @@ impl Waiting {
             // This is not in the code. It bounds how often a claimant loses its place and comes again.
             let came = |ticket: u8| from.claimants[owner(ticket) as usize].came;
             let is_bounded = memory.no_show != NONE && came(memory.no_show) > self.rules.no_shows;
-            let no_show = if is_bounded { NONE } else { memory.no_show };
-            wake("wakes up for a look", Memory { no_show, ..memory }, false, true);
+            let (no_show, signs) = if is_bounded { (NONE, 0) } else { (memory.no_show, memory.signs) };
+            wake("wakes up for a look", Memory { no_show, signs, ..memory }, false, true);
         }
         if self.rules.timeouts {
             let mut to = *from;

@@ -369,6 +369,10 @@ impl Waiting {
             }
             Call::Watch => At::WatchFolder,
             Call::Rival => At::Rival,
+            Call::IsOvertaken(ticket, rival) => {
+                let is_overtaken = to.tickets[ticket as usize] != NONE && owner(ticket) != rival;
+                return self.answer(to, if is_overtaken { Answer::Yes } else { Answer::No }, label, go);
+            }
             Call::RestoreOrder(_) if self.rules.put_back == 0 && c.queue_is_there => {
                 return self.answer(to, Answer::Done, label, go);
             }

@@ -298,6 +298,41 @@ fn a_first_in_line_loses_its_place_after_two_no_shows() {
     assert!(b.looks_and_sleeps() && scene.tickets() == 2);
 }
 
+/// Claimants that do not wait hold the lock at each look. It was free in between, and the first in line did not take it.
+#[test]
+fn a_first_in_line_loses_its_place_though_each_look_finds_the_lock_taken() {
+    let scene = Scene::new();
+    let mut holder = scene.holder();
+    let [mut a, mut b] = scene.waiters();
+    let mut pass_on = || {
+        holder.unlock().unwrap();
+        holder.lock().unwrap();
+    };
+    assert!(b.looks_and_sleeps() && b.looks_and_sleeps() && b.wait.no_show.is_none(), "the same bid both times");
+    for signs in 1..SIGNS {
+        pass_on();
+        assert!(b.looks_and_sleeps() && b.wait.signs == signs && scene.tickets() == 2);
+        assert!(b.looks_and_sleeps() && b.wait.signs == signs, "the bid of the look before");
+    }
+    pass_on();
+    assert!(b.look() == Step::Again && scene.tickets() == 1, "`a` has lost its place");
+    assert!(b.sleeps() && b.wait.is_first());
+    assert!(a.looks_and_sleeps() && a.looks_and_sleeps() && scene.tickets() == 2, "`a` joins anew");
+    assert!(a.wait.knows_line() && !a.wait.is_first());
+}
+
+/// The first in line has the lock now, so it is no no-show, though another bid was there before.
+#[test]
+fn a_first_in_line_that_holds_the_lock_keeps_its_place() {
+    let scene = Scene::new();
+    let mut holder = scene.holder();
+    let [mut a, mut b] = scene.waiters();
+    assert!(b.looks_and_sleeps());
+    holder.unlock().unwrap();
+    assert!(a.advance() == Step::Acquired);
+    assert!(b.looks_and_sleeps() && b.wait.no_show.is_none() && b.wait.signs == 0);
+}
+
 /// The lock is free when the no-show loses its place. That moment therefore counts as the first sighting of the next
 /// no-show.
 #[test]
