@@ -1,10 +1,10 @@
 //! The first users make the sub-folder and what is in it. The next users can use all of it, whichever user made it, and at whatever
 //! point that user died. No claimant changes what was there before and belongs to others.
 
-use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::{chown, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::c::trace::{At, Fate, Tracer};
@@ -53,7 +53,7 @@ fn everything(puppet: &mut Puppet, folder: &Path) {
 }
 
 fn a_folder_that_was_moved_in_is_changed_by_nobody(kind: Kind) {
-    let moved = Cell::new([0, 0]);
+    let moved = [AtomicUsize::new(0), AtomicUsize::new(0)];
     each_stage(|stage| {
         let folder = stage.folder();
         let mut claimants = [Puppet::new(kind), stage.neighbour.puppet(kind)];
@@ -81,9 +81,7 @@ fn a_folder_that_was_moved_in_is_changed_by_nobody(kind: Kind) {
                 if stage.attacker.acts(attack).is_err() {
                     continue; // the mode of the folder forbids it
                 }
-                let mut count = moved.get();
-                count[place] += 1;
-                moved.set(count);
+                moved[place].fetch_add(1, Ordering::Relaxed);
                 let what = format!("{}, {where_to:?}, of user {}, mode {:o}", stage.name, prey.owner, prey.mode);
                 for claimant in [0, 1, 0] {
                     everything(&mut claimants[claimant], &folder);
@@ -100,8 +98,8 @@ fn a_folder_that_was_moved_in_is_changed_by_nobody(kind: Kind) {
             }
         }
     });
-    println!("moved in: {:?}", moved.get());
-    assert!(!rustix::process::geteuid().is_root() || moved.get().iter().all(|&moved| moved > 0));
+    println!("moved in: {moved:?}");
+    assert!(!rustix::process::geteuid().is_root() || moved.iter().all(|moved| moved.load(Ordering::Relaxed) > 0));
 }
 
 /// Neither user sees the sub-folder while the other has only half made it.

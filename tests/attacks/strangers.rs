@@ -1,12 +1,11 @@
 //! A user that may write to a lock folder attacks root, which uses the folder too. The attack uses names that lead outside, and other
 //! files in the place of root's. It can deny the lock. It lets no second claimant in, and changes nothing outside.
 
-use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{chown, symlink, FileTypeExt};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::c::trace::{At, Tracer};
 use crate::support::users::{each_stage, owner_and_mode, Stage, User};
@@ -40,7 +39,7 @@ fn fifo(path: &Path) {
 
 /// A tail contains the name of a ticket: 32 digits. These have the same length, and contain a path.
 fn names_that_lead_outside_are_no_names(kind: Kind) {
-    let written = Cell::new(0);
+    let written = AtomicUsize::new(0);
     each_stage(|stage| {
         let (folder, hidden, outside) = (stage.folder(), stage.hidden(), stage.outside("sec"));
         fs::create_dir(&outside).unwrap();
@@ -73,7 +72,7 @@ fn names_that_lead_outside_are_no_names(kind: Kind) {
                     });
                     let Some(mut open) = open else { continue };
                     for _ in 0..3 {
-                        written.set(written.get() + 1);
+                        written.fetch_add(1, Ordering::Relaxed);
                         open.write_all(format!("{way}{claim}").as_bytes()).unwrap();
                         root_waits(&mut root, &folder);
                         let there = fs::symlink_metadata(&target).map(|it| it.file_type().is_fifo());
@@ -87,7 +86,7 @@ fn names_that_lead_outside_are_no_names(kind: Kind) {
             }
         }
     });
-    assert!(!rustix::process::geteuid().is_root() || written.get() > 0);
+    assert!(!rustix::process::geteuid().is_root() || written.load(Ordering::Relaxed) > 0);
 }
 
 /// A FIFO of a service. The attacker can't open it and can rename it. It is moved to each place where the library has FIFOs.
@@ -248,7 +247,7 @@ fn swap_claims(attacker: User, stage: &Stage, forge: fn(&Stage, &Path), but: &[S
 #[test]
 fn a_claim_that_is_swapped_at_any_system_call_lets_no_second_in() {
     let tracer = Tracer::new();
-    let swapped = Cell::new(0);
+    let swapped = AtomicUsize::new(0);
     each_stage(|stage| {
         let folder = stage.folder();
         dead().write(&stage.outside("dead"));
@@ -272,7 +271,7 @@ fn a_claim_that_is_swapped_at_any_system_call_lets_no_second_in() {
                 let when = format!("{}: {what}, at call {number}", stage.name);
                 let mut victim = tracer.run_holder_up_to(&folder, number);
                 if let At::Stopped(_) = victim.at {
-                    swapped.set(swapped.get() + swap_claims(stage.attacker, stage, *forge, &attackers));
+                    swapped.fetch_add(swap_claims(stage.attacker, stage, *forge, &attackers), Ordering::Relaxed);
                     victim.go_on_until_it_has_locked();
                 }
                 let holds = victim.locked().unwrap().status == "LF_OK";
@@ -305,8 +304,8 @@ fn a_claim_that_is_swapped_at_any_system_call_lets_no_second_in() {
             }
         }
     });
-    println!("{} claims were swapped", swapped.get());
-    assert!(!rustix::process::geteuid().is_root() || swapped.get() > 0);
+    println!("{} claims were swapped", swapped.load(Ordering::Relaxed));
+    assert!(!rustix::process::geteuid().is_root() || swapped.load(Ordering::Relaxed) > 0);
 }
 
 /// `LF_OPEN_PRIVATE`

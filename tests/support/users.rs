@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{chown, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use super::{root_or_skip, set_mode, skip, Kind, Puppet, Scratch};
 
@@ -137,23 +138,29 @@ fn has_acls() -> bool {
 const ALL: [Access; 5] =
     [Access::Mode(0o777), Access::Mode(0o1777), Access::Mode(0o2770), Access::Mode(0o3777), Access::Acl];
 
-fn each(what: &str, accesses: &[Access], mut test: impl FnMut(&Stage)) {
+/// The two folders of a kind take their turns side by side, because most of a test is the start of processes.
+fn each(what: &str, accesses: &[Access], test: impl Fn(&Stage) + Sync) {
     if !root_or_skip(what) {
         return;
     }
     for &access in accesses {
         if access != Access::Acl || has_acls() {
-            [true, false].into_iter().for_each(|is_on_disk| test(&Stage::new(access, is_on_disk)));
+            thread::scope(|scope| {
+                for is_on_disk in [true, false] {
+                    let test = &test;
+                    scope.spawn(move || test(&Stage::new(access, is_on_disk)));
+                }
+            });
         }
     }
 }
 
 /// Runs in each kind of folder that others may use, on a disk and in memory.
-pub fn each_stage(test: impl FnMut(&Stage)) {
+pub fn each_stage(test: impl Fn(&Stage) + Sync) {
     each("several users", &ALL, test);
 }
 
-pub fn each_stage_with_an_acl(test: impl FnMut(&Stage)) {
+pub fn each_stage_with_an_acl(test: impl Fn(&Stage) + Sync) {
     each("ACLs", &[Access::Acl], test);
 }
 
