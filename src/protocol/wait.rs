@@ -13,6 +13,10 @@ use crate::error::Result;
 /// Without a notification from the kernel, a waiter looks again after a random, growing pause between these two limits.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// Where a look takes long, as in a folder with many other files, the pauses grow to this many times that long, and no further than
+/// this. So a waiter that polls needs a tenth of one CPU at most.
+const PAUSE_PER_COST: u32 = 10;
+const LONGEST_COSTLY_PAUSE: Duration = Duration::from_secs(1);
 
 /// With notifications, a waiter still looks this often, because two things cause no event: the first in line does not
 /// come forward although the lock is free (it may be stopped), or the folder was moved.
@@ -67,6 +71,8 @@ pub(crate) struct Wait<P: Line> {
     pub(super) no_show: Option<P::Ticket>,
     pub(super) signs: u8,
     polled: Duration,
+    /// How long the last step took.
+    cost: Duration,
     /// How many steps in a row asked for another one at once.
     at_once: u32,
 }
@@ -83,6 +89,7 @@ impl<P: Line> Wait<P> {
             no_show: None,
             signs: 0,
             polled: SHORTEST_PAUSE,
+            cost: Duration::ZERO,
             at_once: 0,
         }
     }
@@ -96,7 +103,11 @@ impl<P: Line> Wait<P> {
                 Step::Acquired
             }
             Round::Again => Step::Again,
-            Round::Sleep => Step::SleepUntil(self.wakes_at(session.place.now(), session.place.chance())),
+            Round::Sleep => {
+                let end = session.place.now();
+                self.cost = end.saturating_duration_since(now);
+                Step::SleepUntil(self.wakes_at(end, session.place.chance()))
+            }
         })
     }
 
@@ -152,7 +163,8 @@ impl<P: Line> Wait<P> {
             return self.next_look;
         }
         let pause = self.polled;
-        self.polled = (pause * 2).min(LONGEST_PAUSE);
+        let longest = (self.cost * PAUSE_PER_COST).clamp(LONGEST_PAUSE, LONGEST_COSTLY_PAUSE);
+        self.polled = (pause * 2).min(longest);
         // A look that is due does not shorten the pause. Otherwise an overdue look would make it zero.
         now + pause.mul_f64(0.5 + 0.5 * chance)
     }

@@ -387,6 +387,11 @@ fn a_polling_waiter_sleeps_longer_each_time_even_if_a_look_is_overdue() {
     assert_eq!(full.map(|_| wait.wakes_at(now, 0.0)), full.map(|pause| now + pause / 2));
     wait.polled = SHORTEST_PAUSE;
     assert_eq!(full.map(|_| wait.wakes_at(now, 1.0)), full.map(|pause| now + pause));
+    for (cost, longest) in [(5, 50), (20, 200), (500, 1000)].map(|pair| (pair.0, Duration::from_millis(pair.1))) {
+        (wait.cost, wait.polled) = (Duration::from_millis(cost), SHORTEST_PAUSE);
+        let last = (0..20).map(|_| wait.wakes_at(now, 1.0)).last();
+        assert_eq!(last, Some(now + longest), "a look takes {cost} ms");
+    }
 }
 
 #[test]
