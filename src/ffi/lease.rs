@@ -61,7 +61,7 @@ pub unsafe extern "C" fn lf_valid_for(folder: *mut lf_folder, ms: *mut i64) -> l
 ///
 /// It becomes readable when this handle loses a lock because its lease is over or was taken over.
 /// Poll it for reading, and never read from it or close it. It is the library's, is the same for the whole life of the
-/// handle, and is valid until `lf_close`. From the next lock on it is unreadable again. It does not tell that somebody
+/// handle, and is valid until `lf_close`. After the unlock it is unreadable again. It does not tell that somebody
 /// deleted the bid in a folder without leases: `lf_holds` does.
 ///
 /// Returns the descriptor; -1: this system has none (only Linux has), no descriptor is free, the handle is NULL, or it

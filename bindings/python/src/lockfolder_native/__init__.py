@@ -31,6 +31,7 @@ from ._errors import (
 from ._folder import Folder
 from ._library import version
 from ._lock import Holding, Lock
+from ._loss import Loss
 
 __all__ = [
     "AlreadyHeld",
@@ -46,6 +47,7 @@ __all__ = [
     "Invalid",
     "Lock",
     "LockFolderError",
+    "Loss",
     "Lost",
     "NotHeld",
     "Timeout",

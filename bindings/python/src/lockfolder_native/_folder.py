@@ -7,10 +7,12 @@ from . import _bids
 from ._handle import Handle
 from ._library import lib
 from ._lock import Holding, Lock
+from ._loss import Loss
 
 _NO_CREATE = 1
 _PRIVATE = 2
 _TRUST_FILESYSTEM = 4
+_NO_THREAD = 8
 
 
 class Folder:
@@ -19,6 +21,9 @@ class Folder:
     `create`: make the folder if it is missing (one level). `private`: refuse a folder that another user owns, or that group or
     others can write (Unsafe). `trust_filesystem`: use the folder although its filesystem may not show every bid in a
     listing. `malformed_grace`: after how many seconds a bid that is cut off counts as stale. 0: never.
+
+    `lease`: how many seconds a lease lasts where one is needed, because other hosts can write to the folder (5 to 3600; the library's
+    default is 30). `no_thread`: no thread renews it, and the program calls Lock.renew().
     """
 
     def __init__(
@@ -29,15 +34,20 @@ class Folder:
         private: bool = False,
         trust_filesystem: bool = False,
         malformed_grace: float = 0,
+        lease: Optional[float] = None,
+        no_thread: bool = False,
     ) -> None:
         name = os.fsencode(path)
         if b"\0" in name:
             raise ValueError("the path has a NUL in it")
         grace = min(_milliseconds("malformed_grace", malformed_grace), 2**32 - 1)
         flags = (0 if create else _NO_CREATE) | private * _PRIVATE | trust_filesystem * _TRUST_FILESYSTEM
-        self._handle = Handle(name, flags)
+        lease_ms = None if lease is None else min(_milliseconds("lease", lease), 2**32 - 1)
+        self._handle = Handle(name, flags | no_thread * _NO_THREAD)
         if grace:
             self._handle.call(lib.lf_set_malformed_grace, grace)
+        if lease_ms is not None:
+            self._handle.call(lib.lf_set_lease, lease_ms)
 
     def lock(self, timeout: Optional[float] = None, blocking: bool = True) -> Lock:
         """Waits for the lock: without a limit, or for `timeout` seconds (Timeout). `blocking=False` tries once (Busy).
@@ -65,6 +75,11 @@ class Folder:
     def cancel(self) -> None:
         """Ends a wait of another thread on this Folder: it raises Cancelled. Without a wait in progress cancel() does nothing."""
         self._handle.call(lib.lf_cancel)
+
+    @property
+    def lost(self) -> Loss:
+        """Tells when the lease of a lock is lost."""
+        return Loss(self._handle)
 
     def in_use(self) -> bool:
         """True if a bid of another claimant is there that is not stale. Changes nothing."""

@@ -67,6 +67,11 @@ class Handle:
         if failed is not None:
             raise failed
 
+    def value(self, function: Any, *arguments: Any) -> Any:
+        """Makes a call whose result is a value, and not a status."""
+        with self.guarded():
+            return function(self._open(), *arguments)
+
     def wait_into(self, statuses: List[int], timeout_ms: int) -> Optional[LockFolderError]:
         """lf_lock_wait, for any thread but the main one. Appends the status to the list, as `outcome_into` does."""
         with self.guarded():

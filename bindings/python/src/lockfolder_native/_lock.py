@@ -29,7 +29,7 @@ class Lock:
         self._given: List[int] = []  # the statuses of the calls that give it back
 
     def unlock(self) -> None:
-        """Gives the lock back. Lost: somebody had deleted the bid. After any other error the lock is still held."""
+        """Gives the lock back. Lost: its lease was over, or somebody had deleted the bid. After any other error the lock is still held."""
         with self._handle.guarded():
             # Another thread may have unlocked meanwhile, and the Folder may hold a later lock. That one must stay.
             self._check_held()
@@ -38,7 +38,7 @@ class Lock:
             raise failed
 
     def holds(self) -> bool:
-        """True if the lock is held and the bid is still in the folder."""
+        """True if the lock is held, its bid is still in the folder, and its lease is not over."""
         try:
             self._call(lib.lf_holds)
         except (Lost, NotHeld):
@@ -50,6 +50,16 @@ class Lock:
         token = ctypes.c_uint64()
         self._call(lib.lf_fence, ctypes.byref(token))
         return token.value
+
+    def valid_for(self) -> Optional[float]:
+        """For how many seconds the lock is certainly held without another renewal of its lease. None: it has no lease."""
+        milliseconds = ctypes.c_int64()
+        self._call(lib.lf_valid_for, ctypes.byref(milliseconds))
+        return None if milliseconds.value < 0 else milliseconds.value / 1000
+
+    def renew(self) -> None:
+        """Renews the lease now. A Folder with `no_thread` needs this at least every sixth of its lease."""
+        self._call(lib.lf_renew)
 
     def __enter__(self) -> "Lock":
         return self
