@@ -10,6 +10,10 @@ export interface OpenOptions {
   trustFilesystem?: boolean
   /** After how many milliseconds a bid that is cut off counts as stale. Default: never. */
   malformedGrace?: number
+  /** How many milliseconds a lease lasts where one is needed, because other hosts can write to the folder: 5,000 to 3,600,000. Default: 30,000. */
+  lease?: number
+  /** No thread renews the lease, and the program calls `lock.renew()`. Default: false. */
+  noThread?: boolean
 }
 
 export interface LockOptions {
@@ -81,9 +85,15 @@ export class Folder implements Disposable, AsyncDisposable {
 /** A lock that is held. */
 export class Lock implements Disposable, AsyncDisposable {
   private constructor()
-  /** Gives the lock back. `LF_ERR_LOST`: somebody had deleted the bid. After any other error the lock is still held. */
+  /** Gives the lock back. `LF_ERR_LOST`: its lease was over, or somebody had deleted the bid. After any other error the lock is still held. */
   unlock(): void
-  /** True if the lock is held and the bid is still in the folder. */
+  /** Aborts when the lease of the lock is lost, within a second, or when `unlock()` finds that the lock was lost. The reason is the `LF_ERR_LOST`. Without a lease it never aborts. It does not keep the program running. */
+  readonly lost: AbortSignal
+  /** For how many milliseconds the lock is certainly held without another renewal of its lease. null: it has no lease. */
+  validFor(): number | null
+  /** Renews the lease now. With `noThread` the program does this at least every sixth of the lease. It can take as long as the server of the folder takes. */
+  renew(): void
+  /** True if the lock is held, its bid is still in the folder, and its lease is not over. */
   holds(): boolean
   /** A fencing token. It is larger than every earlier token of this folder, also after a crash. It costs a sync of the disk. */
   fence(): bigint

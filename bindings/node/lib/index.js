@@ -9,18 +9,29 @@ const STATES = ['own', 'live', 'stale', 'unknown', 'malformed']
 const NO_CREATE = 1
 const PRIVATE = 2
 const TRUST_FILESYSTEM = 4
+const NO_THREAD = 8
+const LOOK_MS = 1000
 
 /** The version of the C library that is loaded. */
 export const version = lf.version()
 
 /** Opens a lock folder, and makes the folder if it is missing (one level). Locks nothing. */
-export function open(path, { create = true, private: isPrivate = false, trustFilesystem = false, malformedGrace = 0 } = {}) {
-  const flags = (create ? 0 : NO_CREATE) | (isPrivate ? PRIVATE : 0) | (trustFilesystem ? TRUST_FILESYSTEM : 0)
+export function open(path, options = {}) {
+  const { create = true, private: isPrivate = false, trustFilesystem = false, malformedGrace = 0, lease, noThread = false } = options
+  const flags =
+    (create ? 0 : NO_CREATE) | (isPrivate ? PRIVATE : 0) | (trustFilesystem ? TRUST_FILESYSTEM : 0) | (noThread ? NO_THREAD : 0)
   const grace = milliseconds('malformedGrace', malformedGrace, 0xffffffff)
+  const leaseMs = lease === undefined ? null : milliseconds('lease', lease, 0xffffffff)
   const out = new BigUint64Array(1)
   check(null, lf.open(toCString(path), flags, out))
   const [handle] = out
-  if (grace > 0) lf.setMalformedGrace(handle, grace)
+  try {
+    if (grace > 0) check(handle, lf.setMalformedGrace(handle, grace))
+    if (leaseMs !== null) check(handle, lf.setLease(handle, leaseMs))
+  } catch (error) {
+    lf.close(handle)
+    throw error
+  }
   return new Folder(secret, handle)
 }
 
@@ -144,24 +155,63 @@ export class Folder {
 export class Lock {
   #folder
   #released = false
+  #loss = null
+  #timer
 
   constructor(key, folder) {
     if (key !== secret) throw new TypeError('a Lock is made by lock() or tryLock()')
     this.#folder = folder
   }
 
-  /** Gives the lock back. LF_ERR_LOST: somebody had deleted the bid. After any other error the lock is still held. */
+  /** Gives the lock back. LF_ERR_LOST: its lease was over, or somebody had deleted the bid. After any other error the lock is still held. */
   unlock() {
     try {
       this.#call(lf.unlock)
     } catch (error) {
-      this.#released ||= error.code === 'LF_ERR_LOST' || error.code === 'LF_ERR_NOT_HELD'
+      if (error.code === 'LF_ERR_LOST' || error.code === 'LF_ERR_NOT_HELD') this.#end()
+      if (error.code === 'LF_ERR_LOST') this.#loss?.abort(error)
       throw error
     }
-    this.#released = true
+    this.#end()
   }
 
-  /** True if the lock is held and the bid is still in the folder. */
+  #end() {
+    this.#released = true
+    clearTimeout(this.#timer)
+  }
+
+  /** Aborts when the lease of the lock is lost, or unlock() finds that the lock was lost. */
+  get lost() {
+    if (!this.#loss) {
+      this.#loss = new AbortController()
+      this.#watch()
+    }
+    return this.#loss.signal
+  }
+
+  // A descriptor that must not be read can't be watched from Node. So this looks when the time is over that it was told, and each second.
+  #watch() {
+    try {
+      const left = this.validFor()
+      if (left !== null) this.#timer = setTimeout(() => this.#watch(), Math.min(left, LOOK_MS)).unref()
+    } catch (error) {
+      if (error.code === 'LF_ERR_LOST') this.#loss.abort(error)
+    }
+  }
+
+  /** For how many milliseconds the lock is certainly held without another renewal. null: it has no lease. */
+  validFor() {
+    const out = new BigInt64Array(1)
+    this.#call(lf.validFor, out)
+    return out[0] < 0 ? null : Number(out[0])
+  }
+
+  /** Renews the lease now. */
+  renew() {
+    this.#call(lf.renew)
+  }
+
+  /** True if the lock is held, its bid is still in the folder, and its lease is not over. */
   holds() {
     try {
       this.#call(lf.holds)

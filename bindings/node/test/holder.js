@@ -17,6 +17,7 @@ export async function holder(t, path) {
   if (String(line) !== 'held\n') throw new Error(`the holder says ${line}`)
   return {
     pid: child.pid,
+    child,
     kill: async () => {
       child.kill('SIGKILL')
       await ended
@@ -26,8 +27,16 @@ export async function holder(t, path) {
 
 if (process.argv[1] === here) {
   const { open } = await import('lockfolder')
-  const folder = open(process.argv[2])
-  folder.tryLock()
+  const folder = open(process.argv[2], { lease: 5000 })
+  const lock = folder.tryLock()
   console.log('held')
+  lock.lost.addEventListener('abort', () => {
+    console.log('lost', lock.lost.reason.code, lock.holds())
+    try {
+      lock.unlock()
+    } catch (error) {
+      console.log(error.code)
+    }
+  })
   process.stdin.resume().on('end', () => folder.close())
 }

@@ -8,9 +8,12 @@ import { type Bid, type ErrorCode, LockFolderError, open } from 'lockfolder'
 const path: string = mkdtempSync(join(tmpdir(), 'lockfolder-node-'))
 try {
   {
-    await using folder = open(path, { private: true, malformedGrace: 5000 })
+    await using folder = open(path, { private: true, malformedGrace: 5000, lease: 5000, noThread: true })
     await using lock = await folder.lock({ timeout: 60_000, signal: AbortSignal.timeout(60_000) })
     const token: bigint = lock.fence()
+    const lost: AbortSignal = lock.lost
+    const left: number | null = lock.validFor()
+    assert.deepEqual([lost.aborted, left], [false, null])
     const bids: Bid[] = folder.bids()
     assert.deepEqual(bids.map(bid => bid.state), ['own'])
     assert.equal(token, 1n)
