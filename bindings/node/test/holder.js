@@ -29,7 +29,6 @@ if (process.argv[1] === here) {
   const { open } = await import('lockfolder')
   const folder = open(process.argv[2], { lease: 5000 })
   const lock = folder.tryLock()
-  console.log('held')
   lock.lost.addEventListener('abort', () => {
     console.log('lost', lock.lost.reason.code, lock.holds())
     try {
@@ -38,5 +37,6 @@ if (process.argv[1] === here) {
       console.log(error.code)
     }
   })
+  console.log('held') // from here on the test may stop this process
   process.stdin.resume().on('end', () => folder.close())
 }
