@@ -46,8 +46,10 @@ import (
 type Option func(*options)
 
 type options struct {
-	flags C.uint32_t
-	grace time.Duration
+	flags    C.uint32_t
+	grace    time.Duration
+	lease    time.Duration
+	hasLease bool
 }
 
 // NoCreate makes Open fail where the folder is missing.
@@ -73,6 +75,9 @@ type Folder struct {
 	closed  bool
 	closing chan struct{}  // Close closes it, and each wait then ends
 	calls   sync.WaitGroup // the calls in progress; Close waits until they have ended
+
+	holding   sync.Mutex    // so that no Context begins while Unlock is in progress
+	unlocking chan struct{} // Unlock closes it, and each Context of this lock then ends; nil if there is none
 }
 
 // Open opens a lock folder, and makes the folder if it is missing (one level). It locks nothing.
@@ -97,11 +102,21 @@ func Open(path string, opts ...Option) (*Folder, error) {
 	if o.grace > 0 {
 		C.lf_set_malformed_grace(f.handle, C.uint32_t(milliseconds(o.grace)))
 	}
+	if o.hasLease {
+		if status := C.lf_set_lease(f.handle, C.uint32_t(milliseconds(o.lease))); status != C.LF_OK {
+			err := newError(status, f.handle)
+			C.lf_close(f.handle)
+			return nil, err
+		}
+	}
 	return f, nil
 }
 
 // milliseconds rounds up, to what fits into 32 bits. A shorter time would let live bids count as stale.
 func milliseconds(d time.Duration) uint32 {
+	if d < 0 {
+		return 0
+	}
 	ms := d / time.Millisecond
 	if d%time.Millisecond > 0 {
 		ms++
@@ -186,13 +201,20 @@ func (f *Folder) cancelWhenDone(ctx context.Context, returned <-chan struct{}) {
 }
 
 // Unlock gives the lock back. ErrLost: somebody had deleted the bid, others may have held the lock since, and this Folder does
-// not hold it any more. After any other error the lock is still held, and Unlock can be tried again.
+// not hold it any more. The same if the lease was lost. After any other error the lock is still held, and Unlock can be tried
+// again (with a lease, the lock counts as lost from then on).
 func (f *Folder) Unlock() error {
+	f.holding.Lock()
+	defer f.holding.Unlock()
+	if f.unlocking != nil { // the work must not go on when the next one has the lock
+		close(f.unlocking)
+		f.unlocking = nil
+	}
 	return f.call(func() C.lf_status { return C.lf_unlock(f.handle) })
 }
 
 // Holds returns nil if the lock is held and the bid is still in the folder. Otherwise it returns ErrNotHeld, or ErrLost if
-// somebody deleted the bid.
+// somebody deleted the bid or the lease is over.
 func (f *Folder) Holds() error {
 	return f.call(func() C.lf_status { return C.lf_holds(f.handle) })
 }

@@ -20,6 +20,10 @@ import (
 
 // With this variable set, the test program holds the lock of a folder until its standard input ends.
 func TestMain(m *testing.M) {
+	if path, lease := os.LookupEnv("LOCKFOLDER_TEST_LEASE"); lease {
+		holdUntilLost(path)
+		return
+	}
 	path, hold := os.LookupEnv("LOCKFOLDER_TEST_HOLD")
 	if !hold {
 		os.Exit(m.Run())
@@ -35,8 +39,18 @@ func TestMain(m *testing.M) {
 
 func holder(t *testing.T, path string) *exec.Cmd {
 	t.Helper()
+	child, _, said := start(t, "LOCKFOLDER_TEST_HOLD="+path)
+	if line := hear(t, said); line != "held <nil>" {
+		t.Fatalf("the holder says %q", line)
+	}
+	return child
+}
+
+// start runs the test program with this variable. It also gives the program's input and what the program prints.
+func start(t *testing.T, variable string) (*exec.Cmd, io.Closer, *bufio.Reader) {
+	t.Helper()
 	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), "LOCKFOLDER_TEST_HOLD="+path)
+	child.Env = append(os.Environ(), variable)
 	child.Stderr = os.Stderr
 	stdin, err := child.StdinPipe()
 	check(t, err)
@@ -48,11 +62,26 @@ func holder(t *testing.T, path string) *exec.Cmd {
 		child.Process.Kill()
 		child.Wait()
 	})
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil || line != "held <nil>\n" {
-		t.Fatalf("the holder says %q, %v", line, err)
+	return child, stdin, bufio.NewReader(stdout)
+}
+
+// hear returns the next line.
+func hear(t *testing.T, said *bufio.Reader) string {
+	t.Helper()
+	var line string
+	var err error
+	heard := make(chan struct{})
+	go func() {
+		line, err = said.ReadString('\n')
+		close(heard)
+	}()
+	select {
+	case <-heard:
+	case <-patient(t).Done():
+		t.Fatal("the child says nothing")
 	}
-	return child
+	check(t, err)
+	return strings.TrimSuffix(line, "\n")
 }
 
 func check(t *testing.T, err error) {
