@@ -18,6 +18,9 @@
  *   thread waits in lock(), try_lock() in another returns false and lock() throws errc::busy.)
  * - Fork. In a child, each member throws errc::forked for an inherited Folder (unlock() and cancel() do nothing), and
  *   the destructor leaves the parent's lock alone. last_error() and native_handle() still work.
+ * - Leases. Where other hosts use the folder too, a lock has a lease, and a thread of the library renews it. A process
+ *   that is stopped for too long loses the lock: lost_fd() is then readable, holds() is false, and unlock_or_throw()
+ *   throws errc::lost. unlock() and the standard guards report nothing, so call unlock_or_throw() where a loss matters.
  * - A Folder that was moved from can be assigned to and destroyed. Everything else throws errc::invalid.
  *
  * The members are inline functions over lockfolder.h, which says more about each function. Link as for C.
@@ -52,7 +55,7 @@ enum class errc : int {
     invalid = LF_ERR_INVALID,        ///< a bad argument
     not_held = LF_ERR_NOT_HELD,      ///< this Folder does not hold the lock
     already_held = LF_ERR_ALREADY_HELD, ///< this Folder holds the lock already
-    lost = LF_ERR_LOST,              ///< the lock was held, and somebody deleted the bid
+    lost = LF_ERR_LOST,              ///< the lock was held, and the bid is gone or its lease is over
     forked = LF_ERR_FORKED,          ///< the Folder belongs to the parent process
     io = LF_ERR_IO,                  ///< the system refused: Error::system_code
     unsafe = LF_ERR_UNSAFE,          ///< the wrong users have access: LF_ERR_UNSAFE
@@ -75,7 +78,7 @@ public:
         case LF_ERR_INVALID: return "bad argument";
         case LF_ERR_NOT_HELD: return "the lock is not held";
         case LF_ERR_ALREADY_HELD: return "the lock is held already";
-        case LF_ERR_LOST: return "the lock was lost: somebody deleted the bid";
+        case LF_ERR_LOST: return "the lock was lost: somebody deleted the bid, or its lease is over";
         case LF_ERR_FORKED: return "the parent process opened the lock folder";
         case LF_ERR_IO: return "the system refused";
         case LF_ERR_UNSAFE: return "the wrong users have access to the lock folder";
@@ -134,7 +137,8 @@ enum class Open : std::uint32_t {
     normally = LF_OPEN_DEFAULT,
     no_create = LF_OPEN_NO_CREATE,              ///< don't make the folder if it is missing
     only_mine = LF_OPEN_PRIVATE,                ///< see LF_OPEN_PRIVATE: errc::unsafe
-    trust_filesystem = LF_OPEN_TRUST_FILESYSTEM ///< see LF_OPEN_TRUST_FILESYSTEM
+    trust_filesystem = LF_OPEN_TRUST_FILESYSTEM, ///< see LF_OPEN_TRUST_FILESYSTEM
+    no_thread = LF_OPEN_NO_THREAD               ///< no thread renews a lease: call Folder::renew
 };
 
 constexpr Open operator|(Open a, Open b) noexcept {
@@ -228,7 +232,8 @@ public:
 
     // ---- other calls ----
 
-    /// Gives the lock back. Throws errc::lost if somebody deleted the bid (others may have held the lock meanwhile).
+    /// Gives the lock back. Throws errc::lost if somebody deleted the bid or its lease is over (others may have held
+    /// the lock meanwhile).
     /// Throws errc::io if the bid could not be deleted: then the lock is still held, and you can try again.
     void unlock_or_throw() { check(lf_unlock(handle_.get())); }
 
@@ -285,6 +290,39 @@ public:
         const std::int64_t most = std::numeric_limits<std::uint32_t>::max();
         const std::int64_t wanted = detail::milliseconds_up(grace);
         check(lf_set_malformed_grace(handle_.get(), static_cast<std::uint32_t>(wanted < most ? wanted : most)));
+    }
+
+    // ---- the lease, where other hosts use the folder too ----
+
+    /// Sets how long the lease of the next lock lasts, rounded up to milliseconds: from 5 s to 1 h, else it throws
+    /// errc::invalid. The default is 30 s. See lf_set_lease.
+    template <class Rep, class Period>
+    void set_lease(const std::chrono::duration<Rep, Period> &lease) {
+        const std::int64_t most = std::numeric_limits<std::uint32_t>::max();
+        const std::int64_t wanted = detail::milliseconds_up(lease);
+        check(lf_set_lease(handle_.get(), static_cast<std::uint32_t>(wanted < most ? wanted : most)));
+    }
+
+    /// Renews the lease now, for a Folder with Open::no_thread: at least every sixth of the lease. Without a lease it
+    /// does nothing. Throws errc::lost if the lock is lost. Throws errc::io if this try failed: then the lock is still
+    /// held, and you can try again.
+    void renew() { check(lf_renew(handle_.get())); }
+
+    /// For how long the lock is certainly held, without another renewal. None: for as long as this process lives,
+    /// because there is no lease. Throws errc::lost if the lock is lost.
+    [[nodiscard]] std::optional<std::chrono::milliseconds> valid_for() const {
+        std::int64_t ms = 0;
+        check(lf_valid_for(handle_.get(), &ms));
+        if (ms < 0) return std::nullopt;
+        return std::chrono::milliseconds(ms);
+    }
+
+    /// A descriptor that becomes readable when the lease is lost. Poll it, and never read from it or close it. It is
+    /// valid as long as this Folder, also after a move. None: see lf_lost_fd; ask holds() once in a while.
+    [[nodiscard]] std::optional<int> lost_fd() const {
+        const int fd = lf_lost_fd(handle_.get());
+        if (fd < 0) return std::nullopt;
+        return fd;
     }
 
     /// The reason for the last failure on this Folder, also after a try_lock() that returned false. A call that

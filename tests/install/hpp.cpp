@@ -2,6 +2,8 @@
 
 #include <lockfolder.hpp>
 
+#include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -225,6 +227,86 @@ static void a_deleted_bid_is_a_lost_lock() {
     CHECK(folder.try_lock());
 }
 
+static bool is_readable(int fd, std::chrono::milliseconds within) {
+    pollfd one{fd, POLLIN, 0};
+    return poll(&one, 1, static_cast<int>(within.count())) == 1;
+}
+
+// A child holds the lock with a lease of 5 s, is stopped for longer than two thirds of it, and goes on. `work` is what it
+// does then.
+static void after_a_stop(const char *path, const std::function<void(Folder &)> &work) {
+    int ready[2], go[2];
+    CHECK(pipe(ready) == 0 && pipe(go) == 0);
+    const pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        alarm(300); // against hanging
+        Folder folder(path);
+        folder.set_lease(5s);
+        folder.lock();
+        char byte = '!';
+        CHECK(write(ready[1], &byte, 1) == 1);
+        CHECK(read(go[0], &byte, 1) == 1);
+        work(folder);
+        _exit(7);
+    }
+    char byte = 0;
+    close(ready[1]);
+    CHECK(read(ready[0], &byte, 1) == 1);
+    CHECK(kill(pid, SIGSTOP) == 0);
+    std::this_thread::sleep_for(4500ms);
+    CHECK(kill(pid, SIGCONT) == 0);
+    CHECK(write(go[1], &byte, 1) == 1);
+    int status = 0;
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    for (const int fd : {ready[0], go[0], go[1]}) close(fd);
+}
+
+static void a_holder_that_was_stopped_for_too_long_learns_it() {
+    fs::create_directories("lease/.lockfolder");
+    std::ofstream("lease/.lockfolder/shared"); // other hosts use the folder too
+    after_a_stop("lease", [](Folder &folder) {
+        CHECK(is_readable(folder.lost_fd().value(), 1min));
+        CHECK(!folder.holds());
+        CHECK(thrown_by([&] { (void)folder.valid_for(); }).code() == errc::lost);
+        CHECK(thrown_by([&] { folder.renew(); }).code() == errc::lost);
+        const Error error = thrown_by([&] { folder.unlock_or_throw(); });
+        CHECK(error.code() == errc::lost && has(error.what(), "lease"));
+        folder.lock();
+        CHECK(!is_readable(folder.lost_fd().value(), 0ms));
+    });
+    after_a_stop("no-lease", [](Folder &folder) {
+        CHECK(!folder.valid_for());
+        CHECK(!is_readable(folder.lost_fd().value(), 1s));
+        folder.renew();
+        CHECK(folder.holds());
+        folder.unlock_or_throw();
+    });
+}
+
+static void without_a_thread_the_program_renews() {
+    fs::create_directories("no-thread/.lockfolder");
+    std::ofstream("no-thread/.lockfolder/shared");
+    Folder folder("no-thread", Open::no_thread);
+    CHECK(thrown_by([&] { folder.set_lease(4999ms); }).code() == errc::invalid);
+    CHECK(thrown_by([&] { folder.set_lease(std::chrono::hours::max()); }).code() == errc::invalid);
+    folder.set_lease(1h);
+    CHECK(thrown_by([&] { folder.renew(); }).code() == errc::not_held);
+    CHECK(thrown_by([&] { (void)folder.valid_for(); }).code() == errc::not_held);
+    folder.lock();
+    CHECK(thrown_by([&] { folder.set_lease(5s); }).code() == errc::already_held);
+    folder.renew();
+    const auto left = folder.valid_for();
+    CHECK(left && *left > 0ms && *left <= 40min);
+    folder.unlock();
+    folder.set_lease(5s);
+    folder.lock();
+    CHECK(is_readable(folder.lost_fd().value(), 1min)); // nobody renews
+    CHECK(!folder.holds());
+    const Folder moved(std::move(folder));
+    CHECK(moved.lost_fd() && !folder.lost_fd()); // NOLINT: on purpose
+}
+
 static void moves_take_the_lock_along() {
     Folder first("move");
     first.lock();
@@ -388,6 +470,8 @@ int main() {
     a_wait_can_be_cancelled();
     errors_say_what_and_why();
     a_deleted_bid_is_a_lost_lock();
+    a_holder_that_was_stopped_for_too_long_learns_it();
+    without_a_thread_the_program_renews();
     moves_take_the_lock_along();
     tokens_grow();
     bids_are_values();
