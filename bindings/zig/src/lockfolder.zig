@@ -27,7 +27,7 @@ pub const Error = error{
     NotHeld,
     /// The lock is held by this Folder already.
     AlreadyHeld,
-    /// The lock was held, and somebody deleted the bid. Others may have held the lock since.
+    /// The lock was held, and somebody deleted the bid, or its lease is over. Others may have held the lock since.
     Lost,
     /// The Folder belongs to the parent process.
     Forked,
@@ -50,6 +50,8 @@ pub const Options = struct {
     trust_filesystem: bool = false,
     /// After how many milliseconds a bid that is cut off counts as stale. 0: never.
     malformed_grace_ms: u32 = 0,
+    /// A thread of the library renews the lease. If not, the program calls `renew`, at least every sixth of the lease.
+    renewing_thread: bool = true,
 };
 
 /// One claimant on one lock folder. Two exclude each other, also in one process.
@@ -64,6 +66,7 @@ pub const Folder = struct {
         if (!options.create) flags |= c.LF_OPEN_NO_CREATE;
         if (options.private) flags |= c.LF_OPEN_PRIVATE;
         if (options.trust_filesystem) flags |= c.LF_OPEN_TRUST_FILESYSTEM;
+        if (!options.renewing_thread) flags |= c.LF_OPEN_NO_THREAD;
         var handle: ?*c.lf_folder = null;
         try check(c.lf_open(path.ptr, flags, &handle));
         const folder: Folder = .{ .handle = handle.? };
@@ -124,6 +127,32 @@ pub const Folder = struct {
         var result: u64 = 0;
         try check(c.lf_fence(folder.handle, &result));
         return result;
+    }
+
+    /// Sets how long the lease of the next lock lasts, from 5,000 to 3,600,000 ms (else `Error.Invalid`). Without this call: 30 s. It
+    /// has an effect where other hosts use the folder too.
+    pub fn setLease(folder: Folder, ms: u32) Error!void {
+        try check(c.lf_set_lease(folder.handle, ms));
+    }
+
+    /// Renews the lease now. Without a lease it does nothing. After `Error.InputOutput` the lock is still held, and you can try again.
+    pub fn renew(folder: Folder) Error!void {
+        try check(c.lf_renew(folder.handle));
+    }
+
+    /// For how many milliseconds it is certain that the lock is held, without another renewal. null: as long as this process lives,
+    /// because there is no lease. `Error.Lost` after a loss.
+    pub fn validFor(folder: Folder) Error!?u63 {
+        var ms: i64 = 0;
+        try check(c.lf_valid_for(folder.handle, &ms));
+        return if (ms < 0) null else @intCast(ms);
+    }
+
+    /// A descriptor that becomes readable when the lease is lost. Poll it, and never read from it or close it. It is valid until
+    /// `close`. null: this system has none, or none is free. Then ask `holds` once in a while.
+    pub fn lostFd(folder: Folder) ?c_int {
+        const fd = c.lf_lost_fd(folder.handle);
+        return if (fd < 0) null else fd;
     }
 
     /// A snapshot of the bids, in order of their names. The caller must call its `deinit`.

@@ -170,6 +170,90 @@ test "a deleted bid is a lost lock" {
     try expectError(Error.NotHeld, folder.unlock());
 }
 
+fn isReadable(fd: c_int, within_ms: c_int) bool {
+    var one = [1]std.c.pollfd{.{ .fd = fd, .events = std.c.POLL.IN, .revents = 0 }};
+    return std.c.poll(&one, 1, within_ms) == 1;
+}
+
+/// The child's part: how it ends after it was stopped. 7: as it should.
+fn afterTheStop(folder: Folder, is_shared: bool) !u8 {
+    const fd = folder.lostFd() orelse return 1;
+    if (!is_shared) {
+        if (isReadable(fd, 1000)) return 2;
+        if (try folder.validFor() != null) return 3;
+        try folder.renew();
+        try folder.unlock();
+        return 7;
+    }
+    if (!isReadable(fd, guard_ms)) return 4;
+    try expectError(Error.Lost, folder.holds());
+    try expectError(Error.Lost, folder.renew());
+    try expectError(Error.Lost, folder.validFor());
+    try expectError(Error.Lost, folder.unlock());
+    try folder.lock(guard_ms);
+    return if (isReadable(fd, 0)) 5 else 7;
+}
+
+test "a holder that was stopped for too long has lost its lease, and without a lease there is no loss" {
+    for ([2]bool{ true, false }) |is_shared| {
+        var place: Place = .init();
+        defer place.deinit();
+        if (is_shared) { // other hosts use the folder too
+            try place.dir.dir.createDir(std.testing.io, ".lockfolder", .default_dir);
+            try place.dir.dir.writeFile(std.testing.io, .{ .sub_path = ".lockfolder/shared", .data = "" });
+        }
+        const path = try place.path();
+        var ready: [2]c_int = undefined;
+        var go: [2]c_int = undefined;
+        if (std.c.pipe(&ready) != 0 or std.c.pipe(&go) != 0) return error.Pipe;
+        defer for ([_]c_int{ ready[0], go[0], go[1] }) |fd| {
+            _ = std.c.close(fd);
+        };
+        const pid = fork();
+        var byte = [1]u8{'!'};
+        if (pid == 0) {
+            _ = prctl(1, @as(c_ulong, 9)); // PR_SET_PDEATHSIG
+            const folder = Folder.open(path, .{}) catch std.c._exit(10);
+            folder.setLease(5000) catch std.c._exit(11);
+            folder.tryLock() catch std.c._exit(12);
+            _ = std.c.write(ready[1], &byte, 1);
+            _ = std.c.read(go[0], &byte, 1);
+            std.c._exit(afterTheStop(folder, is_shared) catch 13);
+        }
+        _ = std.c.close(ready[1]);
+        try expectEqual(1, std.c.read(ready[0], &byte, 1));
+        _ = std.c.kill(pid, .STOP);
+        _ = usleep(4_500_000); // more than two thirds of the lease
+        _ = std.c.kill(pid, .CONT);
+        _ = std.c.write(go[1], &byte, 1);
+        var status: c_int = undefined;
+        try expectEqual(pid, std.c.waitpid(pid, &status, 0));
+        try expectEqual(7 << 8, status);
+    }
+}
+
+test "without a thread the program renews" {
+    var place: Place = .init();
+    defer place.deinit();
+    try place.dir.dir.createDir(std.testing.io, ".lockfolder", .default_dir);
+    try place.dir.dir.writeFile(std.testing.io, .{ .sub_path = ".lockfolder/shared", .data = "" });
+    const folder = try Folder.open(try place.path(), .{ .renewing_thread = false });
+    defer folder.close();
+    for ([_]u32{ 0, 4999, 3_600_001 }) |wrong| try expectError(Error.Invalid, folder.setLease(wrong));
+    try folder.setLease(3_600_000);
+    try expectError(Error.NotHeld, folder.renew());
+    try expectError(Error.NotHeld, folder.validFor());
+    try folder.tryLock();
+    try folder.renew();
+    const left = (try folder.validFor()).?;
+    try expect(left > 0 and left <= 2_400_000);
+    try folder.unlock();
+    try folder.setLease(5000);
+    try folder.tryLock();
+    try expect(isReadable(folder.lostFd().?, guard_ms)); // nobody renews
+    try expectError(Error.Lost, folder.unlock());
+}
+
 test "errors of open" {
     var buffer: [1024]u8 = undefined;
     try expectError(Error.InputOutput, Folder.open("/nowhere/at/all", .{}));
