@@ -23,7 +23,7 @@ class Loss:
     def fileno(self) -> int:
         """The descriptor, which is readable while this is set. It is the library's, and valid until `Folder.close()`."""
         with self._handle.guarded():
-            descriptor = self._handle.value(lib.lf_lost_fd)
+            descriptor = int(self._handle.value(lib.lf_lost_fd))
         if descriptor < 0:
             raise Unsupported("a loss can't be watched: only Linux has this, and it needs a free descriptor")
         return descriptor
