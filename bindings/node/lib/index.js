@@ -169,7 +169,10 @@ export class Lock {
       this.#call(lf.unlock)
     } catch (error) {
       if (error.code === 'LF_ERR_LOST' || error.code === 'LF_ERR_NOT_HELD') this.#end()
-      if (error.code === 'LF_ERR_LOST') this.#loss?.abort(error)
+      if (error.code === 'LF_ERR_LOST') {
+        this.#loss ??= new AbortController() // a program may ask for `lost` only now
+        this.#loss.abort(error)
+      }
       throw error
     }
     this.#end()

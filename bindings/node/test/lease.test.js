@@ -62,9 +62,14 @@ test('without other hosts there is no lease', guard, t => {
   assert.equal(lock.validFor(), null)
   lock.renew()
   const { lost } = lock
+  assert.equal(lost.aborted, false)
   for (const name of readdirSync(path).filter(name => name.endsWith('.json'))) unlinkSync(join(path, name))
   assert.throws(() => lock.unlock(), { code: 'LF_ERR_LOST' })
   assert.ok(lost.aborted, 'the unlock has found that the lock was lost')
+  const later = folder.tryLock()
+  for (const name of readdirSync(path).filter(name => name.endsWith('.json'))) unlinkSync(join(path, name))
+  assert.throws(() => later.unlock(), { code: 'LF_ERR_LOST' })
+  assert.ok(later.lost.aborted, 'a program may ask only now')
 })
 
 test('a length that can not be', guard, t => {
