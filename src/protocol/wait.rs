@@ -13,8 +13,8 @@ use crate::error::Result;
 /// Without a notification from the kernel, a waiter looks again after a random, growing pause between these two limits.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-/// Where a look takes long, as in a folder with many other files, the pauses grow to this many times that long, and no further than
-/// this. So a waiter that polls needs a tenth of one CPU at most.
+/// Where a look takes long, as in a folder with many other files, the pauses grow to this many times that long, but not beyond the
+/// longest one. With the jitter, looks that take up to 100 ms then cost about an eighth of one CPU.
 const PAUSE_PER_COST: u32 = 10;
 const LONGEST_COSTLY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -200,15 +200,15 @@ impl<P: Line> Wait<P> {
             } // otherwise this is another place now, with another line
         }
         session.place.refresh()?;
-        let mut seen = None;
+        let mut lock = None;
         match session.place.stand()? {
             Standing::Stood if is_due && self.knows_line() => {
-                let sight = self.look(session)?;
+                let seen = self.look(session)?;
                 // In most cases a look finds only this. The hand-over will reach us through the claimants before us.
-                if sight == Sight::Taken {
+                if seen == Lock::Taken {
                     return Ok(Round::Sleep);
                 }
-                seen = Some(sight);
+                lock = Some(seen);
                 self.view = session.place.view()?;
             }
             Standing::Nowhere => {
@@ -246,7 +246,7 @@ impl<P: Line> Wait<P> {
             };
             self.ahead = session.place.watch_predecessor(predecessor, None)?;
         }
-        if self.ahead.is_none() || is_due && self.forfeit_no_show(session, now, seen)? {
+        if self.ahead.is_none() || is_due && self.forfeit_no_show(session, now, lock)? {
             return Ok(Round::Again); // the predecessor is gone, so find the new one
         }
         Ok(Round::Sleep)
@@ -273,25 +273,27 @@ impl<P: Line> Wait<P> {
 
     /// Looks at the lock. The claimant that was the first in line when we read the line did not use its turn if the lock is free, and
     /// if the lock was free since the last look, because another rival has it now.
-    fn look(&mut self, session: &mut Session<P>) -> Result<Sight> {
+    fn look(&mut self, session: &mut Session<P>) -> Result<Lock> {
         let now = session.place.rival()?;
         let before = std::mem::replace(&mut self.seen, now.clone());
-        let Some(now) = now else { return Ok(Sight::Free) };
+        let Some(now) = now else { return Ok(Lock::Free) };
         let is_another = before.is_some_and(|before| !P::is_same_bid(&before, &now));
         let is_passed_on = is_another && self.view.first.is_some_and(|first| session.place.is_overtaken(first, &now));
-        Ok(if is_passed_on { Sight::PassedOn } else { Sight::Taken })
+        Ok(if is_passed_on { Lock::PassedOn } else { Lock::Taken })
     }
 
     /// Limits how long a claimant that can't or won't use its turn delays the line. True: the first in line lost its
     /// place; if it comes back, it goes to the end.
     ///
     /// Others may hold the lock between two looks that find it free. They did not wait, and the first in line could have
-    /// been there before them, too. `seen` is what this step saw already.
-    fn forfeit_no_show(&mut self, session: &mut Session<P>, now: Instant, seen: Option<Sight>) -> Result<bool> {
-        let signs = match seen {
-            Some(Sight::PassedOn) => Sight::PassedOn.signs(),
-            _ => self.look(session)?.signs(),
+    /// been there before them, too. `lock` is what this step saw before it read the line.
+    fn forfeit_no_show(&mut self, session: &mut Session<P>, now: Instant, lock: Option<Lock>) -> Result<bool> {
+        let lock = match lock {
+            Some(Lock::PassedOn) => Lock::PassedOn, // a second look would show the same bid, and no sign
+            // If the lock was free, the first in line may have taken it while we read the line.
+            Some(Lock::Free | Lock::Taken) | None => self.look(session)?,
         };
+        let signs = lock.signs();
         if signs == 0 {
             return Ok(false);
         }
@@ -312,22 +314,22 @@ impl<P: Line> Wait<P> {
     }
 }
 
-/// What a look at the lock shows.
+/// The lock, as a look shows it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sight {
+enum Lock {
     Free,
     /// It was free since the last look, and the first in line did not take it.
     PassedOn,
     Taken,
 }
 
-impl Sight {
+impl Lock {
     /// How many signs this is that the first in line is a no-show.
     fn signs(self) -> u8 {
         match self {
-            Sight::Free => 2,
-            Sight::PassedOn => 1,
-            Sight::Taken => 0,
+            Lock::Free => 2,
+            Lock::PassedOn => 1,
+            Lock::Taken => 0,
         }
     }
 }
