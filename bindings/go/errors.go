@@ -21,7 +21,7 @@ const (
 	ErrInvalid     Status = C.LF_ERR_INVALID      // a bad argument, or a closed Folder
 	ErrNotHeld     Status = C.LF_ERR_NOT_HELD     // the lock is not held by this Folder
 	ErrAlreadyHeld Status = C.LF_ERR_ALREADY_HELD // the lock is held by this Folder already
-	ErrLost        Status = C.LF_ERR_LOST         // the lock was held, and somebody deleted the bid, or its lease is over
+	ErrLost        Status = C.LF_ERR_LOST         // the lock is lost: its lease is over, or somebody deleted the bid
 	ErrForked      Status = C.LF_ERR_FORKED       // the Folder belongs to the parent process
 	ErrIO          Status = C.LF_ERR_IO           // the system reported an error: see the syscall.Errno
 	ErrUnsafe      Status = C.LF_ERR_UNSAFE       // Private was set, and others can write to the folder

@@ -42,7 +42,7 @@ func (f *Folder) ValidFor() (left time.Duration, isLeased bool, err error) {
 // context.Cause (Go 1.20 and later) tells these apart: the cause is an *Error, ErrLost after a loss, ErrNotHeld after Unlock,
 // and os.ErrClosed after Close. With Go 1.19, call Holds, which then returns ErrLost.
 //
-// Where there is no lease, there is no loss of one. That somebody deleted the bid does not end the context: Holds tells. A
+// Without a lease, no loss ends the context. If somebody deletes the bid, the context goes on, and Holds returns ErrLost. A
 // virtual machine that is paused from outside can't know it, so use Fence too where the resource can check a token.
 func (f *Folder) Context(parent context.Context) (ctx context.Context, cancel context.CancelFunc) {
 	ctx, end := withCancelCause(parent)

@@ -92,7 +92,7 @@ func TestWithoutALeaseNothingIsLost(t *testing.T) {
 	}
 }
 
-// Without a thread nobody renews, so the lock is lost without a stop.
+// There is no thread, and the program renews only once. So the lock is lost, although the program is not stopped.
 func TestWithoutAThreadTheProgramRenews(t *testing.T) {
 	folder := open(t, share(t, t.TempDir()), Lease(shortestLease), NoThread())
 	check(t, folder.Lock(patient(t)))

@@ -301,7 +301,7 @@ static void without_a_thread_the_program_renews() {
     folder.unlock();
     folder.set_lease(5s);
     folder.lock();
-    CHECK(is_readable(folder.lost_fd().value(), 1min)); // nobody renews
+    CHECK(is_readable(folder.lost_fd().value(), 1min)); // the program does not renew
     CHECK(!folder.holds());
     const Folder moved(std::move(folder));
     CHECK(moved.lost_fd() && !folder.lost_fd()); // NOLINT: on purpose

@@ -1,36 +1,22 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { open } from 'lockfolder'
 import { holder } from './holder.js'
+import { deleteBids, folderPath, guard, opened, sharedPath } from './support.js'
 
-const guard = { timeout: 60_000 } // ends a test that hangs, and measures nothing
 const lease = 5000 // the shortest
 
-function folderPath(t) {
-  const path = mkdtempSync(join(tmpdir(), 'lockfolder-node-'))
-  t.after(() => rmSync(path, { recursive: true }))
-  return path
-}
-
-/** A folder that looks as if other hosts use it too. */
-function shared(t) {
-  const path = folderPath(t)
-  mkdirSync(join(path, '.lockfolder'))
-  writeFileSync(join(path, '.lockfolder', 'shared'), '')
-  return path
-}
+const threads = () => readdirSync('/proc/self/task').length
 
 test('a holder that was stopped learns that it lost the lock', guard, async t => {
-  const path = shared(t)
+  const path = sharedPath(t)
   const { child } = await holder(t, path)
   const said = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   child.kill('SIGSTOP')
-  const folder = open(path, { lease })
-  t.after(() => folder.close())
+  const folder = opened(t, path, { lease })
   await assert.rejects(folder.lock({ timeout: lease }), { code: 'LF_TIMEOUT' })
   child.kill('SIGCONT')
   assert.equal((await said.next()).value, 'lost LF_ERR_LOST false')
@@ -41,11 +27,14 @@ test('a holder that was stopped learns that it lost the lock', guard, async t =>
 })
 
 test('a lease that the program renews', guard, t => {
-  const folder = open(shared(t), { lease: 60_000, noThread: true })
-  t.after(() => folder.close())
+  const path = sharedPath(t)
+  const folder = opened(t, path, { lease: 60_000, noThread: true })
+  const before = threads()
   const lock = folder.tryLock()
+  assert.ok(threads() <= before, 'no thread renews') // one of the test before may have ended
   assert.ok(lock.validFor() <= 40_000)
   lock.renew()
+  assert.equal(readdirSync(join(path, '.lockfolder', 'leases')).length, 1)
   assert.ok(lock.validFor() > 0)
   assert.equal(lock.lost.aborted, false)
   assert.equal(lock.lost, lock.lost)
@@ -56,20 +45,33 @@ test('a lease that the program renews', guard, t => {
 
 test('without other hosts there is no lease', guard, t => {
   const path = folderPath(t)
-  const folder = open(path, { lease })
-  t.after(() => folder.close())
+  const folder = opened(t, path, { lease })
   const lock = folder.tryLock()
   assert.equal(lock.validFor(), null)
   lock.renew()
   const { lost } = lock
   assert.equal(lost.aborted, false)
-  for (const name of readdirSync(path).filter(name => name.endsWith('.json'))) unlinkSync(join(path, name))
+  deleteBids(path)
   assert.throws(() => lock.unlock(), { code: 'LF_ERR_LOST' })
   assert.ok(lost.aborted, 'the unlock has found that the lock was lost')
   const later = folder.tryLock()
-  for (const name of readdirSync(path).filter(name => name.endsWith('.json'))) unlinkSync(join(path, name))
+  deleteBids(path)
   assert.throws(() => later.unlock(), { code: 'LF_ERR_LOST' })
   assert.ok(later.lost.aborted, 'a program may ask only now')
+})
+
+test('a timer looks for a loss only where there is a lease and until the unlock', guard, t => {
+  for (const [path, timers] of [[folderPath(t), 0], [sharedPath(t), 1]]) {
+    const set = t.mock.method(globalThis, 'setTimeout')
+    const cleared = t.mock.method(globalThis, 'clearTimeout')
+    const lock = opened(t, path, { lease }).tryLock()
+    assert.equal(lock.lost.aborted, false)
+    assert.equal(set.mock.callCount(), timers)
+    lock.unlock()
+    const ended = cleared.mock.calls.map(call => call.arguments[0]).filter(Boolean)
+    assert.deepEqual(ended, set.mock.calls.map(call => call.result))
+    t.mock.restoreAll()
+  }
 })
 
 test('a length that can not be', guard, t => {

@@ -1,25 +1,12 @@
 import assert from 'node:assert/strict'
-import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
-import { constants, tmpdir } from 'node:os'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { Folder, LockFolderError, open, version } from 'lockfolder'
 import { holder } from './holder.js'
-
-const guard = { timeout: 60_000 } // ends a test that hangs, and measures nothing
-
-function folderPath(t) {
-  const path = mkdtempSync(join(tmpdir(), 'lockfolder-node-'))
-  t.after(() => rmSync(path, { recursive: true }))
-  return path
-}
-
-function opened(t, path, options) {
-  const folder = open(path, options)
-  t.after(() => folder.close())
-  return folder
-}
+import { deleteBids, folderPath, guard, opened } from './support.js'
 
 const code = code => error => error instanceof LockFolderError && error.code === code && error.message !== ''
 
@@ -81,7 +68,7 @@ test('a deleted bid is a lost lock', guard, async t => {
   const path = folderPath(t)
   const folder = opened(t, path)
   const lock = folder.tryLock()
-  for (const name of readdirSync(path).filter(name => name.endsWith('.json'))) unlinkSync(join(path, name))
+  deleteBids(path)
   assert.equal(lock.holds(), false)
   assert.throws(() => lock.unlock(), code('LF_ERR_LOST'))
   assert.throws(() => lock.unlock(), code('LF_ERR_NOT_HELD'))

@@ -1,29 +1,14 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { open } from 'lockfolder'
 import { holder } from './holder.js'
-
-const guard = { timeout: 60_000 } // ends a test that hangs, and measures nothing
-
-function folderPath(t) {
-  const path = mkdtempSync(join(tmpdir(), 'lockfolder-node-'))
-  t.after(() => rmSync(path, { recursive: true }))
-  return path
-}
-
-function opened(t, path) {
-  const folder = open(path)
-  t.after(() => folder.close())
-  return folder
-}
+import { folderPath, guard, opened } from './support.js'
 
 test('a signal ends a wait, before the wait begins and after', guard, async t => {
   const path = folderPath(t)

@@ -56,9 +56,12 @@ class LeaseTest(TestCase):
 
     def test_a_lease_that_the_program_renews(self):
         self.share()
-        with Folder(self.path, lease=GUARD, no_thread=True) as folder, folder.lock() as lock:
+        threads = len(os.listdir("/proc/self/task"))
+        with Folder(self.path, lease=GUARD, no_thread=True) as folder, folder.lock(blocking=False) as lock:
+            self.assertLessEqual(len(os.listdir("/proc/self/task")), threads)  # one of the test before may have ended
             self.assertLessEqual(lock.valid_for(), GUARD * 2 / 3)
             lock.renew()
+            self.assertEqual(len(os.listdir(os.path.join(self.path, ".lockfolder", "leases"))), 1)
             self.assertFalse(folder.lost.is_set() or folder.lost.wait(0.01))
             self.assertFalse(asyncio.run(self.is_readable(folder)))
 

@@ -27,7 +27,7 @@ pub const Error = error{
     NotHeld,
     /// The lock is held by this Folder already.
     AlreadyHeld,
-    /// The lock was held, and somebody deleted the bid, or its lease is over. Others may have held the lock since.
+    /// The lock is lost: its lease is over, or somebody deleted the bid. Others may have held the lock since.
     Lost,
     /// The Folder belongs to the parent process.
     Forked,

@@ -250,7 +250,7 @@ test "without a thread the program renews" {
     try folder.unlock();
     try folder.setLease(5000);
     try folder.tryLock();
-    try expect(isReadable(folder.lostFd().?, guard_ms)); // nobody renews
+    try expect(isReadable(folder.lostFd().?, guard_ms)); // the program does not renew
     try expectError(Error.Lost, folder.unlock());
 }
 

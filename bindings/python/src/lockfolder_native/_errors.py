@@ -63,7 +63,7 @@ class AlreadyHeld(LockFolderError):
 
 
 class Lost(LockFolderError):
-    """The lock was held, and its lease is over or somebody deleted its bid. Others may have held the lock since."""
+    """The lock is lost: its lease is over, or somebody deleted its bid. Others may have held the lock since."""
 
     status = -4
 
