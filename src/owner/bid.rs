@@ -84,7 +84,8 @@ pub(crate) struct Bid {
     /// The bid was posted where other machines can write too. A machine for which the folder is local (the server of an
     /// export) can't judge its owner.
     pub shared: bool,
-    /// The length of the owner's lease in milliseconds, where it has one.
+    /// The length of the owner's lease in milliseconds, where it has one. An owner that has a lease and sees a disk of its own
+    /// (`shared` is false) is a process of the kernel that has the disk, so that kernel can judge it.
     pub lease: Option<u32>,
 }
 
@@ -128,7 +129,7 @@ impl Bid {
             inode: value.get("INODE").and_then(Value::as_u64),
             born: value.get("BORN").and_then(Value::as_u64),
             overlay: says("OVERLAY"),
-            shared: says("SHARED") || value.get("LEASE").is_some(),
+            shared: says("SHARED"),
             lease: value.get("LEASE").and_then(Value::as_u64).map(|ms| u32::try_from(ms).unwrap_or(u32::MAX)),
         })
     }
@@ -148,7 +149,7 @@ impl Bid {
             self.inode.map(|n| ("INODE", n.to_string())),
             self.born.map(|n| ("BORN", n.to_string())),
             self.overlay.then(|| ("OVERLAY", "true".to_owned())),
-            (self.shared && self.lease.is_none()).then(|| ("SHARED", "true".to_owned())),
+            self.shared.then(|| ("SHARED", "true".to_owned())),
             self.lease.map(|ms| ("LEASE", ms.to_string())),
         ];
         let fields: Vec<String> =

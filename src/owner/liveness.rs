@@ -165,8 +165,8 @@ fn owner(bid: &Bid, file: &ForeignFile, me: &Identity, view: &View, on: Filesyst
         ProcessState::Replaced if !is_ours(bid) => Owner::Gone,
         ProcessState::Replaced => match is_locked(file, on) {
             Ok(true) => Owner::Proven(exit),
-            // The owner took no lock if it sees the filesystem as shared.
-            Ok(false) if bid.lease.is_none() => Owner::Gone,
+            // The owner took no lock if its lease decides.
+            Ok(false) if !(bid.shared && bid.lease.is_some()) => Owner::Gone,
             _ => Owner::Unsure,
         },
         _ => Owner::Lives(exit),
@@ -246,6 +246,20 @@ mod tests {
             ("shared, of another boot", shared(&before(&alive)), [Unknown; 2], [Unknown, Live]),
             ("shared, of another namespace", shared(&elsewhere(&dead)), [Unknown; 2], [Unknown, Live]),
             ("shared, says no boot", shared(&no_boot(&dead)), [Unknown; 2], [Unknown; 2]),
+        ];
+        rows.into_iter().for_each(|row| holds(&me, row));
+        // The bids of this kernel where other hosts use its disk too. The kernel's lock decides, as without a lease.
+        let leased = |bid: &Bid| Bid { lease: Some(30_000), ..bid.clone() };
+        let rows = [
+            ("leased, its PID seems to be another's now", leased(&another_start), [Stale; 2], [Live; 2]),
+            ("leased, of another namespace", leased(&elsewhere(&dead)), [Stale, Unknown], [Live; 2]),
+            ("leased, of another boot", leased(&before(&alive)), [Stale, Unknown], [Live; 2]),
+            (
+                "leased elsewhere, of another namespace",
+                leased(&shared(&elsewhere(&dead))),
+                [Unknown; 2],
+                [Unknown, Live],
+            ),
         ];
         rows.into_iter().for_each(|row| holds(&me, row));
         // No file of this test has this number.

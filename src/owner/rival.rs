@@ -60,7 +60,7 @@ impl Rival {
 
     /// Whether a lease alone tells that the owner is gone.
     pub fn is_leased_elsewhere(&self) -> bool {
-        self.lease().is_some() && matches!(self.probe, Probe::None)
+        self.lease().is_some() && self.verdict == Verdict::Unknown
     }
 
     /// Whether the owner is alive, as far as the liveness probe tells.

@@ -24,14 +24,6 @@ both!(
 const SHORTEST: u64 = 5_000;
 const NO_THREAD: u32 = 8;
 
-/// A lock folder that other hosts use too.
-fn shared() -> Scratch {
-    let scratch = Scratch::new();
-    fs::create_dir_all(scratch.folder().join(".lockfolder")).unwrap();
-    fs::write(scratch.folder().join(".lockfolder/shared"), "").unwrap();
-    scratch
-}
-
 /// A claimant with the shortest lease.
 fn claimant(kind: Kind, flags: u32, folder: &Path) -> Puppet {
     let mut puppet = Puppet::new(kind);
@@ -59,7 +51,7 @@ fn own_bid(puppet: &mut Puppet, folder: &Path) -> serde_json::Value {
 }
 
 fn a_bid_states_its_lease_where_the_mark_is(kind: Kind) {
-    let (here, there) = (Scratch::new(), shared());
+    let (here, there) = (Scratch::new(), Scratch::marked());
     for (scratch, lease, renewing) in [(&here, None, 0), (&there, Some(SHORTEST), 1)] {
         let folder = scratch.folder();
         let mut puppet = claimant(kind, 0, &folder);
@@ -86,7 +78,7 @@ fn a_bid_states_its_lease_where_the_mark_is(kind: Kind) {
 }
 
 fn a_holder_that_renews_keeps_the_lock(kind: Kind) {
-    let scratch = shared();
+    let scratch = Scratch::marked();
     let mut holder = claimant(kind, 0, &scratch.folder());
     let mut rival = claimant(kind, 0, &scratch.folder());
     holder.must("lock 0");
@@ -98,7 +90,7 @@ fn a_holder_that_renews_keeps_the_lock(kind: Kind) {
 }
 
 fn a_holder_that_was_stopped_for_too_long_has_lost_the_lock(kind: Kind) {
-    let scratch = shared();
+    let scratch = Scratch::marked();
     let mut holder = claimant(kind, 0, &scratch.folder());
     let mut rival = claimant(kind, 0, &scratch.folder());
     holder.must("lock 0");
@@ -129,7 +121,7 @@ fn a_holder_that_was_stopped_for_too_long_has_lost_the_lock(kind: Kind) {
 }
 
 fn without_a_thread_the_program_renews(kind: Kind) {
-    let scratch = shared();
+    let scratch = Scratch::marked();
     let mut holder = claimant(kind, NO_THREAD, &scratch.folder());
     let before = threads(&holder);
     holder.must("lock 0");
@@ -150,11 +142,11 @@ fn without_a_thread_the_program_renews(kind: Kind) {
 
 /// Its boot and its namespace are not ours.
 fn foreign_bid(folder: &Path) -> std::path::PathBuf {
-    Bid::of(std::process::id()).with("BOOT", "another").with("LEASE", SHORTEST as i64).post(folder)
+    Bid::of(std::process::id()).with("BOOT", "another").with("SHARED", true).with("LEASE", SHORTEST as i64).post(folder)
 }
 
 fn a_bid_of_another_host_is_taken_over_when_its_lease_is_over(kind: Kind) {
-    let scratch = shared();
+    let scratch = Scratch::marked();
     let mut first = claimant(kind, 0, &scratch.folder());
     let mut second = claimant(kind, 0, &scratch.folder());
     let path = foreign_bid(&scratch.folder());
@@ -181,7 +173,7 @@ fn a_bid_of_another_host_is_taken_over_when_its_lease_is_over(kind: Kind) {
 }
 
 fn a_killed_process_of_this_host_is_judged_at_once(kind: Kind) {
-    let scratch = shared();
+    let scratch = Scratch::marked();
     let mut holder = claimant(kind, 0, &scratch.folder());
     let mut rival = Puppet::at(kind, &scratch.folder()); // with a lease of 30 s
     holder.must("lock 0");
@@ -205,7 +197,7 @@ fn a_claimant_that_meets_a_lease_takes_part(kind: Kind) {
 }
 
 fn a_lease_has_limits_and_stays_while_the_lock_is_held(kind: Kind) {
-    let scratch = shared();
+    let scratch = Scratch::marked();
     let mut puppet = claimant(kind, 0, &scratch.folder());
     for wrong in [0, SHORTEST - 1, 3_600_001] {
         assert_eq!(puppet.ask(&format!("set_lease 0 {wrong}")), "LF_ERR_INVALID", "{wrong}");
@@ -251,7 +243,7 @@ fn a_stranger_gives_no_lease_to_others_in_a_sticky_folder(kind: Kind) {
 
 /// A lease is known by the UUID. Another file with the same UUID must not end it.
 fn another_spelling_of_a_bids_name_has_no_lease(kind: Kind) {
-    let scratch = shared();
+    let scratch = Scratch::marked();
     let mut puppet = claimant(kind, 0, &scratch.folder());
     let path = foreign_bid(&scratch.folder());
     let name = path.file_name().unwrap().to_str().unwrap().replace('-', "");
@@ -263,7 +255,7 @@ fn another_spelling_of_a_bids_name_has_no_lease(kind: Kind) {
 
 /// The thread ends a while after the unlock. A lock at that very moment is renewed all the same.
 fn a_lock_after_a_pause_of_any_length_is_renewed(kind: Kind) {
-    let scratch = shared();
+    let scratch = Scratch::marked();
     let mut puppets: Vec<_> = (0..6).map(|_| claimant(kind, 0, &scratch.folder())).collect();
     for pause in [900, 990, 1000, 1010, 1100] {
         for puppet in &mut puppets {

@@ -18,6 +18,14 @@ impl Scratch {
         Scratch::inside(Path::new(env!("CARGO_TARGET_TMPDIR")))
     }
 
+    /// On a disk as well. The mark in the lock folder says that other hosts use it too, as on the server of an export.
+    pub fn marked() -> Scratch {
+        let scratch = Scratch::new();
+        std::fs::create_dir_all(scratch.folder().join(".lockfolder")).unwrap();
+        std::fs::write(scratch.folder().join(".lockfolder/shared"), "").unwrap();
+        scratch
+    }
+
     /// On tmpfs. Every user can reach it there, which is not certain for the build folder.
     pub fn shm() -> Scratch {
         Scratch::inside(Path::new("/dev/shm"))
