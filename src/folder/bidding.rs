@@ -54,6 +54,7 @@ impl Folder {
             let bid = self.fresh_name()?;
             let is_new = !self.claim.as_ref().is_some_and(Claim::is_current);
             self.renew_claim()?;
+            self.note_posting();
             let file = self.claim.as_ref().map(Claim::file_id);
             self.stray = Some(Stray { bid, file });
             // A signal handler may have forked. From here to the link the name is chosen. A child that is forked in

@@ -197,7 +197,7 @@ impl Folder {
 
     /// Makes sure that there is a claim, and that it describes this process as it is now.
     pub fn renew_claim(&mut self) -> Result<()> {
-        if self.claim.as_ref().is_some_and(Claim::is_current) {
+        if self.claim.as_ref().is_some_and(Claim::is_current) && !self.lacks_lease() {
             return Ok(());
         }
         self.claim = None;

@@ -33,7 +33,6 @@ impl Place for Folder {
     }
 
     fn post(&mut self) -> Result<BidName> {
-        self.lease.posted = sys::since_boot();
         self.publish()
     }
 

@@ -39,8 +39,6 @@ pub(crate) struct Memory {
     was_surprised: bool,
     /// The leases of the rivals.
     pub leases: Watch,
-    /// A rival's bid stated a lease, so other hosts use the folder too.
-    pub saw_lease: bool,
 }
 
 /// One check.
@@ -81,7 +79,7 @@ impl Scanner<'_> {
             return Ok(None);
         }
         memory.entries.sort_unstable();
-        let mut first = None;
+        let (mut first, mut looked) = (None, None);
         for entry in &memory.entries {
             // A Python peer uses its name again, and a file's number is also used again. A name of ours never is.
             let known = memory.last.as_ref().filter(|known| known.is(entry) && bid::posted_at(&entry.0).is_some());
@@ -103,11 +101,12 @@ impl Scanner<'_> {
             };
             if let Some(rival) = is_live {
                 if let Some(lease) = rival.lease() {
-                    memory.saw_lease = true;
+                    memory.leases.saw_one = true;
                     let lease = self.lease.max(stated(lease));
                     let taker = taker.map(|(name, number)| Ours { is_claim: false, name: name.to_owned(), number });
+                    let mut look = || memory.leases.look(self.dir, &memory.entries).is_ok();
                     if self.is_left_to_lease(&rival)
-                        && memory.leases.look(self.dir, &memory.entries).is_ok()
+                        && *looked.get_or_insert_with(&mut look)
                         && memory.leases.keeps_nobody_out(self.dir, entry, lease, taker.as_ref())
                     {
                         continue;
@@ -117,6 +116,7 @@ impl Scanner<'_> {
                 break;
             }
         }
+        memory.leases.delete_taken(self.dir);
         memory.last.clone_from(&first);
         Ok(first)
     }
@@ -130,7 +130,7 @@ impl Scanner<'_> {
     /// Removes the numbers of a lease whose bid was reaped.
     fn sweep_lease(&self, rival: &Rival) {
         if let (Some(_), Some(bid)) = (rival.lease(), bid::canonical(&rival.name)) {
-            files::remove_all(self.dir, bid);
+            files::remove_all(self.dir, |other| other == bid);
         }
     }
 
@@ -138,19 +138,22 @@ impl Scanner<'_> {
     pub fn reap_all(&self, leases: &mut Watch, own: Option<&CStr>, taker: Option<&Ours>) -> io::Result<usize> {
         let mut entries = Vec::new();
         self.list(&mut entries, own)?;
-        let mut reaped = 0;
+        let (mut reaped, mut looked) = (0, None);
         for entry in &entries {
             let Some(rival) = self.judge(entry)? else { continue };
             if rival.verdict == Verdict::Stale {
                 reaped += usize::from(self.reap(&entry.0));
                 self.sweep_lease(&rival);
-            } else if let (Some(lease), Some(_)) = (rival.lease(), taker) {
+            } else if let Some(lease) = rival.lease() {
+                leases.saw_one = true;
                 let lease = self.lease.max(stated(lease));
-                if self.is_left_to_lease(&rival) && leases.look(self.dir, &entries).is_ok() {
+                let mut look = || leases.look(self.dir, &entries).is_ok();
+                if self.is_left_to_lease(&rival) && *looked.get_or_insert_with(&mut look) && taker.is_some() {
                     reaped += usize::from(leases.keeps_nobody_out(self.dir, entry, lease, taker));
                 }
             }
         }
+        leases.delete_taken(self.dir);
         Ok(reaped)
     }
 

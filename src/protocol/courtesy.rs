@@ -34,7 +34,9 @@ impl<T> Default for Courtesy<T> {
 
 impl<T: Copy + PartialEq> Courtesy<T> {
     pub fn is_due(&self, now: Instant) -> bool {
-        self.owed.is_some() || self.next_look.is_none_or(|next| now >= next)
+        // A clock that went back (the process entered another time namespace) must not put the look off.
+        let is_due = |next: Instant| now >= next || next.saturating_duration_since(now) > AFTER_NO_SHOW;
+        self.owed.is_some() || self.next_look.is_none_or(is_due)
     }
 
     /// Gives way, and returns the rival's bid that was in the place or came meanwhile. `None`: we owe no turn, or the
@@ -77,5 +79,18 @@ pub(super) fn leave_turn<P: Line>(place: &mut P) -> Result<Option<P::Rival>> {
         if !place.pause(&mut backoff) {
             return Ok(None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_is_due_after_the_pause_and_after_a_clock_that_went_back() {
+        let now = Instant::now();
+        let is_due = |next_look| Courtesy::<u8> { next_look, owed: None }.is_due(now);
+        assert!(is_due(None) && is_due(Some(now)) && is_due(Some(now + Duration::from_secs(3600))));
+        assert!(!is_due(Some(now + LOOK)) && !is_due(Some(now + AFTER_NO_SHOW)));
     }
 }

@@ -101,6 +101,8 @@ pub(crate) enum Loss {
     TakenOver,
     /// Somebody deleted the bid.
     NoBid,
+    /// Somebody deleted our last number, so the others may have seen nothing of our last renewal.
+    NoNumber,
 }
 
 impl Term {
@@ -166,6 +168,9 @@ impl Term {
         }
         if !has_bid? {
             return Ok(self.lose(Loss::NoBid));
+        }
+        if self.last > 0 && seen.iter().all(|name| name.number != self.last) {
+            return Ok(self.lose(Loss::NoNumber));
         }
         if seen.iter().all(|name| name.number != next) {
             return Ok(Renewal::Failed);
@@ -239,5 +244,51 @@ impl Observed {
         let is_last = seen.iter().all(|name| *name <= ours) && self.last.is_none_or(|known| seen.contains(&known));
         // If the holder's request to delete that number was carried out twice, ours may have gone while we looked.
         Ok(is_last && names.list()?.contains(&ours) && names.has_bid()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A place that has the bid, and these numbers of ours.
+    struct Numbers(Vec<u64>);
+
+    impl Names for Numbers {
+        fn make(&mut self, number: u64) {
+            self.0.push(number);
+        }
+
+        fn list(&mut self) -> Result<Vec<Name>> {
+            Ok(self.0.iter().map(|number| Name { number: *number, maker: 7 }).collect())
+        }
+
+        fn has_bid(&mut self) -> Result<bool> {
+            Ok(true)
+        }
+
+        fn remove(&mut self, number: u64) {
+            self.0.retain(|other| *other != number);
+        }
+
+        fn us(&self) -> u64 {
+            7
+        }
+
+        fn now(&self) -> Moment {
+            Moment::ZERO
+        }
+    }
+
+    #[test]
+    fn a_holder_whose_last_number_was_deleted_has_lost_the_lock() {
+        for (deleted, renewal) in [(1, Renewal::Renewed), (2, Renewal::Lost(Loss::NoNumber))] {
+            let (mut term, mut numbers) = (Term::new(DEFAULT, Moment::ZERO), Numbers(Vec::new()));
+            for _ in 0..2 {
+                assert_eq!(term.renew(&mut numbers).unwrap(), Renewal::Renewed);
+            }
+            numbers.remove(deleted);
+            assert_eq!(term.renew(&mut numbers).unwrap(), renewal, "{deleted}");
+        }
     }
 }

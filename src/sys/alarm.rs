@@ -9,9 +9,11 @@ use rustix::time::{
 };
 
 use super::calls::descriptor;
+use super::linux_clock::shown_at;
 use super::Source;
 
-/// A timer on the clock of [`since_boot`](super::since_boot). No thread is needed to ring it.
+/// A timer on the clock of [`since_boot`](super::since_boot). No thread is needed to ring it. It rings at the right time also if the
+/// process enters another time namespace meanwhile.
 pub(crate) struct Alarm {
     fd: OwnedFd,
 }
@@ -24,7 +26,7 @@ impl Alarm {
 
     /// Makes it readable at this time, or at once if the time is over. Until then it is not readable.
     pub fn set(&self, at: Duration) {
-        self.set_to(at.max(Duration::from_nanos(1))); // zero would switch it off
+        self.set_to(shown_at(at).max(Duration::from_nanos(1))); // zero would switch it off
     }
 
     /// Makes it unreadable.

@@ -253,6 +253,12 @@ pub(super) fn boot_time_by_clocks() -> i64 {
     wall_minus_boot(nanos).div_euclid(1_000_000_000)
 }
 
+/// When this process started, in ticks of the boot clock as our time namespace shows it.
+pub(super) fn own_start() -> io::Result<i64> {
+    let ticks = Proc::open()?.own_stat(std::process::id())?.ticks;
+    i64::try_from(ticks).map_err(io::Error::other)
+}
+
 // ---- other processes ----
 
 /// The processes of our PID namespace, as they are shown to us now.

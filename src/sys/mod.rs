@@ -3,7 +3,7 @@
 //!
 //! | | folders and files | processes, filesystems | how a thread sleeps until something happens |
 //! | --- | --- | --- | --- |
-//! | Linux | `unix`, `calls`, `files`, `stat`, `plain`, `seen`, `made`, `foreign_file`, `access`, `deleters`, `numbers`, `proof`, `linux_fs` | `linux`, `linux_proc`, `linux_fs`, `linux_mounts` | `events`, `folder_watch`, `staged` |
+//! | Linux | `unix`, `calls`, `files`, `stat`, `plain`, `seen`, `made`, `foreign_file`, `access`, `deleters`, `numbers`, `proof`, `linux_fs` | `linux`, `linux_clock`, `linux_proc`, `linux_fs`, `linux_mounts` | `events`, `folder_watch`, `staged` |
 //! | macOS, FreeBSD, NetBSD | `unix`, `calls`, `files`, `stat`, `plain`, `seen`, `made`, `foreign_file`, `access`, `deleters`, `numbers`, `proof`, `bsd::files` | `bsd::processes`, `bsd::files` | `bsd::events`, `polled` |
 //! | Windows | `windows::folder` | `windows::process`, `windows::volume` | `windows::events`, `polled` |
 //!
@@ -50,7 +50,7 @@ use time::doze;
 pub(crate) use time::{now, since_boot, unix_nanos};
 
 mod thread;
-pub(crate) use thread::spawn;
+pub(crate) use thread::Thread;
 
 #[cfg(unix)]
 mod access;
@@ -105,6 +105,8 @@ mod events;
 mod folder_watch;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod linux_clock;
 #[cfg(target_os = "linux")]
 mod linux_fs;
 #[cfg(target_os = "linux")]

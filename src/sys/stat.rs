@@ -81,11 +81,6 @@ impl FolderStat {
         self.mode & 0o1000 != 0
     }
 
-    /// Whether its owner may delete all files in this folder, also if the folder is sticky.
-    pub fn is_by_owner_of(&self, folder: &FolderStat) -> bool {
-        self.owner == 0 || self.owner == folder.owner || self.is_ours()
-    }
-
     /// Whether its owner has our number, and no other user has the same number.
     fn is_surely_ours(&self) -> bool {
         self.is_ours() && numbers::is_certain(Kind::User, self.owner)

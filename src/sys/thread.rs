@@ -1,16 +1,42 @@
 //! Threads of ours.
 
 use std::io;
-use std::thread::Builder;
+use std::thread::{Builder, JoinHandle};
+
+use super::process::{process_mark, ProcessMark};
 
 /// Room for a few calls of the system, and for an error text.
 const STACK: usize = 128 * 1024;
 
-/// Starts a thread that no signal of the program interrupts.
-pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    // A new thread has the mask of its maker (pthread_create(3)). So no signal can reach it, not even in its first moment.
-    let _blocked = Blocked::all();
-    Builder::new().name(name.into()).stack_size(STACK).spawn(run).map(drop)
+/// A thread that no signal of the program interrupts. Its drop waits for its end, because a program may unload the code of the thread
+/// after it has closed the handle (dlclose(3)).
+pub(crate) struct Thread {
+    /// `Some` until the drop.
+    handle: Option<JoinHandle<()>>,
+    /// In a forked child there is no such thread.
+    of: ProcessMark,
+}
+
+impl Thread {
+    pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
+        // A new thread has the mask of its maker (pthread_create(3)). So no signal can reach it, not even in its first moment.
+        let _blocked = Blocked::all();
+        let handle = Builder::new().name(name.into()).stack_size(STACK).spawn(run)?;
+        Ok(Thread { handle: Some(handle), of: process_mark() })
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.handle.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        match self.handle.take() {
+            Some(handle) if self.of == process_mark() => drop(handle.join()),
+            handle => std::mem::forget(handle),
+        }
+    }
 }
 
 /// While this value lives, this thread gets no signal.
@@ -48,5 +74,22 @@ impl Drop for Blocked {
 impl Blocked {
     fn all() -> Blocked {
         Blocked {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn the_drop_of_a_thread_waits_for_its_end() {
+        static HAS_RUN: AtomicBool = AtomicBool::new(false);
+        let thread = Thread::spawn("test", || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            HAS_RUN.store(true, Ordering::Release);
+        });
+        drop(thread.unwrap());
+        assert!(HAS_RUN.load(Ordering::Acquire));
     }
 }

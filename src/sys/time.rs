@@ -17,17 +17,16 @@ pub(super) fn doze(time: Duration) {
     std::thread::sleep(time.min(Duration::from_millis(20)));
 }
 
-/// The time since this host booted. This clock also runs while the host sleeps, and nobody can set it. (A virtual machine that is
-/// paused from outside can't know that.)
-#[cfg(unix)]
+/// A moment of the clock of leases: the time since this host booted, or since another moment that stays the same for the whole life
+/// of this process. The clock also runs while the host sleeps, and nobody can set it. (A virtual machine that is paused from outside
+/// can't know that.)
+#[cfg(target_os = "linux")]
+pub(crate) use super::linux_clock::since_boot;
+
+/// The same by CLOCK_MONOTONIC, which runs while these systems sleep.
+#[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) fn since_boot() -> Duration {
-    use rustix::time::{clock_gettime, ClockId};
-    // CLOCK_MONOTONIC of Linux stops while the host sleeps (clock_gettime(2)). That of the BSDs and of macOS does not.
-    #[cfg(target_os = "linux")]
-    const CLOCK: ClockId = ClockId::Boottime;
-    #[cfg(not(target_os = "linux"))]
-    const CLOCK: ClockId = ClockId::Monotonic;
-    let now = clock_gettime(CLOCK);
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 

@@ -15,7 +15,11 @@ both!(
     a_bid_of_another_host_is_taken_over_when_its_lease_is_over,
     a_killed_process_of_this_host_is_judged_at_once,
     a_claimant_that_meets_a_lease_takes_part,
-    a_stranger_gives_no_lease_to_others_in_a_sticky_folder,
+    nobody_gets_a_lease_in_a_sticky_folder,
+    a_claimant_that_is_there_before_the_mark_notices_it,
+    a_holder_whose_numbers_were_deleted_is_told_so,
+    a_call_takes_over_few_leases_at_once,
+    another_time_namespace_makes_no_lease_longer_or_shorter,
     another_spelling_of_a_bids_name_has_no_lease,
     a_lock_after_a_pause_of_any_length_is_renewed,
     a_lease_has_limits_and_stays_while_the_lock_is_held,
@@ -212,7 +216,7 @@ fn a_lease_has_limits_and_stays_while_the_lock_is_held(kind: Kind) {
 }
 
 /// By a lease that only waits for its end, a user could make root lose the lock.
-fn a_stranger_gives_no_lease_to_others_in_a_sticky_folder(kind: Kind) {
+fn nobody_gets_a_lease_in_a_sticky_folder(kind: Kind) {
     if !root_or_skip("another user's mark") {
         return;
     }
@@ -223,21 +227,98 @@ fn a_stranger_gives_no_lease_to_others_in_a_sticky_folder(kind: Kind) {
     root.must("unlock 0");
     let mark = folder.join(".lockfolder/shared");
     let path = foreign_bid(&folder);
-    for path in [&mark, &path] {
-        fs::write(path, fs::read(path).unwrap_or_default()).unwrap();
-        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
-    }
+    fs::write(&mark, "").unwrap();
+    std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
     assert_eq!(root.ask("lock 0"), "LF_BUSY");
     fs::remove_file(path).unwrap();
-    for (owner, lease) in [(NOBODY, None), (0, Some(SHORTEST))] {
+    for owner in [NOBODY, 0] {
         std::os::unix::fs::chown(&mark, Some(owner), Some(owner)).unwrap();
         let mut other = claimant(kind, 0, &folder);
         for root in [&mut root, &mut other] {
             root.must("lock 0");
-            let stated = own_bid(root, &folder).get("LEASE").and_then(|it| it.as_u64());
+            assert_eq!(own_bid(root, &folder).get("LEASE"), None);
             root.must("unlock 0");
-            assert!(stated.is_none() || stated == lease, "{stated:?}");
         }
+    }
+}
+
+fn a_claimant_that_is_there_before_the_mark_notices_it(kind: Kind) {
+    let scratch = Scratch::new();
+    let mut puppet = claimant(kind, 0, &scratch.folder());
+    puppet.must("lock 0");
+    puppet.must("unlock 0");
+    fs::write(scratch.folder().join(".lockfolder/shared"), "").unwrap();
+    wait_until(|| {
+        puppet.must("lock 0");
+        let lease = own_bid(&mut puppet, &scratch.folder()).get("LEASE").and_then(|it| it.as_u64());
+        puppet.must("unlock 0");
+        lease == Some(SHORTEST)
+    });
+}
+
+fn a_holder_whose_numbers_were_deleted_is_told_so(kind: Kind) {
+    let scratch = Scratch::marked();
+    let mut holder = claimant(kind, 0, &scratch.folder());
+    // Before the first renewal there is nothing to miss. The sub-folder is made again.
+    holder.must("lock 0");
+    fs::remove_dir_all(scratch.folder().join(".lockfolder")).unwrap();
+    wait_until(|| !numbers(&scratch.folder()).is_empty());
+    holder.must("holds 0");
+    wait_until(|| numbers(&scratch.folder()).len() > 1);
+    fs::remove_dir_all(scratch.folder().join(".lockfolder")).unwrap();
+    wait_until(|| holder.ask("holds 0") == "LF_ERR_LOST");
+    let why = holder.why(0);
+    assert!(why.contains(".lockfolder/leases") && why.contains("deleted"), "{why}");
+}
+
+/// A call must not take over thousands of leases before it looks at its time-out.
+fn a_call_takes_over_few_leases_at_once(kind: Kind) {
+    let scratch = Scratch::marked();
+    let mut puppet = claimant(kind, 0, &scratch.folder());
+    let bids: Vec<_> = (0..100).map(|_| foreign_bid(&scratch.folder())).collect();
+    let mut reaped = Vec::new();
+    wait_until(|| {
+        reaped.push(puppet.must("reap 0").number());
+        bids.iter().all(|path| !path.exists())
+    });
+    assert!(reaped.iter().all(|count| *count <= 32), "{reaped:?}");
+    wait_until(|| numbers(&scratch.folder()).is_empty());
+}
+
+/// The boot clock shows another time there.
+fn another_time_namespace_makes_no_lease_longer_or_shorter(kind: Kind) {
+    if !root_or_skip("another time namespace") {
+        return;
+    }
+    let uptime = fs::read_to_string("/proc/uptime").unwrap();
+    let earlier = uptime.split('.').next().unwrap().parse::<i64>().unwrap() / 2; // no clock can show less than zero
+    for shift in [-earlier, 1_000_000] {
+        let scratch = Scratch::marked();
+        let there =
+            Puppet::behind(&["unshare", "--time", "--boottime", &shift.to_string(), "--fork", "--kill-child"], kind);
+        let namespace = format!("/proc/{}/ns/time", there.pid());
+        let mut holder = claimant(kind, NO_THREAD, &scratch.folder());
+        let locked = Instant::now();
+        holder.must("lock 0");
+        holder.must("is_lost 0");
+        holder.must(&format!("enter {namespace}"));
+        let left = holder.ask("valid_for 0");
+        // A machine that is too busy for this loses the lock, and rightly so.
+        if locked.elapsed() < Duration::from_millis(SHORTEST / 2) {
+            let left = left.data()[0].parse::<u64>().expect("it was not lost");
+            assert!(left <= SHORTEST * 2 / 3, "{left}");
+        }
+        wait_until(|| holder.must("is_lost 0").number() == 1);
+        assert_eq!(holder.ask("unlock 0"), "LF_ERR_LOST");
+        // The same for an observer.
+        let path = foreign_bid(&scratch.folder());
+        let mut observer = claimant(kind, NO_THREAD, &scratch.folder());
+        assert_eq!(observer.must("reap 0").number(), 0);
+        let began = Instant::now();
+        observer.must(&format!("enter {namespace}"));
+        wait_until(|| observer.must("reap 0").number() == 1);
+        assert!(began.elapsed() >= Duration::from_millis(SHORTEST - 1000), "{:?}", began.elapsed());
+        wait_until(|| !path.exists());
     }
 }
 

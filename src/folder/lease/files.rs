@@ -3,9 +3,11 @@
 //!
 //! Each call finds the folders anew. So if somebody moves the sub-folder away, all claimants agree on the one that replaces it.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::io;
 use std::ops::Deref;
+use std::path::PathBuf;
 
 use uuid::Uuid;
 
@@ -33,18 +35,21 @@ pub(crate) struct Files<D> {
     pub bid: Uuid,
     /// The name of the bid in the lock folder.
     bid_name: CString,
+    /// The path of the bid, for messages.
+    pub path: PathBuf,
     ours: Ours,
     /// Why the last number could not be made.
     pub refusal: Option<io::Error>,
 }
 
 impl<D: Deref<Target = Dir>> Files<D> {
-    pub fn new(folder: D, bid: Uuid, bid_name: CString, ours: Ours) -> Files<D> {
-        Files { folder, bid, bid_name, ours, refusal: None }
+    pub fn new(folder: D, bid: Uuid, bid_name: CString, path: PathBuf, ours: Ours) -> Files<D> {
+        Files { folder, bid, bid_name, path, ours, refusal: None }
     }
 
     fn link(&self, number: u64) -> io::Result<()> {
-        let hidden = self.folder.open_dir(HIDDEN)?;
+        // A sub-folder that somebody removed is made again.
+        let hidden = open_shared(&self.folder, HIDDEN)?;
         let leases = open_shared(&hidden, LEASES)?;
         let from = if self.ours.is_claim { &hidden } else { &*self.folder };
         from.link(&self.ours.name, &leases, &LeaseName { bid: self.bid, number }.file())
@@ -63,14 +68,14 @@ impl<D: Deref<Target = Dir>> Names for Files<D> {
                 names.push(Name { number: name.number, maker });
             }
         };
-        list(&self.folder, of_bid).map_err(|e| Error::io("list the leases in", ".lockfolder/leases", e))?;
+        list(&self.folder, of_bid).map_err(|e| Error::io("list the numbers of the lease of", &*self.path, e))?;
         Ok(names)
     }
 
     fn has_bid(&mut self) -> Result<bool> {
         let mut is_there = false;
         let listed = self.folder.list(true, |name, _| is_there |= *name == *self.bid_name);
-        listed.map_err(|e| Error::io("look for a bid in the folder of", sys::file_name(&self.bid_name), e))?;
+        listed.map_err(|e| Error::io("list the folder to look for", &*self.path, e))?;
         Ok(is_there)
     }
 
@@ -98,14 +103,14 @@ pub(crate) fn list(folder: &Dir, mut each: impl FnMut(LeaseName, u64)) -> io::Re
 
 /// Removes a number. If it can't, the number stays until somebody sweeps.
 pub(crate) fn remove(folder: &Dir, name: LeaseName) {
-    if let Ok(leases) = folder.open_dir(HIDDEN).and_then(|hidden| hidden.open_dir(LEASES)) {
-        let _ = leases.unlink(&name.file());
-    }
+    remove_these(folder, &[name]);
 }
 
-/// Removes the numbers of a bid that is gone.
-pub(crate) fn remove_all(folder: &Dir, bid: Uuid) {
-    remove_if(folder, |name| name.bid == bid);
+/// Removes the numbers of bids that are gone.
+pub(crate) fn remove_all(folder: &Dir, is_gone: impl Fn(Uuid) -> bool) {
+    let mut names = Vec::new();
+    let _ = list(folder, |name, _| names.extend(is_gone(name.bid).then_some(name)));
+    remove_these(folder, &names);
 }
 
 /// Removes all numbers whose bid is not in the folder. Only a listing that is always fresh can tell that: that of a local disk.
@@ -115,15 +120,19 @@ pub(crate) fn remove_orphans(folder: &Dir) {
     if names.is_empty() {
         return;
     }
-    let mut bids = Vec::new();
+    // A bid is there before its numbers are. So the bids are listed last.
+    let mut bids = BTreeSet::new();
     if folder.list(true, |name, _| bids.extend(canonical(name))).is_ok() {
-        names.iter().filter(|name| !bids.contains(&name.bid)).for_each(|name| remove(folder, *name));
+        names.retain(|name| !bids.contains(&name.bid));
+        remove_these(folder, &names);
     }
 }
 
-fn remove_if(folder: &Dir, goes: impl Fn(&LeaseName) -> bool) {
-    let Ok(leases) = folder.open_dir(HIDDEN).and_then(|hidden| hidden.open_dir(LEASES)) else { return };
-    let mut names = Vec::new();
-    let _ = leases.list(true, |name, _| names.extend(LeaseName::of_file(name).filter(&goes)));
-    names.iter().for_each(|name| drop(leases.unlink(&name.file())));
+fn remove_these(folder: &Dir, names: &[LeaseName]) {
+    if names.is_empty() {
+        return;
+    }
+    if let Ok(leases) = folder.open_dir(HIDDEN).and_then(|hidden| hidden.open_dir(LEASES)) {
+        names.iter().for_each(|name| drop(leases.unlink(&name.file())));
+    }
 }

@@ -1,6 +1,5 @@
 //! The lease of the bid by which we hold the lock. The claimant and the thread that renews the lease share it.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,8 +21,6 @@ const LINGER: Duration = Duration::from_secs(1);
 const KEPT: u64 = 64;
 
 pub(crate) struct Hold {
-    /// The path of the bid.
-    path: PathBuf,
     /// Nobody keeps this for long, except while the server of the folder does not answer.
     state: Mutex<State>,
     /// [`Term::valid_until`] in nanoseconds. 0: the lock is lost.
@@ -42,15 +39,16 @@ struct State {
     /// All smaller numbers are removed.
     removed: u64,
     next: Moment,
+    /// Why the last renewal failed.
+    refusal: Option<String>,
 }
 
 impl Hold {
-    pub fn new(path: PathBuf, term: Term, files: Files<Arc<Dir>>, alarm: Option<Arc<Alarm>>) -> Hold {
+    pub fn new(term: Term, files: Files<Arc<Dir>>, alarm: Option<Arc<Alarm>>) -> Hold {
         let next = term.renew_at();
         let hold = Hold {
-            path,
             valid_until: AtomicU64::new(0),
-            state: Mutex::new(State { term, files, removed: 1, next }),
+            state: Mutex::new(State { term, files, removed: 1, next, refusal: None }),
             has_ended: AtomicBool::new(false),
             is_lost: AtomicBool::new(false),
             of: process_mark(),
@@ -103,15 +101,18 @@ impl Hold {
         until.checked_sub(sys::since_boot()).filter(|left| !left.is_zero())
     }
 
-    /// Why the lock is lost. `None`: it is not.
-    pub fn loss(&self) -> Option<Loss> {
+    /// Why the lock is lost, and why the last renewal failed. `None`: the lock is not lost.
+    pub fn loss(&self) -> Option<(Loss, Option<String>)> {
         if self.valid_for().is_some() {
             return None;
         }
         self.lose();
         match self.state.try_lock() {
-            Ok(mut state) => Some(state.term.loss(sys::since_boot()).unwrap_or(Loss::TooLate)),
-            Err(_) => Some(Loss::TooLate), // a renewal is under way that comes too late
+            Ok(mut state) => {
+                let loss = state.term.loss(sys::since_boot()).unwrap_or(Loss::TooLate);
+                Some((loss, state.refusal.clone()))
+            }
+            Err(_) => Some((Loss::TooLate, None)), // a renewal is under way that comes too late
         }
     }
 
@@ -142,20 +143,26 @@ impl Hold {
         if self.has_ended() {
             return Ok(Renewal::Failed);
         }
-        let State { term, files, next, .. } = &mut *state;
+        let State { term, files, next, refusal, .. } = &mut *state;
         let renewed = term.renew(files);
         *next = match renewed {
             Ok(Renewal::Renewed) => term.renew_at(),
             Ok(Renewal::Lost(_)) => Moment::MAX,
             Ok(Renewal::Failed) | Err(_) => sys::since_boot() + RETRY,
         };
-        self.publish(&state);
-        if self.is_lost.load(Ordering::Acquire) {
-            return Ok(Renewal::Lost(Loss::TooLate));
-        }
-        match (renewed, state.files.refusal.take()) {
-            (Ok(Renewal::Failed), Some(refusal)) => Err(Error::io("renew the lease of the bid", &*self.path, refusal)),
+        let renewed = match (renewed, files.refusal.take()) {
+            (Ok(Renewal::Failed), Some(refusal)) => Err(Error::io("renew the lease of the bid", &*files.path, refusal)),
             (renewed, _) => renewed,
+        };
+        match &renewed {
+            Ok(Renewal::Renewed) => *refusal = None,
+            Ok(Renewal::Failed | Renewal::Lost(_)) => {}
+            Err(error) => *refusal = Some(error.to_string()),
+        }
+        self.publish(&state);
+        match self.is_lost.load(Ordering::Acquire) {
+            true => Ok(Renewal::Lost(Loss::TooLate)),
+            false => renewed,
         }
     }
 
@@ -187,7 +194,7 @@ impl Hold {
             alarm.clear();
         }
         if is_withdrawn && state.term.has_tried() {
-            files::remove_all(&state.files.folder, state.files.bid);
+            files::remove_all(&state.files.folder, |bid| bid == state.files.bid);
         }
     }
 }

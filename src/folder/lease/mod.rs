@@ -8,7 +8,7 @@ pub(crate) mod watch;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::files::{Files, Ours};
 use self::hold::Hold;
@@ -21,7 +21,11 @@ use crate::folder::names::SHARED;
 use crate::owner::bid::BidName;
 use crate::protocol::lease::{Loss, Moment, Renewal, Term, DEFAULT, LONGEST, SHORTEST};
 use crate::protocol::Place;
-use crate::sys::{Alarm, Dir};
+use crate::sys::{self, Alarm, Dir};
+
+/// A process of the server may have prepared its claim before the first other host came. It looks for that host's mark this often, at a
+/// lock.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// What a claimant knows of its own lease.
 pub(crate) struct Lease {
@@ -35,6 +39,8 @@ pub(crate) struct Lease {
     alarm: Option<Arc<Alarm>>,
     /// The claim was made anew because of a rival's lease.
     has_noticed: bool,
+    /// When we look for the mark again. `None`: we have not looked since the claim was made.
+    next_look: Option<Instant>,
 }
 
 impl Default for Lease {
@@ -46,6 +52,7 @@ impl Default for Lease {
             renewer: Renewer::default(),
             alarm: None,
             has_noticed: false,
+            next_look: None,
         }
     }
 }
@@ -76,17 +83,36 @@ impl Folder {
             return Ok(Some(self.lease.length));
         }
         // In a sticky folder others can't delete our bid. So they must not be able to give us a lease, which they could take over.
-        let folder = self.location.dir.stat().map_err(failed)?;
-        let is_shared = match folder.is_sticky() {
-            true => mark.is_some_and(|mark| mark.is_by_owner_of(&folder)),
-            false => mark.is_some() || self.memory.saw_lease,
-        };
-        Ok(is_shared.then_some(self.lease.length))
+        let is_shared = mark.is_some() || self.memory.leases.saw_one;
+        let gets_lease = is_shared && !self.location.dir.stat().map_err(failed)?.is_sticky();
+        Ok(gets_lease.then_some(self.lease.length))
+    }
+
+    /// Whether our claim states no lease, and by now it should.
+    pub(super) fn lacks_lease(&mut self) -> bool {
+        let Some(claim) = self.claim.as_ref().filter(|claim| claim.lease.is_none()) else { return false };
+        if !self.location.on.has_links() {
+            return false;
+        }
+        let now = sys::now();
+        if now < *self.lease.next_look.get_or_insert(now + LOOK) {
+            return false;
+        }
+        self.lease.next_look = Some(now + LOOK);
+        matches!(self.lease_of_claim(claim.hidden()), Ok(Some(_)))
+    }
+
+    /// A bid is about to be posted. (This costs system calls, so only a bid with a lease does it.)
+    pub(super) fn note_posting(&mut self) {
+        if self.claim.as_ref().is_some_and(|claim| claim.lease.is_some()) {
+            self.lease.posted = sys::since_boot();
+        }
     }
 
     /// A rival's bid states a lease. Then our next bid does so too, because other hosts can't judge us otherwise.
     pub(super) fn notice_leases(&mut self) {
-        if self.memory.saw_lease && self.claim.as_ref().is_some_and(|claim| claim.lease.is_none() && claim.is_current())
+        if self.memory.leases.saw_one
+            && self.claim.as_ref().is_some_and(|claim| claim.lease.is_none() && claim.is_current())
         {
             let is_news = self.location.on.has_links() && !std::mem::replace(&mut self.lease.has_noticed, true);
             if is_news {
@@ -108,9 +134,9 @@ impl Folder {
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
         let ours = Ours { is_claim: false, name: bid.as_c_str().to_owned(), number };
-        let files = Files::new(Arc::clone(&self.location.dir), bid.uuid(), bid.as_c_str().to_owned(), ours);
-        let path = join(&self.path, bid.as_c_str());
-        let hold = Arc::new(Hold::new(path, Term::new(length, self.lease.posted), files, self.lease.alarm.clone()));
+        let (dir, path) = (Arc::clone(&self.location.dir), join(&self.path, bid.as_c_str()));
+        let files = Files::new(dir, bid.uuid(), bid.as_c_str().to_owned(), path, ours);
+        let hold = Arc::new(Hold::new(Term::new(length, self.lease.posted), files, self.lease.alarm.clone()));
         self.lease.hold = Some(Arc::clone(&hold));
         if hold.valid_for().is_none() {
             let text =
@@ -146,13 +172,16 @@ impl Folder {
 
     /// The error that says why the lock was lost. `None`: its lease is valid, or it has none.
     pub(super) fn loss_of_lease(&self) -> Option<Error> {
-        let why = match self.lease.hold.as_ref()?.loss()? {
-            Loss::TooLate => {
+        let (loss, refusal) = self.lease.hold.as_ref()?.loss()?;
+        let why = match (loss, &refusal) {
+            (Loss::TooLate, Some(refusal)) => &*format!("the lease could not be renewed in time: {refusal}"),
+            (Loss::TooLate, None) => {
                 "the lease could not be renewed in time (this process or its host was stopped, or the server of the folder did not \
                  answer)"
             }
-            Loss::TakenOver => "another claimant found that the lease had expired, and took it over",
-            Loss::NoBid => "somebody deleted our bid",
+            (Loss::TakenOver, _) => "another claimant found that the lease had expired, and took it over",
+            (Loss::NoBid, _) => "somebody deleted our bid",
+            (Loss::NoNumber, _) => "somebody deleted the files in .lockfolder/leases by which its lease was renewed",
         };
         let text = format!("the lock in {} was lost: {why}", self.path.display());
         Some(Error::new(ErrorKind::Lost, text))
@@ -206,7 +235,7 @@ impl Folder {
 
     /// What takes over expired leases where we have no bid. `None`: no other host uses the folder.
     pub(super) fn taker_by_claim(&mut self, is_held: bool) -> Result<Option<Ours>> {
-        if !self.location.on.is_shared() && !self.memory.saw_lease {
+        if !self.location.on.is_shared() && !self.memory.leases.saw_one {
             return Ok(None);
         }
         // While we hold, the lock on our claim is the proof that we live.

@@ -7,18 +7,20 @@ use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::hold::Hold;
-use crate::sys;
+use crate::sys::Thread;
 
 /// The sending side of the thread. Its drop ends the thread.
 #[derive(Default)]
 pub(crate) struct Renewer {
-    thread: Option<Thread>,
+    running: Option<Running>,
 }
 
-struct Thread {
+struct Running {
+    /// Declared before the thread, so that it is dropped first: that ends the thread, and the drop of the thread waits for its end.
     inbox: Sender<Arc<Hold>>,
     /// False once the thread has decided to end. Nobody sends without this lock, so the thread misses nothing.
     is_alive: Arc<Mutex<bool>>,
+    _thread: Thread,
 }
 
 impl Renewer {
@@ -30,14 +32,14 @@ impl Renewer {
         let (inbox, received) = channel();
         let is_alive = Arc::new(Mutex::new(true));
         let alive = Arc::clone(&is_alive);
-        sys::spawn("lockfolder", move || run(hold, &received, &alive))?;
-        self.thread = Some(Thread { inbox, is_alive });
+        let thread = Thread::spawn("lockfolder", move || run(hold, &received, &alive))?;
+        self.running = Some(Running { inbox, is_alive, _thread: thread });
         Ok(())
     }
 
     /// The thread looks at this lease now. False: there is no thread.
     pub fn send(&self, hold: &Arc<Hold>) -> bool {
-        self.thread.as_ref().is_some_and(|thread| {
+        self.running.as_ref().is_some_and(|thread| {
             let is_alive = thread.is_alive.lock().unwrap_or_else(PoisonError::into_inner);
             *is_alive && thread.inbox.send(Arc::clone(hold)).is_ok()
         })
@@ -45,11 +47,12 @@ impl Renewer {
 
     /// In a forked child there is no such thread, and what we share with it may be locked for ever.
     pub fn abandon(&mut self) {
-        std::mem::forget(self.thread.take());
+        std::mem::forget(self.running.take());
     }
 }
 
 fn run(mut hold: Arc<Hold>, inbox: &Receiver<Arc<Hold>>, is_alive: &Mutex<bool>) {
+    let mut cleaner: Option<Thread> = None;
     loop {
         match inbox.recv_timeout(hold.due_in()) {
             Ok(next) => hold = next,
@@ -68,8 +71,8 @@ fn run(mut hold: Arc<Hold>, inbox: &Receiver<Arc<Hold>>, is_alive: &Mutex<bool>)
             Err(RecvTimeoutError::Timeout) => {
                 // An error is no loss yet: the next try may succeed. The holder learns of a loss by the time alone.
                 let _ = hold.renew();
-                if let Some(clean) = hold.cleaner() {
-                    let _ = sys::spawn("lockfolder-clean", clean);
+                if cleaner.as_ref().is_none_or(Thread::has_ended) {
+                    cleaner = hold.cleaner().and_then(|clean| Thread::spawn("lockfolder-clean", clean).ok());
                 }
             }
         }

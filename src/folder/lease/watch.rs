@@ -1,5 +1,6 @@
 //! The leases of rivals, as one handle sees them. It looks at them only while there are rivals.
 
+use std::collections::{BTreeMap, BTreeSet}; // not hash maps: std panics if a sandbox refuses its random numbers
 use std::ffi::CStr;
 use std::io;
 use std::time::Duration;
@@ -12,17 +13,28 @@ use crate::folder::names::HIDDEN;
 use crate::owner::bid::canonical;
 use crate::owner::rival::Entry;
 use crate::protocol::lease::{Moment, Name, Observed, LONGEST, SHORTEST};
-use crate::sys::{self, Dir};
+use crate::sys::{self, Dir, Thread};
 
 /// The time between two looks. A wait looks at the bids more often than that.
 const PAUSE: Duration = Duration::from_millis(400);
 
+/// So many leases at most are taken over after each look. Otherwise a call in a folder full of forged bids would take long, and look at
+/// no time-out meanwhile.
+const TAKEN_AT_ONCE: u32 = 32;
+
 #[derive(Default)]
 pub(crate) struct Watch {
-    seen: Vec<(Uuid, Observed)>,
+    /// A rival's bid stated a lease, so other hosts use the folder too.
+    pub saw_one: bool,
+    seen: BTreeMap<Uuid, Observed>,
     /// The bids whose leases we took over, and that we could not delete.
-    passed: Vec<Uuid>,
+    passed: BTreeSet<Uuid>,
+    /// Those of them that nobody has tried to delete yet.
+    doomed: Vec<(Uuid, Entry)>,
+    /// How many more leases may be taken over until the next look.
+    left: u32,
     looked: Option<Moment>,
+    cleaner: Option<Thread>,
 }
 
 impl Watch {
@@ -32,39 +44,33 @@ impl Watch {
         if self.looked.is_some_and(|then| began.saturating_sub(then) < PAUSE) {
             return Ok(());
         }
-        let mut names: Vec<(Uuid, Name)> = Vec::new();
-        files::list(folder, |name, maker| names.push((name.bid, Name { number: name.number, maker })))?;
+        let mut names: BTreeMap<Uuid, Vec<Name>> = BTreeMap::new();
+        files::list(folder, |name, maker| {
+            names.entry(name.bid).or_default().push(Name { number: name.number, maker });
+        })?;
         let ended = sys::since_boot();
-        let mut now = Vec::new();
+        let mut before = std::mem::take(&mut self.seen);
         for bid in bids.iter().filter_map(|(name, _)| canonical(name)) {
-            let of_bid: Vec<Name> = names.iter().filter(|(of, _)| *of == bid).map(|(_, name)| *name).collect();
-            let mut observed = match self.seen.iter().position(|(of, _)| *of == bid) {
-                Some(at) => self.seen.swap_remove(at).1,
-                None => Observed::new(&of_bid, began, ended),
-            };
-            observed.look(&of_bid, began, ended);
-            now.push((bid, observed));
+            let of_bid = names.get(&bid).map_or(&[][..], Vec::as_slice);
+            let mut observed = before.remove(&bid).unwrap_or_else(|| Observed::new(of_bid, began, ended));
+            observed.look(of_bid, began, ended);
+            self.seen.insert(bid, observed);
         }
-        self.seen = now;
-        self.passed.retain(|bid| self.seen.iter().any(|(of, _)| of == bid));
-        self.looked = Some(began);
+        self.passed.retain(|bid| self.seen.contains_key(bid));
+        (self.looked, self.left) = (Some(began), TAKEN_AT_ONCE);
         Ok(())
-    }
-
-    fn of(&self, bid: &CStr) -> Option<&Observed> {
-        let bid = canonical(bid)?;
-        self.seen.iter().find(|(of, _)| *of == bid).map(|(_, observed)| observed)
     }
 
     /// Whether we saw that its owner renewed it.
     pub fn was_renewed(&self, bid: &CStr) -> bool {
-        self.of(bid).is_some_and(|observed| observed.was_renewed)
+        canonical(bid).and_then(|bid| self.seen.get(&bid)).is_some_and(|observed| observed.was_renewed)
     }
 
     /// Whether the owner of this bid has lost the lock. If the lease has expired and `taker` is our bid or our claim, this takes the
-    /// lease over and deletes the bid. Without `taker` it only tells whether that would be tried.
+    /// lease over, and [`Watch::delete_taken`] deletes the bid. Without `taker` it only tells whether that would be tried.
     pub fn keeps_nobody_out(&mut self, folder: &Dir, bid: &Entry, lease: Duration, taker: Option<&Ours>) -> bool {
-        let (Some(uuid), Some(observed)) = (canonical(&bid.0), self.of(&bid.0)) else { return false };
+        let Some(uuid) = canonical(&bid.0) else { return false };
+        let Some(observed) = self.seen.get(&uuid) else { return false };
         if self.passed.contains(&uuid) {
             return true; // we took it over before, and could not delete it
         }
@@ -72,39 +78,50 @@ impl Watch {
             return false;
         }
         let Some(ours) = taker else { return true };
-        let mut files = Files::new(folder, uuid, bid.0.clone(), ours.clone());
+        let Some(left) = self.left.checked_sub(1) else { return false };
+        self.left = left;
+        let mut files = Files::new(folder, uuid, bid.0.clone(), sys::file_name(&bid.0).into(), ours.clone());
         // After an error we do not know whether we took it over, so it counts as live.
         if !observed.take_over(&mut files).unwrap_or(false) {
             // The next try comes a lease later. So a lease that can't be taken over makes nobody spin.
-            self.seen.retain(|(of, _)| *of != uuid);
+            self.seen.remove(&uuid);
             return false;
         }
-        self.passed.push(uuid); // until it is deleted
-        delete(folder, bid.clone(), uuid);
+        self.passed.insert(uuid); // until it is deleted
+        self.doomed.push((uuid, bid.clone()));
         true
     }
+
+    /// Deletes the bids that we took over, their claims, and the numbers of their leases.
+    ///
+    /// A thread does this. On NFS 4 another host may have the right to cache the file, if a user has read the bid there. (We ask for no
+    /// such right: see `System::UNDELEGATED`.) If that host does not answer, the server lets us wait until this right has expired: 90 s
+    /// on Linux (RFC 8881, section 10.2.1).
+    pub fn delete_taken(&mut self, folder: &Dir) {
+        if self.doomed.is_empty() || self.cleaner.as_ref().is_some_and(|cleaner| !cleaner.has_ended()) {
+            return;
+        }
+        let doomed = std::mem::take(&mut self.doomed);
+        // Without a descriptor or a thread the bids stay, and the next claimant tries.
+        let Ok(folder) = folder.open_dir(c".") else { return };
+        self.cleaner = Thread::spawn("lockfolder-clean", move || delete(&folder, doomed)).ok();
+    }
+}
+
+fn delete(folder: &Dir, doomed: Vec<(Uuid, Entry)>) {
+    let mut gone = BTreeSet::new();
+    for (uuid, (name, number)) in doomed {
+        if let Ok(hidden) = folder.open_dir(HIDDEN) {
+            claims::delete_twin(&hidden, number);
+        }
+        if folder.unlink(&name).is_ok() {
+            gone.insert(uuid);
+        }
+    }
+    files::remove_all(folder, |bid| gone.contains(&bid));
 }
 
 /// The lease that a bid states, within the limits.
 pub(crate) fn stated(ms: u32) -> Duration {
     Duration::from_millis(ms.into()).clamp(SHORTEST, LONGEST)
-}
-
-/// Deletes a bid that we took over, its claim, and the numbers of its lease.
-///
-/// A thread does this. On NFS 4 another host may have the right to cache the file, if a user has read the bid there. (We ask for no such
-/// right: see `System::UNDELEGATED`.) If that host does not answer, the server lets us wait until this right has expired: 90 s on
-/// Linux (RFC 8881, section 10.2.1).
-fn delete(folder: &Dir, bid: Entry, uuid: Uuid) {
-    let Ok(folder) = folder.open_dir(c".") else { return };
-    let delete = move || {
-        if let Ok(hidden) = folder.open_dir(HIDDEN) {
-            claims::delete_twin(&hidden, bid.1);
-        }
-        if folder.unlink(&bid.0).is_ok() {
-            files::remove_all(&folder, uuid);
-        }
-    };
-    // Without a thread the bid stays, and the next claimant tries.
-    let _ = sys::spawn("lockfolder-clean", delete);
 }

@@ -62,11 +62,6 @@ impl FolderStat {
     }
 
     /// Always true, because Windows has no sticky folders.
-    pub fn is_by_owner_of(&self, _folder: &FolderStat) -> bool {
-        true
-    }
-
-    /// Always true, because Windows has no sticky folders.
     pub fn may_be_trusted_in(&self, _above: &FolderStat) -> bool {
         true
     }
