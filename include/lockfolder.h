@@ -16,8 +16,9 @@
  * Rules for all functions:
  *
  * - Status. A function that can fail returns an lf_status: zero is done, above zero is an outcome to expect, below
- *   zero is an error. After any other status than LF_OK, lf_error_message on the same handle says why. Results are
- *   written on LF_OK only, except the pointers that lf_open and lf_bids give: these are NULL after a failure.
+ *   zero is an error. After any other status than LF_OK and LF_PENDING, lf_error_message on the same handle says why.
+ *   Results are written on LF_OK only, except the pointers that lf_open and lf_bids give: these are NULL after a
+ *   failure.
  * - Pointers. Each function checks for NULL (LF_ERR_INVALID). Any other pointer must be valid. What the library gives
  *   is freed by the library: a handle by lf_close, a list by lf_bid_list_free. Static strings are never freed.
  * - Threads. Any thread may call any function on one handle at any time; lf_close comes last. Two handles exclude
@@ -200,6 +201,11 @@ typedef struct lf_bid {
  * `lf_cancel` ended the wait.
  */
 #define LF_CANCELLED 3
+
+/**
+ * The wait that `lf_wait_begin` began goes on: poll `lf_wait_fd`, and then call `lf_wait_step`.
+ */
+#define LF_PENDING 4
 
 /**
  * A bad argument: NULL, an empty path, an unknown flag.
@@ -472,6 +478,58 @@ lf_status lf_fence(struct lf_folder *folder,
  */
 lf_status lf_set_malformed_grace(struct lf_folder *folder,
                                  uint32_t ms);
+
+/**
+ * Begins a wait for the lock, for a program that has an event loop.
+ *
+ * It is `lf_lock_wait` in steps: begin, poll `lf_wait_fd` until it is readable, call `lf_wait_step`, and so on until
+ * the result is not `LF_PENDING`. No thread is started, and no call takes longer than one round of check-bid-check.
+ * Callers of this and of `lf_lock_wait` wait in one line. `timeout_ms` is as for `lf_lock_wait`.
+ *
+ * Until the wait is over, other lock calls on this handle return `LF_BUSY`. `lf_cancel` ends it: the next step returns
+ * `LF_CANCELLED`. `lf_close` ends it too.
+ *
+ * Returns `LF_PENDING`: the wait has begun; `LF_OK`: the lock is held, and no step follows; `LF_TIMEOUT` if
+ * `timeout_ms` is 0; all others as `lf_lock_wait`. After these the wait is over.
+ */
+LF_MUST_USE
+lf_status lf_wait_begin(struct lf_folder *folder,
+                        int64_t timeout_ms);
+
+/**
+ * Gives the descriptor that is readable when the wait has something to do, also by time.
+ *
+ * Poll it for reading while a wait is in progress, with any event loop (poll(2), epoll(7), libuv, asyncio). Never
+ * read from it or close it. It is the library's, is the same for the whole life of the handle, and is valid until
+ * `lf_close`. It can be asked before a wait begins.
+ *
+ * Returns the descriptor; -1: this system has none (only Linux has: elsewhere call `lf_wait_step` every 10 ms or so,
+ * which costs little), no descriptor is free, the handle is NULL, or it belongs to the parent process.
+ * `lf_error_message` says why, except for a NULL and where the system has none.
+ */
+LF_MUST_USE
+int lf_wait_fd(struct lf_folder *folder);
+
+/**
+ * Takes a step of the wait that `lf_wait_begin` began.
+ *
+ * Call it when `lf_wait_fd` is readable. If there is nothing to do yet, it returns `LF_PENDING` at once.
+ *
+ * Returns `LF_OK`: the lock is held until `lf_unlock` or `lf_close`; `LF_PENDING`: the wait goes on; `LF_TIMEOUT`;
+ * `LF_CANCELLED`; `LF_ERR_INVALID`: no wait is in progress; all others as `lf_lock_wait`. After all but `LF_PENDING`
+ * the wait is over.
+ */
+LF_MUST_USE
+lf_status lf_wait_step(struct lf_folder *folder);
+
+/**
+ * Gives up the wait that `lf_wait_begin` began.
+ *
+ * It leaves the line, and leaves no bid. It does nothing if no wait is in progress: a lock that is held stays held.
+ *
+ * Returns `LF_OK`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+ */
+lf_status lf_wait_end(struct lf_folder *folder);
 
 /**
  * Sets how long the lease of the next lock lasts, where a lease is needed.

@@ -145,6 +145,13 @@ constexpr Open operator|(Open a, Open b) noexcept {
     return static_cast<Open>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
 }
 
+/// How far a wait in an event loop is: see Folder::begin_wait.
+enum class Wait {
+    pending, ///< it goes on: poll Folder::wait_fd, and then call Folder::step_wait
+    locked,  ///< the Folder holds the lock, and the wait is over
+    timeout  ///< the time is over, and so is the wait
+};
+
 /// The state of a bid: what is known of its owner. A later library may know more states.
 enum class State : std::int32_t {
     own = LF_BID_OWN,             ///< this Folder
@@ -229,6 +236,33 @@ public:
     /// Gives the lock back. It never throws, because guards call it in their destructors. Use unlock_or_throw() to
     /// see an error.
     void unlock() noexcept { lf_unlock(handle_.get()); }
+
+    // ---- a wait in an event loop ----
+
+    /// Begins a wait for the lock that this program drives, and takes a step. No thread waits: poll wait_fd(), call
+    /// step_wait() when it is readable, and so on until the result is not Wait::pending. Throws errc::busy if a wait is
+    /// in progress already.
+    [[nodiscard]] Wait begin_wait() { return progress(lf_wait_begin(handle_.get(), -1)); }
+
+    /// The same for at most this time, rounded up to milliseconds.
+    template <class Rep, class Period>
+    [[nodiscard]] Wait begin_wait_for(const std::chrono::duration<Rep, Period> &time) {
+        return progress(lf_wait_begin(handle_.get(), detail::milliseconds_up(time)));
+    }
+
+    /// Takes a step of that wait. Throws errc::cancelled after cancel(), and errc::invalid if no wait is in progress.
+    [[nodiscard]] Wait step_wait() { return progress(lf_wait_step(handle_.get())); }
+
+    /// Gives up that wait. It does nothing if no wait is in progress.
+    void end_wait() noexcept { lf_wait_end(handle_.get()); }
+
+    /// The descriptor that is readable when a step is due, also by time. Poll it, and never read from it or close it. It
+    /// is valid as long as this Folder, also after a move. None: see lf_wait_fd; take a step every 10 ms or so.
+    [[nodiscard]] std::optional<int> wait_fd() const {
+        const int fd = lf_wait_fd(handle_.get());
+        if (fd < 0) return std::nullopt;
+        return fd;
+    }
 
     // ---- other calls ----
 
@@ -355,6 +389,13 @@ private:
         if (status == LF_BUSY || status == LF_TIMEOUT) return false;
         check(status);
         return true;
+    }
+
+    Wait progress(lf_status status) const {
+        if (status == LF_PENDING) return Wait::pending;
+        if (status == LF_TIMEOUT) return Wait::timeout;
+        check(status);
+        return Wait::locked;
     }
 
     static std::string moved_from() { return "this lockfolder::Folder was moved from"; }

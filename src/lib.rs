@@ -52,7 +52,7 @@ use std::sync;
 
 #[cfg(unix)]
 pub use api::LostSignal;
-pub use api::{BidInfo, Guard, LockFolder, OpenOptions, UnlockError};
+pub use api::{BidInfo, Guard, LockFolder, OpenOptions, PendingLock, UnlockError};
 pub use error::{BidState, Error, ErrorKind, Holder, Result};
 
 /// Several threads may share each of these, and send it to each other.
@@ -61,6 +61,7 @@ const _: () = {
     is_send_and_sync::<LockFolder>();
     is_send_and_sync::<OpenOptions>();
     is_send_and_sync::<Guard>();
+    is_send_and_sync::<PendingLock>();
     is_send_and_sync::<UnlockError>();
     is_send_and_sync::<Error>();
     is_send_and_sync::<Holder>();

@@ -98,7 +98,7 @@ impl LockFolder {
     }
 
     /// The guard of the lock that this thread has just taken.
-    fn guard(&self) -> Guard {
+    pub(crate) fn guard(&self) -> Guard {
         let bid = self.handle().claimant().held().expect("only a guard gives it back, and there is none yet");
         Guard::new(self.shared(), bid)
     }

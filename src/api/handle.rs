@@ -3,10 +3,11 @@
 //! this type.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, TryLockError};
+use std::sync::{Arc, OnceLock, PoisonError, TryLockError};
 
 use crate::api::options::OpenOptions;
 use crate::api::waiter::Waiter;
+use crate::api::waiting::Waiting;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::Folder;
 use crate::owner::bid::BidName;
@@ -14,6 +15,7 @@ use crate::owner::opener::Opener;
 use crate::protocol::Session;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
+use crate::sys::WaitSet;
 
 pub(crate) struct Handle {
     pub path: Arc<Path>,
@@ -22,6 +24,9 @@ pub(crate) struct Handle {
     /// A lock call is in progress.
     locking: AtomicBool,
     pub waiter: Waiter,
+    /// The wait of an event loop. Nobody keeps this for longer than a step.
+    pub(super) ongoing: Arc<Mutex<Option<Waiting>>>,
+    pub(super) wait_set: OnceLock<Option<WaitSet>>,
 }
 
 impl Handle {
@@ -33,6 +38,8 @@ impl Handle {
             claimant: Arc::new(Mutex::new(Session::new(claimant))),
             locking: AtomicBool::new(false),
             waiter: Waiter::default(),
+            ongoing: Arc::new(Mutex::new(None)),
+            wait_set: OnceLock::new(),
         })
     }
 
@@ -78,7 +85,8 @@ impl Handle {
     /// The right to lock this handle. One thread at a time has it.
     pub(super) fn turn(&self) -> Result<Turn<'_>> {
         if self.locking.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            let what = "is in a lock call of another thread: threads that should exclude each other open a handle each";
+            let what = "is in a lock call of another thread, or in a wait that the program has begun: threads and waits that should \
+                        exclude each other open a handle each";
             return Err(self.misused(ErrorKind::Busy, what));
         }
         let turn = Turn(&self.locking);
@@ -90,12 +98,24 @@ impl Handle {
         Ok(turn)
     }
 
-    fn misused(&self, kind: ErrorKind, what: &'static str) -> Error {
+    /// Ends a turn that was kept.
+    pub(super) fn end_turn(&self) {
+        self.locking.store(false, Ordering::Release);
+    }
+
+    pub(super) fn misused(&self, kind: ErrorKind, what: &'static str) -> Error {
         Error::misuse(kind, &self.path, what)
     }
 }
 
 pub(super) struct Turn<'a>(&'a AtomicBool);
+
+impl Turn<'_> {
+    /// The turn goes on until [`Handle::end_turn`].
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
@@ -106,7 +126,11 @@ impl Drop for Turn<'_> {
 impl Drop for Handle {
     fn drop(&mut self) {
         if self.check_owner().is_ok() {
+            let _ = self.end_wait();
             return;
+        }
+        if matches!(self.ongoing.try_lock(), Err(TryLockError::WouldBlock)) {
+            std::mem::forget(Arc::clone(&self.ongoing));
         }
         match self.claimant.try_lock() {
             Ok(mut claimant) => claimant.abandon(),

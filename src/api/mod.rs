@@ -6,13 +6,16 @@ pub(crate) mod guard;
 pub(crate) mod handle;
 pub(crate) mod lock_folder;
 pub(crate) mod options;
+pub(crate) mod pending;
 pub(crate) mod snapshot;
 pub(crate) mod wait;
 pub(crate) mod waiter;
+mod waiting;
 
 pub use guard::{Guard, UnlockError};
 pub use lock_folder::LockFolder;
 #[cfg(unix)]
 pub use lock_folder::LostSignal;
 pub use options::OpenOptions;
+pub use pending::PendingLock;
 pub use snapshot::BidInfo;

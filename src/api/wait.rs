@@ -1,12 +1,14 @@
-//! How a handle takes the lock. A wait takes the steps of [`Wait`]. Between them it sleeps until the system wakes it.
+//! How a handle waits for the lock. A wait takes the steps of [`Wait`]. Between them a thread sleeps until the system wakes it
+//! ([`Handle::acquire_within`]), or the event loop of the program waits (`pending.rs`).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::api::handle::Handle;
+use crate::api::waiting::Waiting;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::Folder;
 use crate::protocol::{Leaving, Line, Step, Wait};
-use crate::sys::{self, Waker};
+use crate::sys;
 
 impl Handle {
     /// Takes the lock if it is free.
@@ -21,19 +23,25 @@ impl Handle {
     pub fn acquire_within(&self, timeout: Option<Duration>) -> Result<()> {
         self.in_opener(|| {
             let _turn = self.turn()?;
-            wait(self, timeout)
+            if timeout == Some(Duration::ZERO) {
+                return self.acquire_at_once();
+            }
+            let waited = Waiting::begin(self, timeout).and_then(|begun| match begun {
+                Some(mut waiting) => waiting.last(self),
+                None => Ok(()),
+            });
+            finish(self, waited)
         })
+    }
+
+    /// A wait that does not wait. The caller has the turn.
+    pub(super) fn acquire_at_once(&self) -> Result<()> {
+        self.claimant().lock_unless_owed().map_err(out_of_time)
     }
 }
 
-/// Waits until it has the lock, the time is over, or the wait is cancelled. The caller has the turn.
-fn wait(handle: &Handle, timeout: Option<Duration>) -> Result<()> {
-    if timeout == Some(Duration::ZERO) {
-        return handle.claimant().lock_unless_owed().map_err(out_of_time);
-    }
-    let waker = handle.waiter.begin();
-    let waker = waker.map_err(|e| Error::io("prepare to wait for", &*handle.path, e))?;
-    let waited = wait_in_line(handle, waker, timeout);
+/// Ends a wait with this result, or with another one if it was cancelled. The caller has the turn.
+pub(super) fn finish(handle: &Handle, waited: Result<()>) -> Result<()> {
     handle.check_owner()?; // in a forked child, the state that is used below belongs to the parent
     let cancelled = handle.waiter.end();
     if waited.is_ok() && !cancelled {
@@ -61,47 +69,66 @@ fn out_of_time(error: Error) -> Error {
     }
 }
 
-/// Waits until it has the lock, the time is over, or the wait is cancelled.
-fn wait_in_line(handle: &Handle, waker: &Waker, timeout: Option<Duration>) -> Result<()> {
-    let end = timeout.and_then(|timeout| sys::now().checked_add(timeout));
-    if handle.claimant().lock_unless_line()? {
-        return Ok(());
-    }
-    let mut wait = Wait::new(&mut handle.claimant().place);
-    let mut woken = false;
-    loop {
-        let step = wait.step(&mut handle.claimant(), sys::now(), woken)?;
-        if step == Step::Acquired {
-            return Ok(());
-        }
+impl Waiting {
+    /// `None`: it took the lock. After a success or an error, the caller calls [`finish`] when the wait is over.
+    pub fn begin(handle: &Handle, timeout: Option<Duration>) -> Result<Option<Waiting>> {
+        handle.waiter.begin().map_err(|e| Error::io("prepare to wait for", &*handle.path, e))?;
         let now = sys::now();
-        let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(now));
-        if handle.waiter.is_cancelled() {
-            return Err(handle.claimant().place.why_not_yet().into_kind(ErrorKind::Cancelled));
+        let end = timeout.and_then(|timeout| now.checked_add(timeout));
+        if handle.claimant().lock_unless_line()? {
+            return Ok(None);
         }
-        if left.is_zero() {
-            return handle.claimant().lock_out_of_turn().map_err(out_of_time);
-        }
-        woken = match step {
-            Step::SleepUntil(until) => {
-                sleep(handle, waker, &wait, now + until.saturating_duration_since(now).min(left))?
-            }
-            _ => false,
-        };
+        let wait = Wait::new(&mut handle.claimant().place);
+        let mut waiting = Waiting { wait, end, until: now };
+        Ok(if waiting.go_on(handle, false)? { None } else { Some(waiting) })
     }
-}
 
-/// True: there is news of the lock. Other changes in the folder do not count.
-fn sleep(handle: &Handle, waker: &Waker, wait: &Wait<Folder>, until: Instant) -> Result<bool> {
-    loop {
-        let woken = waker.sleep(Folder::sources(wait), until.saturating_duration_since(sys::now()));
-        handle.check_owner()?; // a signal handler may have forked
-        if !woken || !Folder::is_others_change(wait) {
-            return Ok(woken);
+    /// Takes steps until it has the lock, or has nothing to do until a wake-up. True: it has the lock.
+    pub fn go_on(&mut self, handle: &Handle, mut woken: bool) -> Result<bool> {
+        loop {
+            let step = self.wait.step(&mut handle.claimant(), sys::now(), woken)?;
+            if step == Step::Acquired {
+                return Ok(true);
+            }
+            let now = sys::now();
+            let left = self.end.map_or(Duration::MAX, |end| end.saturating_duration_since(now));
+            if handle.waiter.is_cancelled() {
+                return Err(handle.claimant().place.why_not_yet().into_kind(ErrorKind::Cancelled));
+            }
+            if left.is_zero() {
+                return handle.claimant().lock_out_of_turn().map(|()| true).map_err(out_of_time);
+            }
+            if let Step::SleepUntil(until) = step {
+                self.until = now + until.saturating_duration_since(now).min(left);
+                return Ok(false);
+            }
+            woken = false;
         }
-        // The sleep has silenced the bell, so the bell would not end the next sleep.
-        if handle.waiter.is_cancelled() || sys::now() >= until {
-            return Ok(false);
+    }
+
+    /// Waits until it has the lock, the time is over, or the wait is cancelled.
+    fn last(&mut self, handle: &Handle) -> Result<()> {
+        loop {
+            let woken = self.sleep(handle)?;
+            if self.go_on(handle, woken)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// True: there is news of the lock. Other changes in the folder do not count.
+    fn sleep(&self, handle: &Handle) -> Result<bool> {
+        loop {
+            let bell = handle.waiter.bell().expect("it was made when the wait began");
+            let woken = bell.sleep(Folder::sources(&self.wait), self.until.saturating_duration_since(sys::now()));
+            handle.check_owner()?; // a signal handler may have forked
+            if !woken || !Folder::is_others_change(&self.wait) {
+                return Ok(woken);
+            }
+            // The sleep has silenced the bell, so the bell would not end the next sleep.
+            if handle.waiter.is_cancelled() || sys::now() >= self.until {
+                return Ok(false);
+            }
         }
     }
 }

@@ -34,17 +34,22 @@ impl Waiter {
         self.state.load(Ordering::SeqCst) == CANCELLED
     }
 
-    /// From now on `cancel` finds a wait, and rings this waker.
-    pub fn begin(&self) -> io::Result<&Waker> {
-        let waker = match self.waker.get() {
-            Some(waker) => waker,
+    /// The waker. It is made when it is needed first.
+    pub fn bell(&self) -> io::Result<&Waker> {
+        match self.waker.get() {
+            Some(waker) => Ok(waker),
             None => {
                 let waker = Waker::new()?;
-                self.waker.get_or_init(|| waker)
+                Ok(self.waker.get_or_init(|| waker))
             }
-        };
+        }
+    }
+
+    /// From now on `cancel` finds a wait, and rings the bell.
+    pub fn begin(&self) -> io::Result<()> {
+        self.bell()?;
         self.state.store(WAITING, Ordering::SeqCst);
-        Ok(waker)
+        Ok(())
     }
 
     /// Whether a wait has begun and not ended.

@@ -21,6 +21,8 @@ mod folder;
 
 mod lock;
 
+mod wait;
+
 mod lease;
 
 mod bids;
@@ -36,3 +38,4 @@ pub use lock::*;
 pub use message::*;
 pub use status::*;
 pub use version::*;
+pub use wait::*;

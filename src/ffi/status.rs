@@ -14,6 +14,8 @@ pub const LF_BUSY: lf_status = 1;
 pub const LF_TIMEOUT: lf_status = 2;
 /// `lf_cancel` ended the wait.
 pub const LF_CANCELLED: lf_status = 3;
+/// The wait that `lf_wait_begin` began goes on: poll `lf_wait_fd`, and then call `lf_wait_step`.
+pub const LF_PENDING: lf_status = 4;
 /// A bad argument: NULL, an empty path, an unknown flag.
 pub const LF_ERR_INVALID: lf_status = -1;
 /// This handle does not hold the lock.
@@ -59,6 +61,7 @@ fn name(status: lf_status) -> &'static CStr {
         LF_BUSY => c"LF_BUSY",
         LF_TIMEOUT => c"LF_TIMEOUT",
         LF_CANCELLED => c"LF_CANCELLED",
+        LF_PENDING => c"LF_PENDING",
         LF_ERR_INVALID => c"LF_ERR_INVALID",
         LF_ERR_NOT_HELD => c"LF_ERR_NOT_HELD",
         LF_ERR_ALREADY_HELD => c"LF_ERR_ALREADY_HELD",

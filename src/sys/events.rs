@@ -33,6 +33,11 @@ impl Waker {
         let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
     }
 
+    /// Readable while the bell rings.
+    pub fn source(&self) -> Source<'_> {
+        self.fd.as_fd()
+    }
+
     /// Sleeps until the bell rings, another source wakes the thread, or the time (on the monotonic clock) is over. A signal may wake
     /// the thread too. Silences the bell. True: there is something to read from the first source.
     pub fn sleep(&self, others: [Option<Source<'_>>; 2], time: Duration) -> bool {

@@ -3,7 +3,7 @@
 //!
 //! | | folders and files | processes, filesystems | how a thread sleeps until something happens |
 //! | --- | --- | --- | --- |
-//! | Linux | `unix`, `calls`, `files`, `stat`, `plain`, `seen`, `made`, `foreign_file`, `access`, `deleters`, `numbers`, `proof`, `linux_fs` | `linux`, `linux_clock`, `linux_proc`, `linux_fs`, `linux_mounts` | `events`, `folder_watch`, `staged` |
+//! | Linux | `unix`, `calls`, `files`, `stat`, `plain`, `seen`, `made`, `foreign_file`, `access`, `deleters`, `numbers`, `proof`, `linux_fs` | `linux`, `linux_clock`, `linux_proc`, `linux_fs`, `linux_mounts` | `events`, `folder_watch`, `staged`, `wait_set` |
 //! | macOS, FreeBSD, NetBSD | `unix`, `calls`, `files`, `stat`, `plain`, `seen`, `made`, `foreign_file`, `access`, `deleters`, `numbers`, `proof`, `bsd::files` | `bsd::processes`, `bsd::files` | `bsd::events`, `polled` |
 //! | Windows | `windows::folder` | `windows::process`, `windows::volume` | `windows::events`, `polled` |
 //!
@@ -116,10 +116,13 @@ mod linux_proc;
 #[cfg(target_os = "linux")]
 mod staged;
 #[cfg(target_os = "linux")]
+mod wait_set;
+#[cfg(target_os = "linux")]
 pub(crate) use {
     events::{FifoWatch, HandOffFifo, OwnFifo, Tail, Waker},
     folder_watch::{FolderWatch, SpareWatch},
     linux_fs::fill_random,
+    wait_set::WaitSet,
 };
 
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd"))]
@@ -140,7 +143,7 @@ pub(crate) use windows::{
 #[cfg(not(target_os = "linux"))]
 mod polled;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use polled::{Alarm, FifoWatch, HandOffFifo, OwnFifo, SpareWatch, Tail};
+pub(crate) use polled::{Alarm, FifoWatch, HandOffFifo, OwnFifo, SpareWatch, Tail, WaitSet};
 
 #[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "freebsd", target_os = "netbsd", windows)))]
 compile_error!("lockfolder runs on Linux, macOS, FreeBSD, NetBSD and Windows: see docs/platforms.md");

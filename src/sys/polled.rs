@@ -42,6 +42,37 @@ impl FifoWatch {
     }
 }
 
+/// This type has no value, because we make no such descriptor on these systems.
+pub(crate) enum WaitSet {}
+
+impl WaitSet {
+    pub fn new<Bell>(_bell: &Bell) -> io::Result<Option<WaitSet>> {
+        Ok(None)
+    }
+
+    pub fn watch(&self, _sources: [Option<Source<'_>>; 2], _time: Duration) {
+        match *self {}
+    }
+
+    pub fn forget(&self, _sources: [Option<Source<'_>>; 2]) {
+        match *self {}
+    }
+
+    pub fn is_ready(&self) -> bool {
+        match *self {}
+    }
+
+    #[cfg(unix)]
+    pub fn source(&self) -> Source<'_> {
+        match *self {}
+    }
+
+    #[cfg(feature = "capi")]
+    pub fn descriptor(&self) -> i32 {
+        match *self {}
+    }
+}
+
 /// This type has no value, because these systems have no such descriptor.
 pub(crate) enum Alarm {}
 

@@ -102,6 +102,35 @@ static void standard_guards_work() {
     CHECK(theirs.holds());
 }
 
+static void a_wait_goes_in_steps() {
+    using lockfolder::Wait;
+    Folder ours("steps"), theirs("steps");
+    CHECK(ours.begin_wait() == Wait::locked);
+    CHECK(theirs.begin_wait_for(1h) == Wait::pending && theirs.step_wait() == Wait::pending);
+    Folder moved(std::move(theirs));
+    pollfd due = {moved.wait_fd().value(), POLLIN, 0};
+    CHECK(poll(&due, 1, 0) == 0);
+    try {
+        (void)moved.begin_wait();
+        CHECK(false);
+    } catch (const Error &error) {
+        CHECK(error.code() == lockfolder::errc::busy);
+    }
+    ours.unlock();
+    Wait wait = Wait::pending;
+    while (wait == Wait::pending) {
+        CHECK(poll(&due, 1, -1) == 1);
+        wait = moved.step_wait();
+    }
+    CHECK(wait == Wait::locked && moved.holds());
+    CHECK(ours.begin_wait_for(0s) == Wait::timeout && ours.begin_wait() == Wait::pending);
+    ours.end_wait();
+    ours.end_wait();
+    moved.unlock();
+    CHECK(ours.try_lock());
+    ours.unlock();
+}
+
 // Goes by calls, not by time.
 struct CountingClock {
     using rep = std::int64_t;
@@ -464,6 +493,7 @@ static void the_category_knows_every_status() {
 int main() {
     locks_and_unlocks();
     standard_guards_work();
+    a_wait_goes_in_steps();
     any_clock_will_do();
     times_are_rounded_up();
     two_at_once_without_deadlock();

@@ -73,6 +73,31 @@ pub mod sys {
         }
     }
 
+    /// Event loops have no threads to explore.
+    pub enum WaitSet {}
+
+    impl WaitSet {
+        pub fn new(_: &Waker) -> std::io::Result<Option<WaitSet>> {
+            Ok(None)
+        }
+
+        pub fn watch(&self, _: (), _: Duration) {
+            match *self {}
+        }
+
+        pub fn forget(&self, _: ()) {
+            match *self {}
+        }
+
+        pub fn is_ready(&self) -> bool {
+            match *self {}
+        }
+
+        pub fn source(&self) -> std::os::fd::BorrowedFd<'_> {
+            match *self {}
+        }
+    }
+
     pub struct Waker(usize);
 
     impl Waker {

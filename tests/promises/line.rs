@@ -9,11 +9,11 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::support::{bids_in, both, listing, root_or_skip, wait_until, Kind, Puppet, Scratch};
+use crate::support::{all_waits, bids_in, listing, root_or_skip, wait_until, Kind, Puppet, Scratch};
 use places::{holder_and_waiters, joined, line};
 use turns::{are_served, are_served_in_order, is_served, unless_somebody_dozes, NO_SHOW};
 
-both!(
+all_waits!(
     by crate::line::turns::unless_somebody_dozes;
     waiters_are_served_in_the_order_of_arrival,
     a_newcomer_that_waits_does_not_overtake,

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::support::{both, wait_until, Kind, Puppet, Scratch};
+use crate::support::{all_waits, wait_until, Kind, Puppet, Scratch};
 
-both!(
+all_waits!(
     a_free_lock_is_taken_at_once_with_any_timeout,
     a_timeout_ends_a_wait_and_the_message_names_the_holder,
     a_wait_ends_when_the_holder_unlocks,

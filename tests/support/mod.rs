@@ -37,6 +37,21 @@ macro_rules! both {
 }
 pub(crate) use both;
 
+/// The same for tests of waits, and once more with the waits of an event loop.
+macro_rules! all_waits {
+    (by $how:path; $($name:ident),* $(,)?) => {
+        crate::support::both!(by $how; $($name),*);
+        mod in_a_loop {
+            $(#[test]
+            fn $name() {
+                $how(|| super::$name(crate::support::Kind::Loop));
+            })*
+        }
+    };
+    ($($name:ident),* $(,)?) => { crate::support::all_waits!(by crate::support::once; $($name),*); };
+}
+pub(crate) use all_waits;
+
 pub fn once(test: impl Fn()) {
     test();
 }

@@ -80,6 +80,19 @@ static lf_folder *handle(const char *word) { return strcmp(word, "-") == 0 ? NUL
 
 static void status(FILE *out, lf_status status) { fputs(lf_status_name(status), out); }
 
+/* Waits as an event loop does, if the environment says so. */
+static lf_status wait_for(lf_folder *folder, long long ms) {
+    if (getenv("LOCKFOLDER_PUPPET_LOOPS") == NULL)
+        return lf_lock_wait(folder, ms);
+    struct pollfd due = {.fd = lf_wait_fd(folder), .events = POLLIN};
+    lf_status got = lf_wait_begin(folder, ms);
+    while (got == LF_PENDING) {
+        poll(&due, 1, -1);
+        got = lf_wait_step(folder);
+    }
+    return got;
+}
+
 /* Prints the result of a call that is not the library's. */
 static void done(FILE *out, int result) {
     if (result >= 0)
@@ -137,7 +150,7 @@ static void do_message(const lf_folder *folder, size_t size, FILE *out) {
 static void do_patient(lf_folder *folder, int64_t timeout_ms, FILE *out) {
     lf_status got;
     do
-        got = lf_lock_wait(folder, timeout_ms);
+        got = wait_for(folder, timeout_ms);
     while (got == LF_BUSY);
     status(out, got);
 }
@@ -202,8 +215,9 @@ static void do_nulls(FILE *out) {
         lf_in_use(NULL, NULL),     lf_reap_stale(NULL, &reaped), lf_bids(NULL, &list),  lf_bids(NULL, NULL),
         lf_fence(NULL, &token),    lf_fence(NULL, NULL),         lf_set_malformed_grace(NULL, 1),
         lf_set_lease(NULL, 5000),  lf_renew(NULL),               lf_valid_for(NULL, &left),
+        lf_wait_begin(NULL, 0),    lf_wait_step(NULL),           lf_wait_end(NULL),
     };
-    bool untouched = left == 7 && lf_lost_fd(NULL) == -1 && folder == NULL && list == NULL && in_use && reaped == 7 && token == 7;
+    bool untouched = left == 7 && lf_lost_fd(NULL) == -1 && lf_wait_fd(NULL) == -1 && folder == NULL && list == NULL && in_use && reaped == 7 && token == 7;
     untouched = untouched && lf_bid_list_len(NULL) == 0 && lf_bid_list_get(NULL, 0) == NULL;
     fputs(untouched ? "LF_OK" : "touched", out);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -223,6 +237,15 @@ static void do_is_lost(lf_folder *folder, FILE *out) {
         done(out, -1);
     else
         fprintf(out, "LF_OK %d", poll(&lost, 1, 0));
+}
+
+/* `is_due HANDLE`: whether a step of the wait is due. */
+static void do_is_due(lf_folder *folder, FILE *out) {
+    struct pollfd due = {.fd = lf_wait_fd(folder), .events = POLLIN};
+    if (due.fd < 0 || due.fd != lf_wait_fd(folder))
+        done(out, -1);
+    else
+        fprintf(out, "LF_OK %d", poll(&due, 1, 0));
 }
 
 /* The child answers too, on the FIFOs whose paths it was given. */
@@ -399,7 +422,11 @@ static void run(char *line, FILE *out) {
         status(out, lf_open(third, (uint32_t)strtoul(second, NULL, 0), slot(first)));
     IS("close") { lf_close(handle(first)); *slot(first) = NULL; fputs("LF_OK", out); }
     IS("lock") status(out, lf_lock(handle(first)));
-    IS("wait") status(out, lf_lock_wait(handle(first), strtoll(second, NULL, 10)));
+    IS("wait") status(out, wait_for(handle(first), strtoll(second, NULL, 10)));
+    IS("begin") status(out, lf_wait_begin(handle(first), strtoll(second, NULL, 10)));
+    IS("step") status(out, lf_wait_step(handle(first)));
+    IS("end") status(out, lf_wait_end(handle(first)));
+    IS("is_due") do_is_due(handle(first), out);
     IS("patient") do_patient(handle(first), strtoll(second, NULL, 10), out);
     IS("cancel") status(out, lf_cancel(handle(first)));
     IS("unlock") status(out, lf_unlock(handle(first)));

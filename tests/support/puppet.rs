@@ -20,6 +20,8 @@ use super::build::built;
 pub enum Kind {
     C,
     Rust,
+    /// In C, and each wait is that of an event loop.
+    Loop,
 }
 
 /// Ends a test that hangs. On a machine of any speed, nothing here takes so long.
@@ -111,12 +113,15 @@ impl Puppet {
         // The orphans of a puppet become our children. Else they would go to a process that may never reap them.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
         let program = match kind {
-            Kind::C => &built().c,
+            Kind::C | Kind::Loop => &built().c,
             Kind::Rust => &built().rust,
         };
         let mut words = before.iter().map(OsStr::new).chain([program.as_os_str()]);
         let mut command = Command::new(words.next().unwrap());
         command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
+        if kind == Kind::Loop {
+            command.env("LOCKFOLDER_PUPPET_LOOPS", "1");
+        }
         let mut child = command.spawn().unwrap();
         let (to, from) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let (to, from) = (File::from(OwnedFd::from(to)), File::from(OwnedFd::from(from)));

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lockfolder::{BidState, Error, ErrorKind, Guard, LockFolder, OpenOptions};
+use lockfolder::{BidState, Error, ErrorKind, Guard, LockFolder, OpenOptions, PendingLock};
 
 /// What neither std nor the library offers. All of it is in libc, which std links anyway.
 mod c {
@@ -47,6 +47,8 @@ struct Puppet {
     handles: Mutex<BTreeMap<String, Arc<LockFolder>>>,
     /// The guard of each handle that was locked, until it is unlocked. C has no guard, and asks the handle.
     guards: Mutex<BTreeMap<String, Guard>>,
+    /// The wait of each handle that was begun.
+    pending: Mutex<BTreeMap<String, PendingLock>>,
     /// The last failure on each handle. That of `open` is under "-".
     failures: Mutex<BTreeMap<String, Error>>,
     jobs: Mutex<BTreeMap<String, JoinHandle<String>>>,
@@ -88,6 +90,7 @@ impl Puppet {
                 )
             }
             "close" => {
+                self.pending.lock().unwrap().remove(first);
                 self.guards.lock().unwrap().remove(first);
                 self.handles.lock().unwrap().remove(first);
                 "LF_OK".into()
@@ -101,6 +104,38 @@ impl Puppet {
                         done => return done,
                     }
                 })
+            }
+            "begin" => {
+                let timeout = u64::try_from(number(1)).ok().map(Duration::from_millis);
+                self.ask(first, |folder| {
+                    let pending = folder.begin_lock(timeout)?;
+                    self.pending.lock().unwrap().insert(first.to_owned(), pending);
+                    Ok(String::new())
+                })
+            }
+            "step" => {
+                let mut pending = self.pending.lock().unwrap();
+                let stepped = pending.get_mut(first).map(PendingLock::step);
+                if !matches!(stepped, Some(Ok(None))) {
+                    pending.remove(first);
+                }
+                match stepped {
+                    Some(Ok(None)) => "LF_PENDING".into(),
+                    Some(Ok(Some(guard))) => self.lock(first, |_| Ok(guard)),
+                    Some(Err(error)) => self.say(first, Err(error)),
+                    None => "LF_ERR_INVALID".into(),
+                }
+            }
+            "end" => {
+                self.pending.lock().unwrap().remove(first);
+                "LF_OK".into()
+            }
+            "is_due" => {
+                let pending = self.pending.lock().unwrap();
+                let due = pending[first].descriptor().expect("Linux has it");
+                let mut fds = [rustix::event::PollFd::from_borrowed_fd(due, rustix::event::PollFlags::IN)];
+                let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+                format!("LF_OK {}", rustix::event::poll(&mut fds, Some(&now)).unwrap())
             }
             "cancel" => self.call(first, |folder| folder.cancel()),
             "unlock" => self.unlock(first),
@@ -132,6 +167,10 @@ impl Puppet {
             }),
             "spin" => self.ask(first, |folder| spin(folder, number(1), words.get(2))),
             "hog" => self.ask(first, |folder| hog(folder, number(1), Duration::from_micros(number(2) as u64))),
+            "crowd" => match crowd(std::path::Path::new(&words[0]), number(1) as usize) {
+                Ok(steps) => format!("LF_OK {steps}"),
+                Err(error) => error.to_string(),
+            },
             "bids" => self.ask(first, bids),
             "error" => {
                 let text = self.failures.lock().unwrap().get(first).map_or(String::new(), Error::to_string);
@@ -216,6 +255,73 @@ impl Puppet {
             }
         }
     }
+}
+
+/// Waits on so many folders at once, in one thread with one epoll instance. It waits in vain for 3 s, and then each wait ends in one of
+/// four ways. Answers how many steps it took in vain, and in how many seconds.
+fn crowd(parent: &std::path::Path, count: usize) -> Result<String, Box<dyn std::error::Error>> {
+    use rustix::event::epoll;
+    let descriptors = || std::fs::read_dir("/proc/self/fd").map(Iterator::count);
+    std::fs::create_dir(parent)?;
+    let before = descriptors()?;
+    let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let (mut guards, mut waits) = (Vec::new(), Vec::new());
+    for number in 0..count {
+        let path = parent.join(number.to_string());
+        let folder = LockFolder::open(&path)?;
+        guards.push(Some(LockFolder::open(&path)?.lock()?));
+        let pending = folder.begin_lock((number % 4 == 1).then_some(Duration::from_secs(5)))?;
+        let due = pending.descriptor().ok_or("no descriptor")?;
+        epoll::add(&poller, due, epoll::EventData::new_u64(number as u64), epoll::EventFlags::IN)?;
+        waits.push(Some((folder, pending)));
+    }
+    let began = std::time::Instant::now();
+    let (mut in_vain, mut ended) = (0, 0);
+    let mut events = Vec::with_capacity(64);
+    let tick = rustix::time::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    let mut may_end = false;
+    while ended < count {
+        if !may_end && began.elapsed() > Duration::from_secs(3) {
+            may_end = true;
+            for number in 0..count {
+                match (number % 4, &waits[number]) {
+                    (0, _) => drop(guards[number].take()),
+                    (2, Some((folder, _))) => folder.cancel()?,
+                    (3, _) => {
+                        waits[number] = None;
+                        ended += 1;
+                    }
+                    _ => {} // its time will be over
+                }
+            }
+        }
+        events.clear();
+        epoll::wait(&poller, rustix::buffer::spare_capacity(&mut events), Some(&tick))?;
+        for event in &events {
+            let number = event.data.u64() as usize;
+            let Some((_, pending)) = &mut waits[number] else { continue };
+            let outcome = match pending.step() {
+                Ok(None) => {
+                    in_vain += u32::from(!may_end);
+                    continue;
+                }
+                Ok(Some(guard)) => guard.unlock().map(|()| None)?,
+                Err(error) => Some(error.kind()),
+            };
+            if outcome != [None, Some(ErrorKind::Timeout), Some(ErrorKind::Cancelled)][number % 4] {
+                return Err(format!("wait {number} ended with {outcome:?}").into());
+            }
+            waits[number] = None;
+            ended += 1;
+        }
+    }
+    drop((guards, waits, poller));
+    let left = descriptors()?;
+    // A handle keeps a watch for its next wait, and a closed handle keeps nothing.
+    if left != before {
+        return Err(format!("{before} descriptors became {left}").into());
+    }
+    Ok(format!("{in_vain} 3"))
 }
 
 /// Without a guard, only the handle can be asked. It says that it does not hold, or that we are a child.
