@@ -53,6 +53,7 @@ class Referee:
         self.errors = collections.Counter()
         self.messages = {}  # the first of each kind of error
         self.longest_wait = 0.0
+        self._longest_of_phase = 0.0
         self._largest = 0
         self._claimants = {}
         self._nobody_since = None
@@ -72,6 +73,15 @@ class Referee:
         """Waits until the question (a function of the referee) is answered with yes. False: the time was over first."""
         with self._changed:
             return self._changed.wait_for(lambda: question(self), seconds)
+
+    def begin_phase(self):
+        """The longest time since the last call in which somebody waited and nobody was in."""
+        with self._changed:
+            self._look()
+            longest, self._longest_of_phase = self._longest_of_phase, 0.0
+            if self._nobody_since is not None:
+                self._nobody_since = time.monotonic()
+            return longest
 
     def inside(self, host):
         """Somebody of the host works with the lock."""
@@ -197,6 +207,7 @@ class Referee:
         now = time.monotonic()
         if self._nobody_since is not None:
             self.longest_wait = max(self.longest_wait, now - self._nobody_since)
+            self._longest_of_phase = max(self._longest_of_phase, now - self._nobody_since)
         claimants = self._claimants.values()
         if any(claimant.inside for claimant in claimants) or not any(claimant.waits for claimant in claimants):
             self._nobody_since = None

@@ -41,6 +41,11 @@ class Result:
     locks: int
     violations: int
     longest_wait: float
+    lost: int
+    refusals: int
+    kills: int
+    longest: dict
+    left: object
     faults: list = field(default_factory=list)
     notes: list = field(default_factory=list)
 
@@ -64,6 +69,8 @@ class Contest:
         self.path = f"/mnt/{mount}/{self.folder}"
         self.faults = []
         self.notes = []
+        self.longest = {}  # for each part of a scenario: the longest time in which some waited and nobody was in
+        self.left = None
         self.have_claims = True  # the broken ones have none
         self.may_lose = False  # with leases, a holder that can't reach the server for long loses the lock, and may
         lab.server.run(f"mkdir -m 777 /srv/{self.folder}")
@@ -148,7 +155,9 @@ def play(lab, mount, chosen, options):
         contest.notes.append(f"{referee.takeovers} takeovers, {referee.refusals} tokens refused")
     return Result(
         mount, chosen.name, time.monotonic() - contest.began, referee.locks.total(), len(referee.violations),
-        referee.longest_wait, contest.faults, contest.notes,
+        referee.longest_wait, referee.lost, referee.refusals,
+        sum(int(note.split()[2]) for note in contest.notes if re.match("c[12]: kills ", note)),
+        contest.longest, contest.left, contest.faults, contest.notes,
     )  # fmt: skip
 
 
@@ -292,6 +301,43 @@ def others_killed(contest):
     contest.signal("c1", "KILL")
     taken_over(contest, "the processes were killed")
     contest.finish()
+
+
+# ---- all of it, for ten minutes ----
+
+
+@scenario("everything", 600)
+def everything(contest):
+    """Processes are killed all the time. A host is paused, packets are lost, the server begins anew, a host loses its power."""
+    contest.may_lose = True
+    lab, referee = contest.lab, contest.referee
+    part = contest.seconds / 10
+
+    def phase(name, end):
+        contest.rest_until(end * part)
+        contest.longest[name] = referee.begin_phase()
+
+    contest.start("--kill-every", "2000")
+    phase("nothing else", 2)
+    lab["c1"].stop()
+    paused = time.monotonic()
+    time.sleep(45)
+    lab["c1"].cont()
+    contest.notes.append(f"c1 stood still for {time.monotonic() - paused:.0f} s")
+    phase("a host stands still", 4)
+    lab.lose_packets(10)
+    contest.rest_until(5 * part)
+    lab.lose_packets(0)
+    phase("packets are lost", 5)
+    lab.restart_service()
+    phase("the server begins anew", 7)
+    contest.cut("c1")
+    lab.boot_client("c1")
+    contest.start("--kill-every", "2000", hosts=("c1",))
+    phase("a host loses its power", 10)
+    contest.finish(*CLIENTS)
+    # The claimants that were killed last may leave bids, because nobody locked after them.
+    contest.left = contest.lab.server.run(f"ls /srv/{contest.folder}").split()
 
 
 # ---- the test of the test ----
