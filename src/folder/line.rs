@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::queue::{self, first, Predecessor, Queue};
 use crate::error::{Error, ErrorKind, Result};
+use crate::folder::broom::Hidden;
 use crate::folder::claim::Claim;
 use crate::folder::location::TRIES;
 use crate::folder::names::{may_matter, Ticket, HIDDEN};
@@ -42,10 +43,10 @@ impl protocol::Line for Folder {
     }
 
     fn bury(&mut self, first: Ticket) -> bool {
-        let Ok(hidden) = self.dir().open_dir(HIDDEN) else { return true };
+        let Ok(hidden) = Hidden::open(self.dir()) else { return true };
         let is_gone = self.is_gone(&hidden, first.claim);
-        if is_gone {
-            queue::sweep(&hidden, |claim| self.is_gone(&hidden, claim));
+        if let Some(broom) = hidden.broom().filter(|_| is_gone) {
+            queue::sweep(broom, |claim| self.is_gone(&hidden, claim));
         }
         is_gone
     }

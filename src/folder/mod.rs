@@ -2,6 +2,7 @@
 //! [`Place`](crate::protocol::Place) of the protocol (`place.rs`) and the line of the waiters (`line.rs`).
 
 mod bidding;
+mod broom;
 mod calls;
 pub(crate) mod claim;
 mod claims;
@@ -27,9 +28,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::folder::broom::Hidden;
 use crate::folder::claim::Claim;
 use crate::folder::lease::Lease;
-use crate::folder::location::{join, open_shared, Location, TRIES};
+use crate::folder::location::{join, Location, TRIES};
 use crate::folder::names::ClaimId;
 use crate::folder::options::Options;
 use crate::folder::queue::Queue;
@@ -157,8 +159,14 @@ impl Folder {
     pub fn sweep_reaped(&mut self) {
         if !self.memory.reaped.is_empty() {
             let mut reaped = std::mem::take(&mut self.memory.reaped);
-            if let Ok(hidden) = self.location.dir.open_dir(names::HIDDEN) {
-                sweep::sweep_twins(&self.scanner_of(&hidden), self.claim.as_ref().map(Claim::id), &mut reaped);
+            let hidden = Hidden::open(&self.location.dir);
+            if let Some(broom) = hidden.as_ref().ok().and_then(Hidden::broom) {
+                sweep::sweep_twins(
+                    &self.scanner_of(broom.dir()),
+                    broom,
+                    self.claim.as_ref().map(Claim::id),
+                    &mut reaped,
+                );
             }
         }
     }
@@ -204,7 +212,7 @@ impl Folder {
         let path = self.hidden_path();
         self.me = identity()?;
         for left in (0..TRIES).rev() {
-            let hidden = open_shared(&self.location.dir, names::HIDDEN);
+            let hidden = Hidden::open_or_make(&self.location.dir);
             let hidden = hidden.map_err(|e| {
                 let advice = claim::advice_on_sub_folder(&e).or_else(|| location::advice(&self.path, &e));
                 Error::io("open or make the sub-folder", &path, e).advising(advice)
@@ -223,7 +231,9 @@ impl Folder {
         }
         let claim = self.claim.as_ref().expect("the last try fails or makes one");
         let chance = self.random.number().unwrap_or(0);
-        sweep::sweep_some(&self.scanner_of(claim.hidden()), claim.id(), chance);
+        if let Some(broom) = claim.hidden().broom() {
+            sweep::sweep_some(&self.scanner_of(broom.dir()), broom, claim.id(), chance);
+        }
         Ok(())
     }
 

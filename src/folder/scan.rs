@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::folder::broom::Hidden;
 use crate::folder::lease::files::{self, Ours};
 use crate::folder::lease::watch::{stated, Watch};
 use crate::owner::bid::{self, is_bid_name, Bid, Flaw};
@@ -130,7 +131,8 @@ impl Scanner<'_> {
     /// Removes the numbers of a lease whose bid was reaped.
     fn sweep_lease(&self, rival: &Rival) {
         if let (Some(_), Some(bid)) = (rival.lease(), bid::canonical(&rival.name)) {
-            files::remove_all(self.dir, bid);
+            let hidden = Hidden::open(self.dir);
+            hidden.as_ref().ok().and_then(Hidden::broom).into_iter().for_each(|broom| files::sweep(broom, bid));
         }
     }
 

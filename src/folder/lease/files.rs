@@ -10,7 +10,7 @@ use std::ops::Deref;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::folder::location::open_shared;
+use crate::folder::broom::{Broom, Hidden, Like};
 use crate::folder::names::{LeaseName, HIDDEN, LEASES};
 use crate::owner::bid::canonical;
 use crate::protocol::lease::{Moment, Name, Names};
@@ -44,9 +44,9 @@ impl<D: Deref<Target = Dir>> Files<D> {
     }
 
     fn link(&self, number: u64) -> io::Result<()> {
-        let hidden = self.folder.open_dir(HIDDEN)?;
-        let leases = open_shared(&hidden, LEASES)?;
-        let from = if self.ours.is_claim { &hidden } else { &*self.folder };
+        let hidden = Hidden::open(&self.folder)?;
+        let leases = hidden.open_shared(LEASES)?;
+        let from: &Dir = if self.ours.is_claim { &hidden } else { &self.folder };
         from.link(&self.ours.name, &leases, &LeaseName { bid: self.bid, number }.file())
     }
 }
@@ -96,34 +96,47 @@ pub(crate) fn list(folder: &Dir, mut each: impl FnMut(LeaseName, u64)) -> io::Re
     leases.list(true, |name, number| LeaseName::of_file(name).into_iter().for_each(|name| each(name, number)))
 }
 
-/// Removes a number. If it can't, the number stays until somebody sweeps.
+/// Removes a number that we made. If it can't, the number stays until somebody sweeps.
 pub(crate) fn remove(folder: &Dir, name: LeaseName) {
     if let Ok(leases) = folder.open_dir(HIDDEN).and_then(|hidden| hidden.open_dir(LEASES)) {
         let _ = leases.unlink(&name.file());
     }
 }
 
-/// Removes the numbers of a bid that is gone.
+/// Removes the numbers of a bid of ours that is gone. Nobody else makes numbers of our bid, except to take it over.
 pub(crate) fn remove_all(folder: &Dir, bid: Uuid) {
-    remove_if(folder, |name| name.bid == bid);
+    let Ok(leases) = folder.open_dir(HIDDEN).and_then(|hidden| hidden.open_dir(LEASES)) else { return };
+    numbers(&leases, |name| name.bid == bid).iter().for_each(|name| drop(leases.unlink(name)));
+}
+
+/// Removes the numbers of another claimant's bid that is gone.
+pub(crate) fn sweep(broom: Broom<'_>, bid: Uuid) {
+    sweep_if(broom, |name| name.bid == bid);
 }
 
 /// Removes all numbers whose bid is not in the folder. Only a listing that is always fresh can tell that: that of a local disk.
-pub(crate) fn remove_orphans(folder: &Dir) {
+pub(crate) fn remove_orphans(folder: &Dir, broom: Broom<'_>) {
+    let mut bids = Vec::new();
+    // First the numbers, then the bids: a bid is posted before its numbers are made.
     let mut names = Vec::new();
     let _ = list(folder, |name, _| names.push(name));
-    if names.is_empty() {
-        return;
-    }
-    let mut bids = Vec::new();
-    if folder.list(true, |name, _| bids.extend(canonical(name))).is_ok() {
-        names.iter().filter(|name| !bids.contains(&name.bid)).for_each(|name| remove(folder, *name));
+    if !names.is_empty() && folder.list(true, |name, _| bids.extend(canonical(name))).is_ok() {
+        sweep_if(broom, |name| names.contains(name) && !bids.contains(&name.bid));
     }
 }
 
-fn remove_if(folder: &Dir, goes: impl Fn(&LeaseName) -> bool) {
-    let Ok(leases) = folder.open_dir(HIDDEN).and_then(|hidden| hidden.open_dir(LEASES)) else { return };
+fn sweep_if(broom: Broom<'_>, goes: impl Fn(&LeaseName) -> bool) {
+    let leases = broom.dir().open_dir(LEASES);
+    if let Some(leases) = leases.as_ref().ok().and_then(|leases| broom.below(leases)) {
+        for name in numbers(leases.dir(), goes) {
+            leases.delete(&name, Like::Bid);
+        }
+    }
+}
+
+/// The names of some numbers.
+fn numbers(leases: &Dir, which: impl Fn(&LeaseName) -> bool) -> Vec<CString> {
     let mut names = Vec::new();
-    let _ = leases.list(true, |name, _| names.extend(LeaseName::of_file(name).filter(&goes)));
-    names.iter().for_each(|name| drop(leases.unlink(&name.file())));
+    let _ = leases.list(true, |name, _| names.extend(LeaseName::of_file(name).filter(&which).map(LeaseName::file)));
+    names
 }

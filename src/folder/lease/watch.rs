@@ -7,8 +7,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::files::{self, Files, Ours};
+use crate::folder::broom::Hidden;
 use crate::folder::claims;
-use crate::folder::names::HIDDEN;
 use crate::owner::bid::canonical;
 use crate::owner::rival::Entry;
 use crate::protocol::lease::{Moment, Name, Observed, LONGEST, SHORTEST};
@@ -98,11 +98,11 @@ pub(crate) fn stated(ms: u32) -> Duration {
 fn delete(folder: &Dir, bid: Entry, uuid: Uuid) {
     let Ok(folder) = folder.open_dir(c".") else { return };
     let delete = move || {
-        if let Ok(hidden) = folder.open_dir(HIDDEN) {
-            claims::delete_twin(&hidden, bid.1);
-        }
+        let hidden = Hidden::open(&folder);
+        let broom = hidden.as_ref().ok().and_then(Hidden::broom);
+        broom.into_iter().for_each(|broom| claims::delete_twin(broom, bid.1));
         if folder.unlink(&bid.0).is_ok() {
-            files::remove_all(&folder, uuid);
+            broom.into_iter().for_each(|broom| files::sweep(broom, uuid));
         }
     };
     // Without a thread the bid stays, and the next claimant tries.
