@@ -93,6 +93,13 @@ fn wait_in_line(handle: &Handle, waker: &Waker, timeout: Option<Duration>) -> Re
 
 /// True: there is news of the lock. Other changes in the folder do not count.
 fn sleep(handle: &Handle, waker: &Waker, wait: &Wait<Folder>, until: Instant) -> Result<bool> {
+    if let Some(quiet_until) = wait.quiet_until().map(|quiet| quiet.min(until)) {
+        let _ = waker.sleep(Folder::sources_but_news(wait), quiet_until.saturating_duration_since(sys::now()));
+        handle.check_owner()?; // a signal handler may have forked
+        if handle.waiter.is_cancelled() || sys::now() < quiet_until {
+            return Ok(false);
+        }
+    }
     loop {
         let woken = waker.sleep(Folder::sources(wait), until.saturating_duration_since(sys::now()));
         handle.check_owner()?; // a signal handler may have forked

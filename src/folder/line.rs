@@ -264,6 +264,11 @@ impl Folder {
         }
     }
 
+    /// The same without the news of the lock.
+    pub(crate) fn sources_but_news(wait: &Wait<Folder>) -> [Option<Source<'_>>; 2] {
+        [None, Folder::sources(wait)[1]]
+    }
+
     /// Whether a change in the folder woke us that has nothing to do with locks (see [`may_matter`]). Such news is
     /// discarded.
     pub(crate) fn is_others_change(wait: &Wait<Folder>) -> bool {
