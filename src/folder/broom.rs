@@ -13,6 +13,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::ops::Deref;
+use std::sync::OnceLock;
 
 use crate::folder::location::open_shared;
 use crate::folder::names::HIDDEN;
@@ -91,33 +92,40 @@ impl<'a> Broom<'a> {
 /// The sub-folder of the lock folder, open.
 pub(crate) struct Hidden {
     dir: Dir,
-    is_ours: bool,
+    /// Not set: we have not looked yet.
+    is_ours: OnceLock<bool>,
 }
 
 impl Hidden {
     /// Opens it, if it is there.
     pub fn open(folder: &Dir) -> io::Result<Hidden> {
-        folder.open_dir(HIDDEN).map(|dir| Hidden::of(dir, folder))
+        let hidden = Hidden { dir: folder.open_dir(HIDDEN)?, is_ours: OnceLock::new() };
+        hidden.look(folder);
+        Ok(hidden)
     }
 
-    /// Opens it, and makes it first if it is missing.
+    /// Opens it, and makes it first if it is missing. Before [`Self::look`] it counts as not ours.
     pub fn open_or_make(folder: &Dir) -> io::Result<Hidden> {
-        open_shared(folder, HIDDEN, true).map(|dir| Hidden::of(dir, folder))
+        Ok(Hidden { dir: open_shared(folder, HIDDEN, true)?, is_ours: OnceLock::new() })
     }
 
-    fn of(dir: Dir, folder: &Dir) -> Hidden {
-        let is_ours = Broom::of(&dir, folder).is_some();
-        Hidden { dir, is_ours }
+    /// Looks whether it is ours. `folder` is the lock folder.
+    pub fn look(&self, folder: &Dir) {
+        self.is_ours.get_or_init(|| Broom::of(&self.dir, folder).is_some());
+    }
+
+    fn is_ours(&self) -> bool {
+        self.is_ours.get() == Some(&true)
     }
 
     /// Opens a folder in it, and makes it first if it is missing.
     pub fn open_shared(&self, name: &CStr) -> io::Result<Dir> {
-        open_shared(&self.dir, name, self.is_ours)
+        open_shared(&self.dir, name, self.is_ours())
     }
 
     /// `None`: the sub-folder may not be ours.
     pub fn broom(&self) -> Option<Broom<'_>> {
-        self.is_ours.then_some(Broom { dir: &self.dir })
+        self.is_ours().then_some(Broom { dir: &self.dir })
     }
 }
 
@@ -133,6 +141,6 @@ impl Deref for Hidden {
 #[cfg(test)]
 impl From<Dir> for Hidden {
     fn from(dir: Dir) -> Hidden {
-        Hidden { dir, is_ours: true }
+        Hidden { dir, is_ours: OnceLock::from(true) }
     }
 }

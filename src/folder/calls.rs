@@ -108,6 +108,7 @@ impl Folder {
             });
         let hidden = hidden.map_err(failed("find the last fencing token in"))?;
         self.check_counter(&hidden)?;
+        hidden.look(&self.location.dir);
         let token = fence::next(&hidden, !self.location.on.is_local(), || self.holds(bid));
         let token = token.map_err(failed("make a fencing token in"))??;
         // The folders above may be as new as their first token. Where nothing is to be written, this is cheap.

@@ -295,6 +295,7 @@ impl Folder {
         if self.queue.as_ref().is_none_or(|queue| queue.claim != claim.id()) {
             // A new claim, as after a step of the clock, keeps our place in the line.
             arrival = self.queue.take().and_then(|queue| queue.spot.as_ref().map(|spot| spot.ticket.arrival));
+            claim.hidden().look(self.dir());
             self.queue = Some(Queue::open(claim)?);
         }
         self.queue.as_mut().expect("opened").join(arrival)

@@ -231,9 +231,16 @@ impl Folder {
         }
         let claim = self.claim.as_ref().expect("the last try fails or makes one");
         let chance = self.random.number().unwrap_or(0);
-        if let Some(broom) = claim.hidden().broom() {
-            sweep::sweep_some(&self.scanner_of(broom.dir()), broom, claim.id(), chance);
-        }
+        let hidden = claim.hidden();
+        sweep::sweep_some(
+            &self.scanner_of(hidden),
+            || {
+                hidden.look(&self.location.dir);
+                hidden.broom()
+            },
+            claim.id(),
+            chance,
+        );
         Ok(())
     }
 

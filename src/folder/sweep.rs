@@ -24,9 +24,17 @@ pub(crate) fn sweep_twins(scanner: &Scanner<'_>, broom: Broom<'_>, own: Option<C
 }
 
 /// Examines a few claims, chosen at random, and deletes the stale ones.
-pub(crate) fn sweep_some(scanner: &Scanner<'_>, broom: Broom<'_>, own: ClaimId, chance: u64) {
+pub(crate) fn sweep_some<'a>(
+    scanner: &Scanner<'_>,
+    broom: impl FnOnce() -> Option<Broom<'a>>,
+    own: ClaimId,
+    chance: u64,
+) {
     let claims = claims(scanner.dir, !scanner.on.is_local(), Some(own));
-    if !claims.is_empty() {
+    if claims.is_empty() {
+        return;
+    }
+    if let Some(broom) = broom() {
         let start = chance as usize % claims.len();
         let some = claims.iter().cycle().skip(start);
         some.take(SAMPLE.min(claims.len())).for_each(|claim| sweep_one(scanner, broom, *claim));
@@ -180,11 +188,11 @@ mod tests {
                 hidden.claim(ClaimId(id), DEAD);
             }
             hidden.claim(OWN, DEAD);
-            sweep_some(&hidden.scanner(), hidden.broom(), OWN, chance);
+            sweep_some(&hidden.scanner(), || hidden.dir.broom(), OWN, chance);
             assert_eq!(hidden.left().len(), 4, "one claim and our own, with a beacon each");
-            sweep_some(&hidden.scanner(), hidden.broom(), OWN, chance);
+            sweep_some(&hidden.scanner(), || hidden.dir.broom(), OWN, chance);
             hidden.has_only(&[OWN], &[]);
-            sweep_some(&hidden.scanner(), hidden.broom(), OWN, chance); // none is left to examine
+            sweep_some(&hidden.scanner(), || hidden.dir.broom(), OWN, chance); // none is left to examine
         }
     }
 

@@ -272,7 +272,7 @@ fn what_a_folder_only_passes_on_is_told_from_what_it_needs() {
 fn only_a_broom_deletes_what_others_left() {
     let deletes = [".unlink(", ".remove_dir(", ".discard_fifo(", ".delete_unfinished(", ".remove_stage("];
     let calls = |code: &str| deletes.iter().map(|call| code.matches(call).count()).sum::<usize>();
-    let by_broom = |code: &str| code.matches("broom.remove_dir(").count();
+    let by_broom = |code: &str| deletes.iter().map(|call| code.matches(&format!("broom{call}")).count()).sum::<usize>();
     let found: BTreeMap<_, _> = modules()
         .into_iter()
         .filter(|(module, _)| module.starts_with("folder"))
