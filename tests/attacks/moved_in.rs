@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{chown, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rustix::fs::{mknodat, FileType, Mode, CWD};
 
-use crate::support::users::{each_stage_or_own_folder, Stage};
-use crate::support::{set_mode, wait_until, Bid, Kind, Puppet};
+use crate::c::trace::{At, Tracer};
+use crate::support::users::{each_stage_or_own_folder, owner_and_mode, Stage, User};
+use crate::support::{listing, root_or_skip, set_mode, set_time, wait_until, Bid, Kind, Puppet, Scratch, NOBODY};
 
 /// The bid of a process that does not exist: no PID of Linux is so large.
 fn dead() -> Bid {
@@ -164,4 +166,62 @@ fn a_folder_of_roots_that_gets_the_name_of_ours_loses_nothing() {
         }
     });
     assert!(!rustix::process::geteuid().is_root() || moved.load(Ordering::Relaxed) > 40);
+}
+
+/// Root makes the sub-folder under a hidden name, and gives it the owner and the mode of the lock folder. An old, empty folder of root's
+/// that gets the hidden name meanwhile keeps its own. On ramfs nothing tells when a folder was made.
+#[test]
+fn an_old_folder_of_roots_that_gets_the_hidden_name_is_not_given_away() {
+    if !root_or_skip("another user") {
+        return;
+    }
+    let tracer = Tracer::new();
+    for kind in ["tmpfs", "ramfs"] {
+        let scratch = Scratch::shm();
+        let swapped = AtomicUsize::new(0);
+        let attack = || {
+            // SAFETY: a plain call, which gives only this thread and what it starts other mounts.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0);
+            let at = scratch.to_str().unwrap();
+            for arguments in [vec!["--make-rprivate", "/"], vec!["-t", kind, "-o", "mode=755", kind, at]] {
+                assert!(std::process::Command::new("mount").args(arguments).status().unwrap().success());
+            }
+            for number in 1.. {
+                if !swap_at(&tracer, number, &scratch, &swapped) {
+                    break;
+                }
+            }
+        };
+        std::thread::scope(|scope| scope.spawn(attack).join().unwrap());
+        assert!(swapped.load(Ordering::Relaxed) > 2, "{kind}");
+    }
+}
+
+/// False: at this call, root has made the sub-folder.
+fn swap_at(tracer: &Tracer, number: usize, scratch: &Scratch, swapped: &AtomicUsize) -> bool {
+    let (folder, old) = (scratch.folder_with_mode(0o777), scratch.folder().join("old"));
+    chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
+    fs::create_dir(&old).unwrap();
+    set_mode(&old, 0o700);
+    set_time(&old, 1_700_000_000);
+    let (open, before) = (File::open(&old).unwrap(), owner_and_mode(&old));
+    let victim = tracer.run_up_to(&folder, &["alone", "20"], number, Duration::MAX);
+    assert!(matches!(victim.at, At::Stopped(_)));
+    let is_made = folder.join(".lockfolder").exists();
+    let swap = |name: &str| {
+        User { id: NOBODY, group: NOBODY }.acts(|| {
+            fs::rename(folder.join(name), folder.join("aside")).unwrap();
+            fs::rename(&old, folder.join(name)).unwrap();
+        });
+    };
+    let hidden = listing(&folder).into_iter().find(|name| name.starts_with(".lockfolder-"));
+    if let Some(hidden) = hidden.filter(|name| folder.join(name).is_dir()) {
+        swap(&hidden);
+        swapped.fetch_add(1, Ordering::Relaxed);
+        let story = victim.go_on();
+        let now = open.metadata().unwrap();
+        assert_eq!((now.uid(), now.gid(), now.mode()), before, "at call {number}: {}", story.text);
+    }
+    fs::remove_dir_all(&folder).unwrap();
+    !is_made
 }
