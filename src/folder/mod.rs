@@ -16,6 +16,7 @@ mod place;
 mod queue;
 mod random;
 mod scan;
+mod sightings;
 mod strays;
 mod sweep;
 #[cfg(test)]
@@ -37,6 +38,7 @@ use crate::folder::options::Options;
 use crate::folder::queue::Queue;
 use crate::folder::random::Randomness;
 use crate::folder::scan::{Memory, Scanner};
+use crate::folder::sightings::Sightings;
 use crate::folder::strays::Stray;
 use crate::owner::bid::BidName;
 use crate::owner::liveness::Verdict;
@@ -63,6 +65,7 @@ pub(crate) struct Folder {
     memory: Memory,
     random: Randomness,
     pub malformed_grace_ms: u32,
+    seen: Sightings,
     spare_watch: SpareWatch,
     lease: Box<Lease>,
 }
@@ -90,6 +93,7 @@ impl Folder {
             memory: Memory::default(),
             random: Randomness::default(),
             malformed_grace_ms: 0,
+            seen: Sightings::default(),
             spare_watch: SpareWatch::default(),
             lease: Box::default(),
         })
@@ -148,6 +152,7 @@ impl Folder {
             view: View::default(),
             on: self.location.on,
             malformed_grace_ms: self.malformed_grace_ms,
+            seen: &self.seen,
             lease: self.lease.length,
         };
         let seen = look(&scanner, &mut self.memory).map_err(|e| Error::io("read the bids in", &*self.path, e));
@@ -200,7 +205,7 @@ impl Folder {
     fn scanner_of<'a>(&'a self, dir: &'a Dir) -> Scanner<'a> {
         let view = View::default();
         let (on, malformed_grace_ms, lease) = (self.location.on, self.malformed_grace_ms, self.lease.length);
-        Scanner { dir, me: &self.me, view, on, malformed_grace_ms, lease }
+        Scanner { dir, me: &self.me, view, on, malformed_grace_ms, seen: &self.seen, lease }
     }
 
     /// Makes sure that there is a claim, and that it describes this process as it is now.

@@ -88,6 +88,7 @@ mod tests {
     use super::*;
     use crate::folder::broom::Hidden;
     use crate::folder::location::join;
+    use crate::folder::sightings::Sightings;
     use crate::owner::bid::Bid;
     use crate::scratch::{proven, Scratch};
     use crate::sys::{Dir, Filesystem, Identity, View};
@@ -96,12 +97,18 @@ mod tests {
         path: Scratch,
         dir: Hidden,
         me: Arc<Identity>,
+        seen: Sightings,
     }
 
     impl Place {
         fn new() -> Place {
             let path = Scratch::new();
-            Place { dir: Dir::open(&path).unwrap().into(), path, me: Identity::current().unwrap() }
+            Place {
+                dir: Dir::open(&path).unwrap().into(),
+                path,
+                me: Identity::current().unwrap(),
+                seen: Sightings::default(),
+            }
         }
 
         /// Makes a claim with a beacon. Returns the number of its file.
@@ -119,6 +126,7 @@ mod tests {
                 view: View::default(),
                 on: Filesystem::Local,
                 malformed_grace_ms: 0,
+                seen: &self.seen,
                 lease: crate::protocol::lease::DEFAULT,
             }
         }
