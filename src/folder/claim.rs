@@ -167,14 +167,6 @@ impl Drop for Claim {
     }
 }
 
-/// Advice for an error of [`Claim::withdraw`], where the system's text does not explain it.
-pub(crate) fn advice_on_withdrawal(error: &io::Error) -> Option<&'static str> {
-    Dir::is_not_ours(error).then_some(
-        "the bid belongs to another user than this process has now, or this user may no longer write to the folder. Unlock \
-         before you change the user. The bid counts as stale after this process has ended",
-    )
-}
-
 /// Advice for an error of [`Claim::publish`], where the system's text does not explain it.
 pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
     Dir::crosses_filesystems(error).then_some(

@@ -278,7 +278,7 @@ impl Folder {
         }
     }
 
-    fn claim_is_ours(&self) -> bool {
+    pub(super) fn claim_is_ours(&self) -> bool {
         let file = self.claim.as_ref().and_then(|claim| claim.hidden().stat_at(&claim.id().file()).ok()?);
         file.is_some_and(|file| file.is_ours())
     }

@@ -120,10 +120,32 @@ pub(crate) fn advice(path: &Path, error: &io::Error) -> Option<&'static str> {
              Give a path that this user can reach, or let this user search those folders",
         );
     }
-    sys::owner_lacks_rights(path).then_some(
+    let lacks_rights = sys::owner_lacks_rights(path).then_some(
         "its owner may not read, write and search it. A program makes such a folder if its umask takes these rights. chmod u+rwx \
          gives them back",
+    );
+    lacks_rights.or_else(|| advice_on_fixed(path))
+}
+
+fn advice_on_fixed(folder: &Path) -> Option<&'static str> {
+    sys::is_fixed(folder).then_some(
+        "the lock folder is append-only or immutable (lsattr shows that). chattr -a -i makes it usable again",
     )
+}
+
+/// Advice for a bid in this folder that can't be deleted, where the system's text does not explain it.
+pub(crate) fn advice_on_withdrawal(path: &Path, bid: &CStr, error: &io::Error) -> Option<&'static str> {
+    if !Dir::is_not_ours(error) {
+        return None;
+    }
+    let fixed_bid = || {
+        let text = "the bid is append-only or immutable (lsattr shows that). chattr -a -i lets it be deleted";
+        sys::is_fixed(&join(path, bid)).then_some(text)
+    };
+    Some(advice_on_fixed(path).or_else(fixed_bid).unwrap_or(
+        "the bid belongs to another user than this process has now, or this user may no longer write to the folder. Unlock \
+         before you change the user. The bid counts as stale after this process has ended",
+    ))
 }
 
 /// How often a step is tried again when another process undoes it at the same moment.

@@ -88,7 +88,7 @@ pub(crate) use {
     foreign_file::ForeignFile,
     made::owner_lacks_rights,
     stat::{FileId, FolderStat},
-    unix::{file_name, filesystem, Dir, LockedFile},
+    unix::{file_name, filesystem, is_fixed, Dir, LockedFile},
 };
 
 #[cfg(all(unix, feature = "capi"))]
@@ -131,8 +131,8 @@ mod windows;
 pub(crate) use windows::path;
 #[cfg(windows)]
 pub(crate) use windows::{
-    file_name, filesystem, is_as_open, may_be_trusted_in, may_delete_no_more_in, owner_lacks_rights, Dir, FileId,
-    FolderStat, FolderWatch, ForeignFile, LockedFile, Waker,
+    file_name, filesystem, is_as_open, is_fixed, may_be_trusted_in, may_delete_no_more_in, owner_lacks_rights, Dir,
+    FileId, FolderStat, FolderWatch, ForeignFile, LockedFile, Waker,
 };
 
 #[cfg(not(target_os = "linux"))]
