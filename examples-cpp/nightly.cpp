@@ -7,13 +7,22 @@
 #include <cstdlib>
 #include <iostream>
 #include <mutex>
+#include <string>
 
 namespace {
 
+// Other users of the folder may have written this text, and the terminal may obey what is in it.
+std::string printable(std::string text) {
+    for (char &byte : text)
+        if (byte < ' ' || byte > '~') byte = '?';
+    return text;
+}
+
 void print_who_is_there(const lockfolder::Folder &folder) {
     for (const lockfolder::Bid &bid : folder.bids()) {
-        std::cerr << "  " << bid.name << ": " << bid.command.value_or("?") << ", PID " << bid.pid.value_or(0) << " on "
-                  << bid.host.value_or("?") << ", for " << bid.age.count() << " ms\n";
+        std::cerr << "  " << bid.name << ": " << printable(bid.command.value_or("?")) << ", PID "
+                  << bid.pid.value_or(0) << " on " << printable(bid.host.value_or("?")) << ", for " << bid.age.count()
+                  << " ms\n";
     }
 }
 

@@ -157,11 +157,12 @@ typedef struct lf_bid {
      */
     const char *name;
     /**
-     * The owner's host name, UTF-8; NULL if the bid does not say.
+     * The owner's host name, UTF-8; NULL if the bid does not say. It is what the bid says: any user of the folder may
+     * have written any characters, so escape it before you print it.
      */
     const char *host;
     /**
-     * The owner's command name, UTF-8; NULL if the bid does not say.
+     * The owner's command name, UTF-8; NULL if the bid does not say. Escape it too.
      */
     const char *command;
     /**

@@ -161,7 +161,8 @@ enum class State : std::int32_t {
     malformed = LF_BID_MALFORMED  ///< the bid is cut off or is not a bid; it counts as live
 };
 
-/// One bid of a snapshot. It is a value, so it never changes.
+/// One bid of a snapshot. It is a value, so it never changes. Any user of the folder may have written any characters into
+/// `host` and `command`: escape them before you print them.
 struct Bid {
     std::string name;                   ///< file name in the folder
     std::optional<std::string> host;    ///< none if the bid does not say

@@ -60,6 +60,7 @@ pub enum BidState {
 }
 
 /// The bid that was in the way, and what it says about its owner. Its [`Display`](fmt::Display) is a sentence for a person.
+/// Any user of the folder may have written any characters into `host` and `command`: escape them before you print them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {

@@ -35,7 +35,8 @@ func (s BidState) String() string {
 	return fmt.Sprintf("BidState(%d)", int32(s))
 }
 
-// Bid is one bid of a snapshot. A field is the zero value where the bid does not have it.
+// Bid is one bid of a snapshot. A field is the zero value where the bid does not have it. Any user of the folder may have
+// written any characters into Host and Command: escape them before you print them (%q does so).
 type Bid struct {
 	Name    string        // file name in the lock folder
 	PID     int           // in its owner's PID namespace

@@ -100,8 +100,11 @@ impl Handle {
 const NONE_BEGUN: &str = "has no wait in progress: begin one, and take no step after its end";
 
 fn watch(set: Option<&WaitSet>, waiting: &Waiting) {
-    if let Some(set) = set {
-        set.watch(Folder::sources(&waiting.wait), waiting.until.saturating_duration_since(sys::now()));
+    let Some(set) = set else { return };
+    let now = sys::now();
+    match waiting.wait.quiet_until().filter(|quiet| *quiet > now && *quiet < waiting.until) {
+        Some(quiet_until) => set.watch(Folder::sources_but_news(&waiting.wait), quiet_until - now),
+        None => set.watch(Folder::sources(&waiting.wait), waiting.until.saturating_duration_since(now)),
     }
 }
 

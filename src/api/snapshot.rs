@@ -18,9 +18,10 @@ pub struct BidInfo {
     pub pid: Option<u32>,
     /// When the owner's process started, Unix seconds. `None` if the bid does not say.
     pub created: Option<i64>,
-    /// The owner's host name. `None` if the bid does not say.
+    /// The owner's host name. `None` if the bid does not say. It is what the bid says: any user of the folder may have written
+    /// any characters, so escape it before you print it (`{:?}` does so).
     pub host: Option<String>,
-    /// The owner's command name. `None` if the bid does not say.
+    /// The owner's command name. `None` if the bid does not say. Escape it too.
     pub command: Option<String>,
     /// The time since the bid was posted, by the wall clock, in whole milliseconds.
     pub age: Duration,

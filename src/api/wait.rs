@@ -118,8 +118,16 @@ impl Waiting {
 
     /// True: there is news of the lock. Other changes in the folder do not count.
     fn sleep(&self, handle: &Handle) -> Result<bool> {
+        let bell = handle.waiter.bell().expect("it was made when the wait began");
+        if let Some(quiet_until) = self.wait.quiet_until().map(|quiet| quiet.min(self.until)) {
+            let quiet = quiet_until.saturating_duration_since(sys::now());
+            let _ = bell.sleep(Folder::sources_but_news(&self.wait), quiet);
+            handle.check_owner()?; // a signal handler may have forked
+            if handle.waiter.is_cancelled() || sys::now() < quiet_until {
+                return Ok(false);
+            }
+        }
         loop {
-            let bell = handle.waiter.bell().expect("it was made when the wait began");
             let woken = bell.sleep(Folder::sources(&self.wait), self.until.saturating_duration_since(sys::now()));
             handle.check_owner()?; // a signal handler may have forked
             if !woken || !Folder::is_others_change(&self.wait) {

@@ -28,9 +28,10 @@ pub const LF_BID_MALFORMED: lf_bid_state = 4;
 pub struct lf_bid {
     /// File name in the lock folder.
     pub name: *const c_char,
-    /// The owner's host name, UTF-8; NULL if the bid does not say.
+    /// The owner's host name, UTF-8; NULL if the bid does not say. It is what the bid says: any user of the folder may
+    /// have written any characters, so escape it before you print it.
     pub host: *const c_char,
-    /// The owner's command name, UTF-8; NULL if the bid does not say.
+    /// The owner's command name, UTF-8; NULL if the bid does not say. Escape it too.
     pub command: *const c_char,
     /// The owner's PID, in its own PID namespace; 0 if the bid can't be read.
     pub pid: i64,

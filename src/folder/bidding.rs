@@ -65,9 +65,10 @@ impl Folder {
             let Err(error) = published else { return Ok(bid) };
             let advice = claim::advice(&error).or_else(|| location::advice(&self.path, &error));
             // Somebody deleted the claim or the sub-folder: make them again. (If it is the lock folder, that fails.) Or the claim
-            // is another user's, because the process has another user now; a new one is not.
+            // is another user's, because the process has another user now, or because somebody changes the owners (`chown -R`).
             let is_taken = error.kind() == io::ErrorKind::AlreadyExists;
-            let can_be_mended = is_taken || Dir::has_vanished(&error) || Dir::is_not_ours(&error) && !is_new;
+            let can_be_mended =
+                is_taken || Dir::has_vanished(&error) || Dir::is_not_ours(&error) && (!is_new || !self.claim_is_ours());
             let error = Error::io("publish the bid", join(&self.path, bid.as_c_str()), error).advising(advice);
             // A network filesystem may have carried out an operation that it reports as failed.
             let error = self.withdraw_after(bid, error);
@@ -109,7 +110,7 @@ impl Folder {
                 let is_outcome = matches!(error.kind(), ErrorKind::Busy | ErrorKind::Timeout | ErrorKind::Cancelled);
                 let error = match is_outcome {
                     true => {
-                        let advice = claim::advice_on_withdrawal(&e).or(Some(
+                        let advice = location::advice_on_withdrawal(&self.path, bid.as_c_str(), &e).or(Some(
                             "the lock is not held, but the bid keeps others out while this process lives. The next call on \
                              this handle, or the next lock of this process, tries again to delete it",
                         ));
@@ -138,7 +139,8 @@ impl Folder {
                 |ours| matches!(self.location.dir.file_id(stray.as_c_str()), Ok(Some(found)) if found != ours),
             ) && self.location.on.has_stable_numbers();
             if !is_anothers && !Dir::id_at(&self.path).is_ok_and(|now| now != self.location.id) {
-                return Err(Error::io("delete our old bid", join(&self.path, stray.as_c_str()), e));
+                let advice = location::advice_on_withdrawal(&self.path, stray.as_c_str(), &e);
+                return Err(Error::io("delete our old bid", join(&self.path, stray.as_c_str()), e).advising(advice));
             }
             if !is_anothers {
                 // The stray is in a folder that is no longer at the path.

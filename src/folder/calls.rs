@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::bidding::Found;
 use super::Folder;
 use crate::error::{Error, ErrorKind, Result};
+use crate::folder::broom::Hidden;
 use crate::folder::claim::Claim;
 use crate::folder::fence;
 use crate::folder::lease::files;
@@ -79,13 +80,14 @@ impl Folder {
         self.memory.leases = leases;
         let reaped = reaped.map_err(|e| Error::io("reap the bids in", &*self.path, e))?;
         sweep_staged(&self.location.dir, names::HIDDEN);
-        if self.location.on.is_local() {
-            files::remove_orphans(&self.location.dir);
-        }
-        if let Ok(hidden) = self.location.dir.open_dir(names::HIDDEN) {
-            sweep_staged(&hidden, names::QUEUE);
-            sweep::sweep_all(&self.scanner_of(&hidden), self.claim.as_ref().map(Claim::id));
-            queue::sweep(&hidden, |claim| self.is_gone(&hidden, claim));
+        let hidden = Hidden::open(&self.location.dir);
+        if let Some(broom) = hidden.as_ref().ok().and_then(Hidden::broom) {
+            if self.location.on.is_local() {
+                files::remove_orphans(&self.location.dir, broom);
+            }
+            sweep_staged(broom.dir(), names::QUEUE);
+            sweep::sweep_all(&self.scanner_of(broom.dir()), broom, self.claim.as_ref().map(Claim::id));
+            queue::sweep(broom, |claim| self.is_gone(broom.dir(), claim));
         }
         Ok(reaped)
     }
@@ -102,10 +104,11 @@ impl Folder {
         let hidden =
             self.location.dir.file_id(names::HIDDEN).and_then(|now| match now == Some(claim.hidden().stat()?.id) {
                 true => Ok(Arc::clone(claim.hidden())),
-                false => self.location.dir.open_dir(names::HIDDEN).map(Arc::new),
+                false => Hidden::open(&self.location.dir).map(Arc::new),
             });
         let hidden = hidden.map_err(failed("find the last fencing token in"))?;
         self.check_counter(&hidden)?;
+        hidden.look(&self.location.dir);
         let token = fence::next(&hidden, !self.location.on.is_local(), || self.holds(bid));
         let token = token.map_err(failed("make a fencing token in"))??;
         // The folders above may be as new as their first token. Where nothing is to be written, this is cheap.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::folder::broom::Hidden;
 use crate::folder::location::join;
 use crate::folder::names::ClaimId;
 use crate::owner::bid::{Bid, BidName, MAX_BYTES};
@@ -25,7 +26,7 @@ enum How {
 }
 
 pub(crate) struct Claim {
-    hidden: Arc<Dir>,
+    hidden: Arc<Hidden>,
     id: ClaimId,
     /// The name of its file.
     name: CString,
@@ -46,7 +47,7 @@ pub(crate) struct Claim {
 impl Claim {
     /// Writes the claim. `random` gives the number for its name.
     pub fn prepare(
-        hidden: Dir,
+        hidden: Hidden,
         path: &Path,
         me: Arc<Identity>,
         on: Filesystem,
@@ -94,7 +95,7 @@ impl Claim {
         self.is_trusted && !self.me.clock_stepped()
     }
 
-    pub fn hidden(&self) -> &Arc<Dir> {
+    pub fn hidden(&self) -> &Arc<Hidden> {
         &self.hidden
     }
 
@@ -166,14 +167,6 @@ impl Drop for Claim {
     }
 }
 
-/// Advice for an error of [`Claim::withdraw`], where the system's text does not explain it.
-pub(crate) fn advice_on_withdrawal(error: &io::Error) -> Option<&'static str> {
-    Dir::is_not_ours(error).then_some(
-        "the bid belongs to another user than this process has now, or this user may no longer write to the folder. Unlock \
-         before you change the user. The bid counts as stale after this process has ended",
-    )
-}
-
 /// Advice for an error of [`Claim::publish`], where the system's text does not explain it.
 pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
     Dir::crosses_filesystems(error).then_some(
@@ -216,7 +209,6 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::folder::names::HIDDEN;
     use crate::scratch::Scratch;
 
     /// A lock folder with a claim, and a name for a bid.
@@ -232,7 +224,7 @@ mod tests {
             let path = Scratch::new();
             std::fs::create_dir(path.join(".lockfolder")).unwrap();
             let folder = Dir::open(&path).unwrap();
-            let (hidden, me) = (folder.open_dir(HIDDEN).unwrap(), Identity::current().unwrap());
+            let (hidden, me) = (Hidden::open(&folder).unwrap(), Identity::current().unwrap());
             let mut claim = Claim::prepare(hidden, &path, me, Filesystem::Local, None, || Ok(0xab)).unwrap();
             claim.how = how;
             Made { path, folder, claim, bid: BidName::new(1, [7; 8]) }

@@ -1,5 +1,6 @@
 //! The claims in the hidden sub-folder: which there are, and how one is deleted with all that belongs to it.
 
+use crate::folder::broom::{Broom, Like};
 use crate::folder::names::ClaimId;
 use crate::sys::Dir;
 
@@ -16,14 +17,18 @@ pub(super) fn claims(hidden: &Dir, anew: bool, own: Option<ClaimId>) -> Vec<Entr
 }
 
 /// Deletes the claim behind a bid whose lease we took over. The bid must still be there, so no other file has its number.
-pub(crate) fn delete_twin(hidden: &Dir, number: u64) {
-    let twins = claims(hidden, true, None).into_iter().filter(|twin| twin.1 == number);
-    twins.for_each(|(claim, _)| delete_claim(hidden, claim));
+pub(crate) fn delete_twin(broom: Broom<'_>, number: u64) {
+    let twins = claims(broom.dir(), true, None).into_iter().filter(|twin| twin.1 == number);
+    twins.for_each(|(claim, _)| delete_claim(broom, claim));
 }
 
-pub(super) fn delete_claim(hidden: &Dir, claim: ClaimId) {
+pub(super) fn delete_claim(broom: Broom<'_>, claim: ClaimId) {
+    delete_beacons(broom, claim); // first, because the claim is what leads us to the beacons
+    broom.delete(&claim.file(), Like::Bid);
+}
+
+pub(super) fn delete_beacons(broom: Broom<'_>, claim: ClaimId) {
     for beacon in claim.beacons() {
-        let _ = hidden.unlink(&beacon); // first, because the claim is what leads us to the beacon
+        broom.delete(&beacon, Like::Beacon);
     }
-    let _ = hidden.unlink(&claim.file());
 }

@@ -22,13 +22,13 @@
 use std::io;
 
 use crate::error::Result;
+use crate::folder::broom::{Hidden, Like};
 use crate::folder::location::TRIES;
 use crate::folder::names::Token;
-use crate::sys::Dir;
 
 /// Makes the next token; it is on the disk before the call returns. `holds` checks that the lock is still held. If it
 /// is not, the error of `holds` is the inner result.
-pub(crate) fn next(hidden: &Dir, anew: bool, holds: impl FnMut() -> Result<()>) -> io::Result<Result<u64>> {
+pub(crate) fn next(hidden: &Hidden, anew: bool, holds: impl FnMut() -> Result<()>) -> io::Result<Result<u64>> {
     next_of(&mut Files { hidden, anew, holds })
 }
 
@@ -42,7 +42,7 @@ trait Steps {
 }
 
 struct Files<'a, Holds> {
-    hidden: &'a Dir,
+    hidden: &'a Hidden,
     anew: bool,
     holds: Holds,
 }
@@ -59,7 +59,8 @@ impl<Holds: FnMut() -> Result<()>> Steps for Files<'_, Holds> {
     }
 
     fn delete(&mut self, token: u64) {
-        let _ = self.hidden.unlink(&Token(token).file()); // an old token only clutters `ls`
+        // An old token only clutters `ls`.
+        self.hidden.broom().map(|broom| broom.delete(&Token(token).file(), Like::Token));
     }
 
     fn holds(&mut self) -> Result<()> {
@@ -105,11 +106,12 @@ mod tests {
     use super::*;
     use crate::error::{Error, ErrorKind};
     use crate::scratch::Scratch;
+    use crate::sys::Dir;
 
     #[test]
     fn each_token_is_the_next_number_and_only_the_last_stays() {
         let path = Scratch::new();
-        let hidden = Dir::open(&path).unwrap();
+        let hidden = Hidden::from(Dir::open(&path).unwrap());
         let left = || {
             let names =
                 std::fs::read_dir(&*path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -117,7 +119,7 @@ mod tests {
             names.sort();
             names
         };
-        let next = |hidden: &Dir, anew| next(hidden, anew, || Ok(())).map(|token| token.unwrap());
+        let next = |hidden: &Hidden, anew| next(hidden, anew, || Ok(())).map(|token| token.unwrap());
         let mut seen = vec![];
         for anew in [false, true] {
             seen.push((next(&hidden, anew).unwrap(), left()));
@@ -160,7 +162,7 @@ mod tests {
     #[test]
     fn an_owner_that_lost_the_lock_meanwhile_gets_no_token_and_deletes_none() {
         let path = Scratch::new();
-        let hidden = Dir::open(&path).unwrap();
+        let hidden = Hidden::from(Dir::open(&path).unwrap());
         std::fs::write(path.join("fence-6"), "").unwrap();
         let lost = next(&hidden, false, || {
             assert!(path.join("fence-7").exists(), "the lock is checked after the file is made");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::queue::{self, first, Predecessor, Queue};
 use crate::error::{Error, ErrorKind, Result};
+use crate::folder::broom::Hidden;
 use crate::folder::claim::Claim;
 use crate::folder::location::TRIES;
 use crate::folder::names::{may_matter, Ticket, HIDDEN};
@@ -42,10 +43,10 @@ impl protocol::Line for Folder {
     }
 
     fn bury(&mut self, first: Ticket) -> bool {
-        let Ok(hidden) = self.dir().open_dir(HIDDEN) else { return true };
+        let Ok(hidden) = Hidden::open(self.dir()) else { return true };
         let is_gone = self.is_gone(&hidden, first.claim);
-        if is_gone {
-            queue::sweep(&hidden, |claim| self.is_gone(&hidden, claim));
+        if let Some(broom) = hidden.broom().filter(|_| is_gone) {
+            queue::sweep(broom, |claim| self.is_gone(&hidden, claim));
         }
         is_gone
     }
@@ -263,6 +264,11 @@ impl Folder {
         }
     }
 
+    /// The same without the news of the lock.
+    pub(crate) fn sources_but_news(wait: &Wait<Folder>) -> [Option<Source<'_>>; 2] {
+        [None, Folder::sources(wait)[1]]
+    }
+
     /// Whether a change in the folder woke us that has nothing to do with locks (see [`may_matter`]). Such news is
     /// discarded.
     pub(crate) fn is_others_change(wait: &Wait<Folder>) -> bool {
@@ -272,7 +278,7 @@ impl Folder {
         }
     }
 
-    fn claim_is_ours(&self) -> bool {
+    pub(super) fn claim_is_ours(&self) -> bool {
         let file = self.claim.as_ref().and_then(|claim| claim.hidden().stat_at(&claim.id().file()).ok()?);
         file.is_some_and(|file| file.is_ours())
     }
@@ -289,6 +295,7 @@ impl Folder {
         if self.queue.as_ref().is_none_or(|queue| queue.claim != claim.id()) {
             // A new claim, as after a step of the clock, keeps our place in the line.
             arrival = self.queue.take().and_then(|queue| queue.spot.as_ref().map(|spot| spot.ticket.arrival));
+            claim.hidden().look(self.dir());
             self.queue = Some(Queue::open(claim)?);
         }
         self.queue.as_mut().expect("opened").join(arrival)

@@ -120,10 +120,32 @@ pub(crate) fn advice(path: &Path, error: &io::Error) -> Option<&'static str> {
              Give a path that this user can reach, or let this user search those folders",
         );
     }
-    sys::owner_lacks_rights(path).then_some(
+    let lacks_rights = sys::owner_lacks_rights(path).then_some(
         "its owner may not read, write and search it. A program makes such a folder if its umask takes these rights. chmod u+rwx \
          gives them back",
+    );
+    lacks_rights.or_else(|| advice_on_fixed(path))
+}
+
+fn advice_on_fixed(folder: &Path) -> Option<&'static str> {
+    sys::is_fixed(folder).then_some(
+        "the lock folder is append-only or immutable (lsattr shows that). chattr -a -i makes it usable again",
     )
+}
+
+/// Advice for a bid in this folder that can't be deleted, where the system's text does not explain it.
+pub(crate) fn advice_on_withdrawal(path: &Path, bid: &CStr, error: &io::Error) -> Option<&'static str> {
+    if !Dir::is_not_ours(error) {
+        return None;
+    }
+    let fixed_bid = || {
+        let text = "the bid is append-only or immutable (lsattr shows that). chattr -a -i lets it be deleted";
+        sys::is_fixed(&join(path, bid)).then_some(text)
+    };
+    Some(advice_on_fixed(path).or_else(fixed_bid).unwrap_or(
+        "the bid belongs to another user than this process has now, or this user may no longer write to the folder. Unlock \
+         before you change the user. The bid counts as stale after this process has ended",
+    ))
 }
 
 /// How often a step is tried again when another process undoes it at the same moment.
@@ -131,18 +153,20 @@ pub(crate) const TRIES: usize = 100;
 
 /// Opens a sub-folder for all users of the parent folder, and makes it first if it is missing. An existing sub-folder
 /// is never changed. A new one is made under another name, and moved into place once it is complete. A maker that dies
-/// in between therefore leaves nothing that other users can't use.
-pub(crate) fn open_shared(parent: &Dir, name: &CStr) -> io::Result<Dir> {
+/// in between therefore leaves nothing that other users can't use. `may_tidy`: what others left in the parent folder may go.
+pub(crate) fn open_shared(parent: &Dir, name: &CStr, may_tidy: bool) -> io::Result<Dir> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for tried in 0..TRIES {
         match parent.open_dir(name) {
             Err(e) if Dir::has_vanished(&e) => last = e, // it is missing; the last claimant in a line removes `queue`
             // We may not open it. An empty sub-folder of this kind blocks other users and holds nothing, so we
             // remove it.
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && parent.remove_dir(name).is_ok() => last = e,
+            Err(e) if may_tidy && e.kind() == io::ErrorKind::PermissionDenied && parent.remove_dir(name).is_ok() => {
+                last = e
+            }
             opened => return opened,
         }
-        if tried == 0 {
+        if tried == 0 && may_tidy {
             sweep_staged(parent, name); // only now: later, another process may be about to remove the new one
         }
         let staged = sys::staged_name(name)?;
@@ -160,8 +184,8 @@ pub(crate) fn open_shared(parent: &Dir, name: &CStr) -> io::Result<Dir> {
     Err(last)
 }
 
-/// Removes what dead makers left under other names: folders that are empty or hold one FIFO. A maker that is still
-/// alive then starts again.
+/// Removes what dead makers left under other names: folders that are empty. Under the name of a queue they may also
+/// hold one FIFO. A maker that is still alive then starts again.
 pub(crate) fn sweep_staged(parent: &Dir, name: &CStr) {
     let mut left = Vec::new();
     let is_staged = |other: &CStr| {
@@ -173,7 +197,12 @@ pub(crate) fn sweep_staged(parent: &Dir, name: &CStr) {
             left.push(other.to_owned());
         }
     });
-    left.iter().for_each(|staged| parent.remove_stage(staged));
+    for staged in &left {
+        match name == names::QUEUE {
+            true => parent.remove_stage(staged),
+            false => drop(parent.remove_dir(staged)),
+        }
+    }
 }
 
 pub(crate) fn join(path: &Path, name: &CStr) -> PathBuf {

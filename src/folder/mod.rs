@@ -2,6 +2,7 @@
 //! [`Place`](crate::protocol::Place) of the protocol (`place.rs`) and the line of the waiters (`line.rs`).
 
 mod bidding;
+mod broom;
 mod calls;
 pub(crate) mod claim;
 mod claims;
@@ -15,6 +16,7 @@ mod place;
 mod queue;
 mod random;
 mod scan;
+mod sightings;
 mod strays;
 mod sweep;
 #[cfg(test)]
@@ -27,14 +29,16 @@ use std::thread;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::folder::broom::Hidden;
 use crate::folder::claim::Claim;
 use crate::folder::lease::Lease;
-use crate::folder::location::{join, open_shared, Location, TRIES};
+use crate::folder::location::{join, Location, TRIES};
 use crate::folder::names::ClaimId;
 use crate::folder::options::Options;
 use crate::folder::queue::Queue;
 use crate::folder::random::Randomness;
 use crate::folder::scan::{Memory, Scanner};
+use crate::folder::sightings::Sightings;
 use crate::folder::strays::Stray;
 use crate::owner::bid::BidName;
 use crate::owner::liveness::Verdict;
@@ -61,6 +65,7 @@ pub(crate) struct Folder {
     memory: Memory,
     random: Randomness,
     pub malformed_grace_ms: u32,
+    seen: Sightings,
     spare_watch: SpareWatch,
     lease: Box<Lease>,
 }
@@ -88,6 +93,7 @@ impl Folder {
             memory: Memory::default(),
             random: Randomness::default(),
             malformed_grace_ms: 0,
+            seen: Sightings::default(),
             spare_watch: SpareWatch::default(),
             lease: Box::default(),
         })
@@ -146,6 +152,7 @@ impl Folder {
             view: View::default(),
             on: self.location.on,
             malformed_grace_ms: self.malformed_grace_ms,
+            seen: &self.seen,
             lease: self.lease.length,
         };
         let seen = look(&scanner, &mut self.memory).map_err(|e| Error::io("read the bids in", &*self.path, e));
@@ -157,8 +164,14 @@ impl Folder {
     pub fn sweep_reaped(&mut self) {
         if !self.memory.reaped.is_empty() {
             let mut reaped = std::mem::take(&mut self.memory.reaped);
-            if let Ok(hidden) = self.location.dir.open_dir(names::HIDDEN) {
-                sweep::sweep_twins(&self.scanner_of(&hidden), self.claim.as_ref().map(Claim::id), &mut reaped);
+            let hidden = Hidden::open(&self.location.dir);
+            if let Some(broom) = hidden.as_ref().ok().and_then(Hidden::broom) {
+                sweep::sweep_twins(
+                    &self.scanner_of(broom.dir()),
+                    broom,
+                    self.claim.as_ref().map(Claim::id),
+                    &mut reaped,
+                );
             }
         }
     }
@@ -192,7 +205,7 @@ impl Folder {
     fn scanner_of<'a>(&'a self, dir: &'a Dir) -> Scanner<'a> {
         let view = View::default();
         let (on, malformed_grace_ms, lease) = (self.location.on, self.malformed_grace_ms, self.lease.length);
-        Scanner { dir, me: &self.me, view, on, malformed_grace_ms, lease }
+        Scanner { dir, me: &self.me, view, on, malformed_grace_ms, seen: &self.seen, lease }
     }
 
     /// Makes sure that there is a claim, and that it describes this process as it is now.
@@ -204,7 +217,7 @@ impl Folder {
         let path = self.hidden_path();
         self.me = identity()?;
         for left in (0..TRIES).rev() {
-            let hidden = open_shared(&self.location.dir, names::HIDDEN);
+            let hidden = Hidden::open_or_make(&self.location.dir);
             let hidden = hidden.map_err(|e| {
                 let advice = claim::advice_on_sub_folder(&e).or_else(|| location::advice(&self.path, &e));
                 Error::io("open or make the sub-folder", &path, e).advising(advice)
@@ -223,7 +236,16 @@ impl Folder {
         }
         let claim = self.claim.as_ref().expect("the last try fails or makes one");
         let chance = self.random.number().unwrap_or(0);
-        sweep::sweep_some(&self.scanner_of(claim.hidden()), claim.id(), chance);
+        let hidden = claim.hidden();
+        sweep::sweep_some(
+            &self.scanner_of(hidden),
+            || {
+                hidden.look(&self.location.dir);
+                hidden.broom()
+            },
+            claim.id(),
+            chance,
+        );
         Ok(())
     }
 

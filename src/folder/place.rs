@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use super::bidding::{Found, Withdrawn};
 use super::Folder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::folder::claim;
-use crate::folder::location::join;
+use crate::folder::location::{self, join};
 use crate::owner::bid::BidName;
 use crate::owner::rival::Rival;
 use crate::protocol::{Backoff, Check, Place, TIE_BREAK};
@@ -101,7 +100,7 @@ impl Place for Folder {
                     self.end_lease(false);
                     return Ok(Some(lost));
                 }
-                let advice = claim::advice_on_withdrawal(&e);
+                let advice = location::advice_on_withdrawal(self.path(), bid.as_c_str(), &e);
                 return Err(Error::io("delete the bid", join(self.path(), bid.as_c_str()), e).advising(advice));
             }
             Ok(withdrawn) => withdrawn,

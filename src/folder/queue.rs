@@ -13,8 +13,9 @@ use std::ffi::CStr;
 use std::io;
 use std::sync::Arc;
 
+use crate::folder::broom::{Broom, Hidden, Like};
 use crate::folder::claim::Claim;
-use crate::folder::location::{open_shared, TRIES};
+use crate::folder::location::TRIES;
 use crate::folder::names::{ClaimId, Ticket, QUEUE};
 use crate::owner::rival::Rival;
 use crate::protocol::View;
@@ -51,7 +52,7 @@ fn tickets(queue: &Dir, each: impl FnMut(Ticket)) -> io::Result<()> {
 
 /// What a claimant needs to stand in line. It is made once for each claim.
 pub(crate) struct Queue {
-    pub hidden: Arc<Dir>,
+    pub hidden: Arc<Hidden>,
     pub claim: ClaimId,
     pub dir: Dir,
     pub spot: Option<Spot>,
@@ -61,7 +62,7 @@ pub(crate) struct Queue {
     /// The owner of the ticket that was before ours the last time. In a busy line it often is again.
     pub known: Option<(ClaimId, Arc<Rival>)>,
     pub beacons: [OwnFifo; 2],
-    /// Whether only we can put a file into the sub-folder. Only then do we trust a tail: every user of the folder may
+    /// Whether the sub-folder is ours, and only we can put a file into it. Only then do we trust a tail: every user of the folder may
     /// write to it, so we can't tell a tail that we made from a FIFO that somebody moved in.
     pub has_tail: bool,
     /// Tickets of dead claimants that we may not delete (another user's, in a sticky folder), and tickets that we can't
@@ -90,9 +91,9 @@ pub(crate) struct Predecessor {
 impl Queue {
     pub fn open(claim: &Claim) -> io::Result<Queue> {
         let hidden = Arc::clone(claim.hidden());
-        let dir = open_shared(&hidden, QUEUE)?;
+        let dir = hidden.open_shared(QUEUE)?;
         let beacons = claim.id().beacons().map(OwnFifo::new);
-        let has_tail = hidden.stat()?.is_private_within();
+        let has_tail = hidden.broom().is_some() && hidden.stat()?.is_private_within();
         let (spot, folder_watch, known, ghosts) = (None, None, None, BTreeSet::new());
         let claim = claim.id();
         Ok(Queue { hidden, claim, dir, spot, folder_watch, known, beacons, has_tail, ghosts, of: process_mark() })
@@ -103,7 +104,7 @@ impl Queue {
     pub fn join(&mut self, arrival: Option<u64>) -> io::Result<Option<Ticket>> {
         let joined = self.try_join(arrival.unwrap_or_else(sys::unix_nanos));
         if joined.is_err() {
-            dissolve(&self.hidden); // an empty queue would look like a line
+            self.dissolve(); // an empty queue would look like a line
         }
         joined
     }
@@ -122,7 +123,7 @@ impl Queue {
                     self.spot = Some(Spot { ticket, beacon, tail });
                     return Ok(before);
                 }
-                Err(e) if e.kind() == io::ErrorKind::NotFound => self.dir = open_shared(&self.hidden, QUEUE)?,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => self.dir = self.hidden.open_shared(QUEUE)?,
                 Err(e) => return Err(e),
             }
         }
@@ -150,14 +151,19 @@ impl Queue {
             spot.beacon.put_out(news);
             let _ = self.dir.unlink(&spot.ticket.file());
             drop(spot); // closes the beacon only now; after that it may be lit again
-            dissolve(&self.hidden);
+            self.dissolve();
         }
         self.folder_watch = None;
     }
 
+    fn dissolve(&self) {
+        self.hidden.broom().into_iter().for_each(dissolve);
+    }
+
     /// Takes another claimant's ticket out of the line.
     pub fn discard(&mut self, ticket: Ticket) {
-        self.dir.discard_fifo(&ticket.file(), self.fifo_of(ticket));
+        let broom = self.hidden.broom().and_then(|broom| broom.below(&self.dir));
+        broom.into_iter().for_each(|broom| broom.discard(&ticket.file(), self.fifo_of(ticket)));
         if self.sight(ticket) != Sight::Missing {
             self.pass_over(ticket);
         }
@@ -221,25 +227,26 @@ impl Drop for Queue {
 }
 
 /// Deletes the tickets whose owners are gone. `is_gone` judges a claim.
-pub(crate) fn sweep(hidden: &Dir, mut is_gone: impl FnMut(ClaimId) -> bool) {
+pub(crate) fn sweep(broom: Broom<'_>, mut is_gone: impl FnMut(ClaimId) -> bool) {
     let mut all = Vec::new();
-    if let Ok(queue) = hidden.open_dir(QUEUE) {
-        let _ = tickets(&queue, |ticket| all.push(ticket));
+    let queue = broom.dir().open_dir(QUEUE);
+    if let Some(queue) = queue.as_ref().ok().and_then(|queue| broom.below(queue)) {
+        let _ = tickets(queue.dir(), |ticket| all.push(ticket));
         for ticket in all.into_iter().filter(|ticket| is_gone(ticket.claim)) {
-            let _ = queue.unlink(&ticket.file());
+            queue.delete(&ticket.file(), Like::Beacon);
         }
     }
-    dissolve(hidden);
-    if hidden.sight(QUEUE) == Sight::Missing {
-        let _ = hidden.unlink(TAIL); // the last claimant died between the two removals of `dissolve`
+    dissolve(broom);
+    if broom.dir().sight(QUEUE) == Sight::Missing {
+        broom.delete(TAIL, Like::Beacon); // the last claimant died between the two removals of `dissolve`
     }
 }
 
 /// Removes the queue and its tail if nobody is in line.
-fn dissolve(hidden: &Dir) {
-    if hidden.remove_dir(QUEUE).is_ok() {
+fn dissolve(broom: Broom<'_>) {
+    if broom.remove_dir(QUEUE).is_ok() {
         // By now the tail may be that of a new line. A newcomer to that line then finds no tail, and reads the line.
-        let _ = hidden.unlink(TAIL);
+        broom.delete(TAIL, Like::Beacon);
     }
 }
 

@@ -6,8 +6,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::folder::broom::Hidden;
 use crate::folder::lease::files::{self, Ours};
 use crate::folder::lease::watch::{stated, Watch};
+use crate::folder::sightings::Sightings;
 use crate::owner::bid::{self, is_bid_name, Bid, Flaw};
 use crate::owner::liveness::{self, Probe, Verdict};
 use crate::owner::rival::{Entry, Rival};
@@ -21,6 +23,8 @@ pub(crate) struct Scanner<'a> {
     pub view: View,
     pub on: Filesystem,
     pub malformed_grace_ms: u32,
+    /// When we first saw bids that are cut off.
+    pub seen: &'a Sightings,
     /// Our own lease. A rival's lease expires no sooner.
     pub lease: Duration,
 }
@@ -130,7 +134,9 @@ impl Scanner<'_> {
     /// Removes the numbers of a lease whose bid was reaped.
     fn sweep_lease(&self, rival: &Rival) {
         if let (Some(_), Some(bid)) = (rival.lease(), bid::canonical(&rival.name)) {
-            files::remove_all(self.dir, |other| other == bid);
+            let hidden = Hidden::open(self.dir);
+            let broom = hidden.as_ref().ok().and_then(Hidden::broom);
+            broom.into_iter().for_each(|broom| files::sweep(broom, |other| other == bid));
         }
     }
 
@@ -205,10 +211,12 @@ impl Scanner<'_> {
 
     fn judge_once(&self, entry: &Entry) -> io::Result<Option<Rival>> {
         let rival = |bid, verdict, modified, probe| Rival::new(entry, bid, verdict, modified, probe);
-        let malformed = |flaw, modified| {
+        let malformed = |flaw, number, modified| {
             // Only a bid that its writer may not have finished becomes stale by its age.
             let may_go = matches!(flaw, Flaw::CutOff(_));
-            let verdict = match may_go && liveness::is_abandoned(modified, self.malformed_grace_ms, self.me, self.on) {
+            let grace = self.malformed_grace_ms;
+            let is_over = || grace > 0 && self.seen.since(entry, (number, modified)) >= grace.into();
+            let verdict = match may_go && (liveness::is_abandoned(modified, grace, self.me, self.on) || is_over()) {
                 true => Verdict::Stale,
                 false => Verdict::Malformed,
             };
@@ -222,14 +230,14 @@ impl Scanner<'_> {
                 return Ok(Some(rival(Err(flaw), Verdict::Malformed, None, Probe::None)));
             }
             Opened::NotRegular { modified } => {
-                return Ok(Some(malformed(Flaw::Foreign("it is not a regular file"), modified)));
+                return Ok(Some(malformed(Flaw::Foreign("it is not a regular file"), 0, modified)));
             }
             Opened::File(file) => file,
         };
-        let modified = file.modified;
+        let (number, modified) = (file.id.number(), file.modified);
         let Some(content) = file.read(bid::MAX_BYTES + 1)? else { return Ok(Some(Rival::unreadable(entry))) };
         Ok(Some(match Bid::parse(&content) {
-            Err(flaw) => malformed(flaw, modified),
+            Err(flaw) => malformed(flaw, number, modified),
             Ok(bid) => {
                 let (verdict, probe) = liveness::judge(&bid, file, self.me, &self.view, self.on);
                 rival(Ok(bid), verdict, Some(modified), probe)
@@ -262,12 +270,18 @@ mod tests {
         path: Scratch,
         dir: Dir,
         me: Arc<Identity>,
+        seen: Sightings,
     }
 
     impl Folder {
         fn new() -> Folder {
             let path = Scratch::new();
-            Folder { dir: Dir::open(&path).unwrap(), path, me: Identity::current().unwrap() }
+            Folder {
+                dir: Dir::open(&path).unwrap(),
+                path,
+                me: Identity::current().unwrap(),
+                seen: Sightings::default(),
+            }
         }
 
         /// The path of the bid for this word (see `bid_name`).
@@ -286,6 +300,7 @@ mod tests {
                 view: View::default(),
                 on: Filesystem::Local,
                 malformed_grace_ms: 0,
+                seen: &self.seen,
                 lease: crate::protocol::lease::DEFAULT,
             }
         }

@@ -152,7 +152,7 @@ fn a_reap_removes_the_tickets_of_dead_claimants_and_no_others() {
     for id in ["ab", "cd"] {
         std::fs::write(queue.join(format!("{id:0>32}")), "").unwrap();
     }
-    let hidden = another.place.dir().open_dir(names::HIDDEN).unwrap();
+    let hidden = Hidden::open(another.place.dir()).unwrap();
     let own = claimant.place.claim.as_ref().unwrap().id();
     let gone = [ClaimId(0xab), ClaimId(0xcd), own].map(|claim| another.place.is_gone(&hidden, claim));
     assert_eq!(gone, [true, true, false]);

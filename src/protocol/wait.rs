@@ -17,6 +17,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// longest one. With the jitter, looks that take up to 100 ms then cost about an eighth of one CPU.
 const PAUSE_PER_COST: u32 = 10;
 const LONGEST_COSTLY_PAUSE: Duration = Duration::from_secs(1);
+/// A look that takes no longer may follow on every change of the place.
+const QUICK_LOOK: Duration = Duration::from_micros(500);
 
 /// With notifications, a waiter still looks this often, because two things cause no event: the first in line does not
 /// come forward although the lock is free (it may be stopped), or the folder was moved.
@@ -73,6 +75,9 @@ pub(crate) struct Wait<P: Line> {
     polled: Duration,
     /// How long the last step took.
     cost: Duration,
+    /// For how long the next sleep ignores changes of the place, and until when.
+    quiet: Duration,
+    quiet_until: Option<Instant>,
     /// How many steps in a row asked for another one at once.
     at_once: u32,
 }
@@ -90,6 +95,8 @@ impl<P: Line> Wait<P> {
             signs: 0,
             polled: SHORTEST_PAUSE,
             cost: Duration::ZERO,
+            quiet: Duration::ZERO,
+            quiet_until: None,
             at_once: 0,
         }
     }
@@ -106,9 +113,24 @@ impl<P: Line> Wait<P> {
             Round::Sleep => {
                 let end = session.place.now();
                 self.cost = end.saturating_duration_since(now);
+                self.keep_quiet(end, woken);
                 Step::SleepUntil(self.wakes_at(end, session.place.chance()))
             }
         })
+    }
+
+    /// Each change of the place wakes the first in line, and a user can make as many as it likes. After changes that did not give us
+    /// the lock, we look no more often than a waiter that polls. The first look after a quiet time always comes at once.
+    fn keep_quiet(&mut self, end: Instant, woken: bool) {
+        let is_too_much = woken && self.ahead.is_none() && self.cost > QUICK_LOOK;
+        let longest = (self.cost * PAUSE_PER_COST).min(LONGEST_COSTLY_PAUSE);
+        self.quiet = if is_too_much { (self.quiet * 2).clamp(self.cost.min(longest), longest) } else { Duration::ZERO };
+        self.quiet_until = is_too_much.then(|| end + self.quiet);
+    }
+
+    /// Until this time, a sleep need not end because of a change of the place. Changes are still there afterwards.
+    pub fn quiet_until(&self) -> Option<Instant> {
+        self.quiet_until
     }
 
     /// Never lets a waiter go on without a sleep for ever.

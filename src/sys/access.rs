@@ -223,10 +223,12 @@ mod acl {
     const DEFAULT: &str = "system.posix_acl_default";
 
     pub fn read(of: BorrowedFd<'_>) -> io::Result<Option<Vec<u8>>> {
-        // An attribute is never longer than this (xattr(7)).
-        let mut list = zeros(65536)?;
-        match retry_on_intr(|| fgetxattr(of, ACCESS, &mut list)) {
-            Ok(length) => {
+        let mut short = [0; 256]; // as a rule there is no list, or it fits
+        match retry_on_intr(|| fgetxattr(of, ACCESS, &mut short[..])) {
+            Ok(length) => Ok(Some(short[..length].to_vec())),
+            Err(Errno::RANGE) => {
+                let mut list = zeros(65536)?; // an attribute is never longer than this (xattr(7))
+                let length = retry_on_intr(|| fgetxattr(of, ACCESS, &mut list))?;
                 list.truncate(length);
                 Ok(Some(list))
             }

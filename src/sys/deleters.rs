@@ -32,27 +32,58 @@ pub(crate) fn may_delete_no_more_in(folder: &Dir, above: &Dir) -> io::Result<boo
     Ok(!stat.is_sticky() || is_root || is_owner || Deleters::of(above, &stat_above)?.may_include(us))
 }
 
+/// Whether each user that may move a folder to a name in the folder `above` may also delete what others made in `folder`. A folder that
+/// we made in `above` is like that, whichever of its users we are (see `Access::give`). The answer is false where numbers tell too little.
+///
+/// In a sticky folder only its owner may move what others made. If `folder` is sticky too, it is enough that all the users of `above` may
+/// write to it: another user may have made it for them, and then its owner is this user.
+pub(crate) fn is_as_open(folder: &Dir, above: &Dir) -> io::Result<bool> {
+    let (stat, stat_above) = (folder.stat()?, above.stat()?);
+    if stat.is_sticky() && !stat_above.is_sticky() {
+        return Ok(false);
+    }
+    let (below, above) = (Deleters::of_all(folder, &stat)?, Deleters::of_all(above, &stat_above)?);
+    let us = rustix::process::geteuid().as_raw();
+    let may_below = |entry: &Entry| match *entry {
+        Entry::User(user) => {
+            // Root may do everything. And we delete nothing that we may not delete.
+            let is_free = user == 0 || user == us && numbers::is_certain(Kind::User, user);
+            is_free || below.may_certainly(Kind::User, user, entry)
+        }
+        Entry::Group(group) => below.may_certainly(Kind::Group, group, entry),
+        Entry::Others => below.others,
+    };
+    let others = above.others.then_some(Entry::Others);
+    let all_may = above.named.iter().chain(&others).all(may_below);
+    Ok(all_may && (!above.others || below.denied.iter().all(|entry| above.denied.contains(entry))))
+}
+
 struct Deleters {
     /// Users and groups that may delete. The owner is always one: it can give itself any right.
     named: Vec<Entry>,
-    /// Users that the access control list names, and that may not delete.
-    denied: Vec<u32>,
+    /// Users and groups that may not delete, other than others.
+    denied: Vec<Entry>,
     /// Whether all other users may delete.
     others: bool,
 }
 
 impl Deleters {
     fn of(dir: &Dir, stat: &FolderStat) -> io::Result<Deleters> {
-        let mut deleters = Deleters { named: vec![Entry::User(stat.owner)], denied: Vec::new(), others: false };
-        if stat.is_sticky() {
-            return Ok(deleters); // unlink(2): only the owner of the folder can delete what belongs to others
+        match stat.is_sticky() {
+            // unlink(2): only the owner of the folder can delete what belongs to others
+            true => Ok(Deleters { named: vec![Entry::User(stat.owner)], denied: Vec::new(), others: false }),
+            false => Deleters::of_all(dir, stat),
         }
+    }
+
+    /// All that may write, as if the folder were not sticky.
+    fn of_all(dir: &Dir, stat: &FolderStat) -> io::Result<Deleters> {
+        let mut deleters = Deleters { named: vec![Entry::User(stat.owner)], denied: Vec::new(), others: false };
         for (entry, permissions) in Access::of(dir)?.entries() {
             match (entry, permissions & 0o2 != 0) {
                 (Entry::Others, may_write) => deleters.others = may_write,
                 (entry, true) => deleters.named.push(entry),
-                (Entry::User(user), false) => deleters.denied.push(user),
-                (Entry::Group(_), false) => {}
+                (entry, false) => deleters.denied.push(entry),
             }
         }
         Ok(deleters)
@@ -62,6 +93,12 @@ impl Deleters {
     fn may_include(&self, user: u32) -> bool {
         let is_named = self.named.contains(&Entry::User(user)) && numbers::is_certain(Kind::User, user);
         let has_group = self.named.iter().any(|entry| matches!(entry, Entry::Group(_)));
-        is_named || !self.denied.contains(&user) && (has_group || self.others)
+        is_named || !self.denied.contains(&Entry::User(user)) && (has_group || self.others)
+    }
+
+    /// Whether this user, or each member of this group, may delete. `entry` is the same user or group.
+    fn may_certainly(&self, kind: Kind, number: u32, entry: &Entry) -> bool {
+        let is_named = self.named.contains(entry) && numbers::is_certain(kind, number);
+        is_named || self.others && !self.denied.contains(entry)
     }
 }

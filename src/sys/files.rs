@@ -70,6 +70,11 @@ pub(super) trait Files {
         }
     }
 
+    /// Whether the file at this path has an attribute by which its users may not delete it, or nothing in it.
+    fn is_fixed(_path: &Path) -> bool {
+        false
+    }
+
     /// Device and inode of the file at this path. `None`: the caller must use stat(2).
     fn id_at(_path: &Path) -> rustix::io::Result<Option<(u64, u64)>> {
         Ok(None)

@@ -255,7 +255,7 @@ mod tests {
             let me = Identity { clock, ..Identity::clone(&me) };
             let hidden = Dir::open(&path).unwrap();
             let claim = crate::folder::claim::Claim::prepare(
-                hidden,
+                hidden.into(),
                 &path,
                 std::sync::Arc::new(me),
                 Filesystem::Local,

@@ -136,6 +136,13 @@ fn id_at(path: &Path) -> rustix::io::Result<Option<(u64, u64)>> {
     }
 }
 
+/// Whether the file at this path is append-only or immutable (chattr(1)).
+fn is_fixed(path: &Path) -> bool {
+    use rustix::fs::StatxAttributes;
+    let stat = fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, StatxFlags::empty());
+    stat.is_ok_and(|stat| stat.stx_attributes.intersects(StatxAttributes::APPEND | StatxAttributes::IMMUTABLE))
+}
+
 /// A moment as the filesystems of this machine record it, in Unix time: seconds, nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(i64, i64);
@@ -264,6 +271,10 @@ impl Files for System {
 
     fn kind_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileType>> {
         kind_within(dir, name)
+    }
+
+    fn is_fixed(path: &Path) -> bool {
+        is_fixed(path)
     }
 
     fn id_at(path: &Path) -> rustix::io::Result<Option<(u64, u64)>> {

@@ -6,7 +6,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{self, AtFlags, FileType, CWD};
+use rustix::fd::AsFd;
+use rustix::fs::{self, AtFlags, FileType, OFlags, CWD};
 use rustix::io::Errno;
 
 use super::calls::{leaf, retry, retry_until, to_mode};
@@ -16,6 +17,16 @@ use super::seen::Seen;
 use super::stat::FolderStat;
 use super::unix::Dir;
 use super::Access;
+
+/// A filesystem on several servers may have clocks that differ by so many seconds.
+const SLACK: i64 = 5;
+
+/// When the content of an open file or folder last changed, in Unix seconds by the clock of its filesystem.
+#[allow(clippy::unnecessary_cast)] // the type differs by system
+fn changed(file: &impl AsFd) -> io::Result<i64> {
+    // Some filesystems store any time that a user sets.
+    Ok((retry(|| fs::fstat(file))?.st_mtime as i64).clamp(0, i64::MAX / 2))
+}
 
 /// Whether a folder at this path is ours, and its mode denies even us the right to read, write or search it.
 pub(crate) fn owner_lacks_rights(path: &Path) -> bool {
@@ -51,6 +62,7 @@ impl Dir {
     /// hostile user of this folder can put another folder there. If the folder may not be the new one, it stays as it is.
     pub fn make_shared_dir(&self, name: &CStr) -> io::Result<()> {
         let began = System::now();
+        let time = if System::is_known(self.fd())? { None } else { Some(self.time_at(name)?) };
         let made = self.make_own_dir(name)?;
         let (stat, model) = (made.stat()?, self.stat()?);
         if (stat.owner, stat.group, stat.mode) == (model.owner, model.group, model.mode) {
@@ -60,11 +72,22 @@ impl Dir {
         let is_plain = stat.is_ours() && stat.mode & 0o077 == 0;
         let mut is_new =
             (is_plain || !System::is_known(made.fd())?) && System::born(made.fd()).is_none_or(|born| born >= began);
+        // What is in a new, empty folder has not changed since it was made. Only its owner can set this time back or forward.
+        is_new &= time.is_none_or(|began| changed(&made).is_ok_and(|changed| changed + SLACK >= began));
         made.list(false, |entry, _| is_new &= entry == c"." || entry == c"..")?;
         if !is_new {
             return Err(io::ErrorKind::NotFound.into()); // another process took our folder away
         }
         Access::of(self)?.give(made.fd())
+    }
+
+    /// The time now by the clock of the filesystem, which may be another machine's: that of a new file. We see the file by its
+    /// descriptor, so nobody can swap it.
+    fn time_at(&self, name: &CStr) -> io::Result<i64> {
+        let file = self.open_at(name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, 0o600)?;
+        let time = changed(&file);
+        let _ = self.unlink(name);
+        time
     }
 
     /// Makes a folder that only its owner may use, and opens the folder that then has this name.

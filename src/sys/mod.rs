@@ -29,7 +29,7 @@ mod opened;
 pub(crate) use opened::Opened;
 
 mod sight;
-pub(crate) use sight::Sight;
+pub(crate) use sight::{Leaf, Sight};
 
 mod pile;
 pub(crate) use pile::Pile;
@@ -84,11 +84,11 @@ pub(crate) use proof::take_lock;
 use {access::Access, proof::is_locked};
 #[cfg(unix)]
 pub(crate) use {
-    deleters::{may_be_trusted_in, may_delete_no_more_in},
+    deleters::{is_as_open, may_be_trusted_in, may_delete_no_more_in},
     foreign_file::ForeignFile,
     made::owner_lacks_rights,
     stat::{FileId, FolderStat},
-    unix::{file_name, filesystem, Dir, LockedFile},
+    unix::{file_name, filesystem, is_fixed, Dir, LockedFile},
 };
 
 #[cfg(all(unix, feature = "capi"))]
@@ -136,8 +136,8 @@ mod windows;
 pub(crate) use windows::path;
 #[cfg(windows)]
 pub(crate) use windows::{
-    file_name, filesystem, may_be_trusted_in, may_delete_no_more_in, owner_lacks_rights, Dir, FileId, FolderStat,
-    FolderWatch, ForeignFile, LockedFile, Waker,
+    file_name, filesystem, is_as_open, is_fixed, may_be_trusted_in, may_delete_no_more_in, owner_lacks_rights, Dir,
+    FileId, FolderStat, FolderWatch, ForeignFile, LockedFile, Waker,
 };
 
 #[cfg(not(target_os = "linux"))]

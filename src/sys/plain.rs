@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 use super::calls::leaf;
 use super::contract::System;
 use super::files::Files;
-use super::{Dir, Sight};
+use super::{Dir, Leaf, Sight};
 
 fn is_plain(kind: FileType) -> bool {
     matches!(kind, FileType::RegularFile | FileType::Fifo)
@@ -24,6 +24,16 @@ impl Dir {
             Ok(None) => Sight::Missing,
             Err(_) => Sight::Hidden,
         }
+    }
+
+    /// What kind of file has this name, and how long it is.
+    pub fn leaf_at(&self, name: &CStr) -> io::Result<Leaf> {
+        let stat = self.look_at(name)?;
+        Ok(stat.map_or(Leaf::Other, |stat| match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Fifo => Leaf::Fifo,
+            FileType::RegularFile => Leaf::File { size: stat.st_size as u64 },
+            _ => Leaf::Other,
+        }))
     }
 
     /// Names the plain files among the entries whose names `parse` accepts. See [`Dir::list`].

@@ -27,6 +27,11 @@ pub(crate) fn file_name(name: &CStr) -> OsString {
     OsStr::from_bytes(name.to_bytes()).to_owned()
 }
 
+/// Whether the file or folder at this path has an attribute by which its users may not delete it, or nothing in it.
+pub(crate) fn is_fixed(path: &Path) -> bool {
+    System::is_fixed(path)
+}
+
 /// Which filesystem a folder is on. From now on, files in it are opened in the way that suits it. The inner error says why we can't
 /// rely on the filesystem.
 pub(crate) fn filesystem(dir: &mut Dir) -> io::Result<Result<Filesystem, Refusal>> {

@@ -1,6 +1,11 @@
 //! What a process may do to a folder changes between two calls, because the process changes its user (setuid(2)) or another user
 //! closes the folder. Its handles work, or an error says why they do not.
 
+use std::fs;
+use std::os::unix::fs::chown;
+use std::time::Duration;
+
+use crate::c::trace::{At, Tracer};
 use crate::support::{bids_in, both, fails, nobody, root_or_skip, set_mode, wait_until, Kind, Puppet, Scratch, NOBODY};
 use rustix::io::Errno;
 
@@ -136,4 +141,34 @@ fn a_stray_bid_in_a_folder_that_was_moved_keeps_nobody_from_the_next(kind: Kind)
     puppet.open(0, &folder);
     puppet.must("lock 0");
     puppet.must("unlock 0");
+}
+
+/// An administrator changes the owner of all that is in the folder (`chown -R`), at any moment of a user's lock. A user may link only its
+/// own files (proc(5), `protected_hardlinks`), so a claim that is another user's by then is made anew.
+#[test]
+fn an_owner_that_is_changed_at_any_system_call_fails_no_lock() {
+    if !root_or_skip("a change of owner") {
+        return;
+    }
+    let tracer = Tracer::of_user(NOBODY, NOBODY);
+    let mut changed = 0;
+    for number in 1.. {
+        let scratch = Scratch::shm();
+        let folder = scratch.folder_with_mode(0o777);
+        let victim = tracer.run_up_to(&folder, &["alone", "20"], number, Duration::MAX);
+        let At::Stopped(step) = victim.at.clone() else { break };
+        if !["open", "lock"].contains(&step.as_str()) {
+            break;
+        }
+        let hidden = folder.join(".lockfolder");
+        let claims = fs::read_dir(&hidden).into_iter().flatten().map(|claim| claim.unwrap().path());
+        for claim in claims.filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
+            chown(claim, Some(1), Some(1)).unwrap();
+            changed += 1;
+        }
+        let story = victim.go_on();
+        let lock = story.outcomes.iter().find(|outcome| outcome.step == "lock").unwrap();
+        assert_eq!(lock.status, "LF_OK", "at call {number}: {}", story.text);
+    }
+    assert!(changed > 3, "{changed}");
 }

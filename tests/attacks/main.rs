@@ -16,6 +16,7 @@ mod first_use;
 mod hand_offs;
 mod hostile;
 mod mounted;
+mod moved_in;
 mod names;
 mod strangers;
 mod traced;

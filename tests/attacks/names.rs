@@ -178,7 +178,11 @@ fn what_is_not_named_as_ours_is_stays_in_the_hidden_folder(kind: Kind) {
     let (folder, hidden) = (scratch.folder(), scratch.folder().join(".lockfolder"));
     let mut puppet = Puppet::at(kind, &folder);
     puppet.must("lock 0");
-    let ours = forge(&hidden, &["0123456789abcdef.json", "0123456789abcdef.beacon-1", "fedcba9876543210.beacon-2"]);
+    let mut ours = forge(&hidden, &["0123456789abcdef.json"]);
+    for beacon in ["0123456789abcdef.beacon-1", "fedcba9876543210.beacon-2"] {
+        ours.push(hidden.join(beacon));
+        fs::write(&ours[ours.len() - 1], "").unwrap();
+    }
     let others = forge(
         &hidden,
         &[

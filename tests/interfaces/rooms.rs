@@ -265,3 +265,30 @@ fn what_a_folder_only_passes_on_is_told_from_what_it_needs() {
     assert_eq!(edges["a::first"], BTreeSet::from(["a::second"]));
     assert_eq!(edges["a::second"], BTreeSet::from(["a::first"]));
 }
+
+/// What another process made below the lock folder is deleted by a broom alone, which knows what is ours (`src/folder/broom.rs`). Other
+/// files delete bids, and what this process made itself. If you add a call there, look at the name: how do we know that it is ours?
+#[test]
+fn only_a_broom_deletes_what_others_left() {
+    let deletes = [".unlink(", ".remove_dir(", ".discard_fifo(", ".delete_unfinished(", ".remove_stage("];
+    let calls = |code: &str| deletes.iter().map(|call| code.matches(call).count()).sum::<usize>();
+    let by_broom = |code: &str| deletes.iter().map(|call| code.matches(&format!("broom{call}")).count()).sum::<usize>();
+    let found: BTreeMap<_, _> = modules()
+        .into_iter()
+        .filter(|(module, _)| module.starts_with("folder"))
+        .map(|(module, code)| (module, calls(&code) - by_broom(&code)))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    let expected = [
+        ("folder::bidding", 2),
+        ("folder::broom", 4),
+        ("folder::claim", 3),
+        ("folder::lease::files", 2),
+        ("folder::lease::watch", 1),
+        ("folder::location", 4),
+        ("folder::queue", 2),
+        ("folder::scan", 1),
+        ("folder::strays", 1),
+    ];
+    assert_eq!(found, expected.map(|(module, count)| (module.to_owned(), count)).into());
+}

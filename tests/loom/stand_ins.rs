@@ -151,6 +151,8 @@ pub mod folder {
 
         pub fn sources(_: &Wait<Folder>) {}
 
+        pub fn sources_but_news(_: &Wait<Folder>) {}
+
         /// Any wake-up while the lock is taken counts as another file's change, even a wake-up by the bell, because
         /// such changes can happen at any time.
         pub fn is_others_change(_: &Wait<Folder>) -> bool {

@@ -18,6 +18,7 @@ both!(
     a_cut_off_bid_younger_than_the_grace_counts_as_live,
     a_cut_off_bid_older_than_this_boot_is_stale,
     a_cut_off_bid_with_an_absurd_time_counts_as_live,
+    a_cut_off_bid_of_the_future_is_stale_when_it_was_seen_for_the_grace,
     a_bid_that_may_not_be_read_counts_as_live,
     a_bid_that_cannot_be_opened_now_counts_as_live,
     a_stale_bid_that_cannot_be_deleted_is_passed_over,
@@ -269,11 +270,30 @@ fn a_cut_off_bid_older_than_this_boot_is_stale(kind: Kind) {
     }
 }
 
+/// Somebody set its time or the clock. The grace then counts from when a handle first saw the bid.
+fn a_cut_off_bid_of_the_future_is_stale_when_it_was_seen_for_the_grace(kind: Kind) {
+    let scratch = Scratch::shm();
+    let mut puppets = [Puppet::at(kind, &scratch.folder()), Puppet::at(kind, &scratch.folder())];
+    let path = scratch.folder().join(bid_name("bad"));
+    fs::write(&path, "{").unwrap();
+    age(&path, SystemTime::now() + Duration::from_secs(86_400));
+    let [first, second] = &mut puppets;
+    first.must("grace 0 300");
+    second.must("grace 0 1000000");
+    wait_until(|| {
+        assert_eq!(second.must("in_use 0").number(), 1);
+        first.must("in_use 0").number() == 0
+    });
+    assert_eq!(second.ask("lock 0"), "LF_BUSY");
+    first.must("lock 0");
+    assert!(!path.exists());
+}
+
 /// tmpfs keeps any time.
 fn a_cut_off_bid_with_an_absurd_time_counts_as_live(kind: Kind) {
     for scratch in [Scratch::new(), Scratch::shm()] {
         let mut puppet = Puppet::at(kind, &scratch.folder());
-        puppet.must("grace 0 1000");
+        puppet.must("grace 0 1000000");
         let path = scratch.folder().join(bid_name("bad"));
         for seconds in [i64::MAX, i64::MAX / 1000 + 1, i64::MAX / 900, 1 << 62, 1 << 54] {
             fs::write(&path, "{").unwrap();

@@ -12,6 +12,7 @@ both!(
     a_missing_permission_is_an_error_with_its_number,
     a_full_disk_is_an_error_and_leaves_no_bid,
     a_bid_that_cannot_be_deleted_stays_held_until_it_can_be_deleted,
+    an_attribute_that_is_in_the_way_is_named,
     a_read_only_filesystem_is_an_error_only_for_a_lock,
 );
 
@@ -120,6 +121,40 @@ fn a_bid_that_cannot_be_deleted_stays_held_until_it_can_be_deleted(kind: Kind) {
     assert_eq!(others, "LF_BUSY");
     puppet.must("unlock 0");
     other.must("lock 0");
+}
+
+/// The message names the attribute, for the lock folder and for the bid.
+fn an_attribute_that_is_in_the_way_is_named(kind: Kind) {
+    if !root_or_skip("attributes of files") {
+        return;
+    }
+    for (attribute, of_bid) in [("i", false), ("a", false), ("i", true), ("a", true)] {
+        let scratch = Scratch::new();
+        let folder = scratch.folder();
+        let mut puppet = Puppet::at(kind, &folder);
+        puppet.must("lock 0");
+        let target = if of_bid { bids_in(&folder)[0].clone() } else { folder.clone() };
+        let change =
+            |sign: &str| Command::new("chattr").arg(format!("{sign}{attribute}")).arg(&target).status().unwrap();
+        if !change("+").success() {
+            return crate::support::skip("attributes of files: this filesystem has none");
+        }
+        let unlocked = puppet.ask("unlock 0");
+        let why = puppet.why(0);
+        assert!(change("-").success());
+        assert_eq!(unlocked, "LF_ERR_IO", "{attribute}, of the bid: {of_bid}");
+        let what = if of_bid { "the bid is" } else { "the lock folder is" };
+        assert!(why.contains(what) && why.contains("append-only or immutable") && why.contains("chattr"), "{why}");
+        puppet.must("unlock 0");
+        if !of_bid && attribute == "i" {
+            assert!(change("+").success());
+            let got = puppet.ask("lock 0");
+            let why = puppet.why(0);
+            assert!(change("-").success());
+            assert_eq!(got, "LF_ERR_IO");
+            assert!(why.contains("the lock folder is append-only or immutable"), "{why}");
+        }
+    }
 }
 
 fn a_read_only_filesystem_is_an_error_only_for_a_lock(kind: Kind) {

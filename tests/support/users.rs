@@ -73,6 +73,8 @@ pub struct Stage {
 enum Access {
     Mode(u32),
     Acl,
+    /// The folder is the attacker's own, with this mode.
+    Own(u32),
 }
 
 impl Stage {
@@ -81,6 +83,7 @@ impl Stage {
         let (what, in_group, has_reader) = match access {
             Access::Mode(mode) => (format!("{mode:o}"), mode & 0o2000 != 0, mode & 0o007 == 0),
             Access::Acl => ("an ACL".to_owned(), false, true),
+            Access::Own(mode) => (format!("{mode:o}, the attacker's own"), false, false),
         };
         let user = |id| User { id, group: if in_group { GROUP } else { id } };
         let name = format!("{}, {what}", if is_on_disk { "on disk" } else { "in memory" });
@@ -116,6 +119,10 @@ impl Stage {
                 set_mode(&folder, 0o700);
                 let users = format!("user:{ATTACKER}:rwx,user:{NEIGHBOUR}:rwx,user:{READER}:r-x");
                 set_acl(&folder, &["-m", &users]);
+            }
+            Access::Own(mode) => {
+                chown(&folder, Some(ATTACKER), Some(ATTACKER)).unwrap();
+                set_mode(&folder, mode);
             }
         }
     }
@@ -158,6 +165,11 @@ fn each(what: &str, accesses: &[Access], test: impl Fn(&Stage) + Sync) {
 /// Runs in each kind of folder that others may use, on a disk and in memory.
 pub fn each_stage(test: impl Fn(&Stage) + Sync) {
     each("several users", &ALL, test);
+}
+
+/// The same, and in folders that belong to the attacker.
+pub fn each_stage_or_own_folder(test: impl Fn(&Stage) + Sync) {
+    each("several users", &[&ALL[..], &[Access::Own(0o755), Access::Own(0o1777)]].concat(), test);
 }
 
 pub fn each_stage_with_an_acl(test: impl Fn(&Stage) + Sync) {

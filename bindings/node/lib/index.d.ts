@@ -25,7 +25,10 @@ export interface LockOptions {
 
 export type BidState = 'own' | 'live' | 'stale' | 'unknown' | 'malformed'
 
-/** One bid of a snapshot. A value is null where the bid does not have it. */
+/**
+ * One bid of a snapshot. A value is null where the bid does not have it. Any user of the folder may have written any
+ * characters into `host` and `command`: escape them before you print them.
+ */
 export interface Bid {
   readonly name: string
   readonly host: string | null

@@ -215,7 +215,8 @@ pub const Bids = struct {
     }
 };
 
-/// One bid. A value is null where the bid does not have it.
+/// One bid. A value is null where the bid does not have it. Any user of the folder may have written any characters into
+/// `host` and `command`: escape them before you print them.
 pub const Bid = struct {
     /// File name in the lock folder.
     name: []const u8,

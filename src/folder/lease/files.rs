@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::folder::location::open_shared;
+use crate::folder::broom::{Broom, Hidden, Like};
 use crate::folder::names::{LeaseName, HIDDEN, LEASES};
 use crate::owner::bid::canonical;
 use crate::protocol::lease::{Moment, Name, Names};
@@ -49,9 +49,10 @@ impl<D: Deref<Target = Dir>> Files<D> {
 
     fn link(&self, number: u64) -> io::Result<()> {
         // A sub-folder that somebody removed is made again.
-        let hidden = open_shared(&self.folder, HIDDEN)?;
-        let leases = open_shared(&hidden, LEASES)?;
-        let from = if self.ours.is_claim { &hidden } else { &*self.folder };
+        let hidden = Hidden::open_or_make(&self.folder)?;
+        hidden.look(&self.folder);
+        let leases = hidden.open_shared(LEASES)?;
+        let from: &Dir = if self.ours.is_claim { &hidden } else { &self.folder };
         from.link(&self.ours.name, &leases, &LeaseName { bid: self.bid, number }.file())
     }
 }
@@ -101,31 +102,16 @@ pub(crate) fn list(folder: &Dir, mut each: impl FnMut(LeaseName, u64)) -> io::Re
     leases.list(true, |name, number| LeaseName::of_file(name).into_iter().for_each(|name| each(name, number)))
 }
 
-/// Removes a number. If it can't, the number stays until somebody sweeps.
+/// Removes a number that we made. If it can't, the number stays until somebody sweeps.
 pub(crate) fn remove(folder: &Dir, name: LeaseName) {
     remove_these(folder, &[name]);
 }
 
-/// Removes the numbers of bids that are gone.
-pub(crate) fn remove_all(folder: &Dir, is_gone: impl Fn(Uuid) -> bool) {
+/// Removes the numbers of a bid of ours that is gone. Nobody else makes numbers of our bid, except to take it over.
+pub(crate) fn remove_all(folder: &Dir, bid: Uuid) {
     let mut names = Vec::new();
-    let _ = list(folder, |name, _| names.extend(is_gone(name.bid).then_some(name)));
+    let _ = list(folder, |name, _| names.extend((name.bid == bid).then_some(name)));
     remove_these(folder, &names);
-}
-
-/// Removes all numbers whose bid is not in the folder. Only a listing that is always fresh can tell that: that of a local disk.
-pub(crate) fn remove_orphans(folder: &Dir) {
-    let mut names = Vec::new();
-    let _ = list(folder, |name, _| names.push(name));
-    if names.is_empty() {
-        return;
-    }
-    // A bid is there before its numbers are. So the bids are listed last.
-    let mut bids = BTreeSet::new();
-    if folder.list(true, |name, _| bids.extend(canonical(name))).is_ok() {
-        names.retain(|name| !bids.contains(&name.bid));
-        remove_these(folder, &names);
-    }
 }
 
 fn remove_these(folder: &Dir, names: &[LeaseName]) {
@@ -134,5 +120,34 @@ fn remove_these(folder: &Dir, names: &[LeaseName]) {
     }
     if let Ok(leases) = folder.open_dir(HIDDEN).and_then(|hidden| hidden.open_dir(LEASES)) {
         names.iter().for_each(|name| drop(leases.unlink(&name.file())));
+    }
+}
+
+/// Removes the numbers of other claimants' bids that are gone.
+pub(crate) fn sweep(broom: Broom<'_>, is_gone: impl Fn(Uuid) -> bool) {
+    let Ok(leases) = broom.dir().open_dir(LEASES) else { return };
+    let mut names = Vec::new();
+    let _ = leases.list(true, |name, _| names.extend(LeaseName::of_file(name).filter(|name| is_gone(name.bid))));
+    sweep_these(broom, &names);
+}
+
+/// Removes all numbers whose bid is not in the folder. Only a listing that is always fresh can tell that: that of a local disk.
+pub(crate) fn remove_orphans(folder: &Dir, broom: Broom<'_>) {
+    let mut names = Vec::new();
+    let _ = list(folder, |name, _| names.push(name));
+    // A bid is there before its numbers are. So the bids are listed last.
+    let mut bids = BTreeSet::new();
+    if !names.is_empty() && folder.list(true, |name, _| bids.extend(canonical(name))).is_ok() {
+        names.retain(|name| !bids.contains(&name.bid));
+        sweep_these(broom, &names);
+    }
+}
+
+fn sweep_these(broom: Broom<'_>, names: &[LeaseName]) {
+    let leases = broom.dir().open_dir(LEASES);
+    if let Some(leases) = leases.as_ref().ok().and_then(|leases| broom.below(leases)) {
+        for name in names {
+            leases.delete(&name.file(), Like::Bid);
+        }
     }
 }

@@ -194,7 +194,7 @@ impl Hold {
             alarm.clear();
         }
         if is_withdrawn && state.term.has_tried() {
-            files::remove_all(&state.files.folder, |bid| bid == state.files.bid);
+            files::remove_all(&state.files.folder, state.files.bid);
         }
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::files::{self, Files, Ours};
+use crate::folder::broom::Hidden;
 use crate::folder::claims;
-use crate::folder::names::HIDDEN;
 use crate::owner::bid::canonical;
 use crate::owner::rival::Entry;
 use crate::protocol::lease::{Moment, Name, Observed, LONGEST, SHORTEST};
@@ -109,16 +109,16 @@ impl Watch {
 }
 
 fn delete(folder: &Dir, doomed: Vec<(Uuid, Entry)>) {
+    let hidden = Hidden::open(folder);
+    let broom = hidden.as_ref().ok().and_then(Hidden::broom);
     let mut gone = BTreeSet::new();
     for (uuid, (name, number)) in doomed {
-        if let Ok(hidden) = folder.open_dir(HIDDEN) {
-            claims::delete_twin(&hidden, number);
-        }
+        broom.into_iter().for_each(|broom| claims::delete_twin(broom, number));
         if folder.unlink(&name).is_ok() {
             gone.insert(uuid);
         }
     }
-    files::remove_all(folder, |bid| gone.contains(&bid));
+    broom.into_iter().for_each(|broom| files::sweep(broom, |bid| gone.contains(&bid)));
 }
 
 /// The lease that a bid states, within the limits.

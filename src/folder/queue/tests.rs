@@ -12,7 +12,7 @@ use crate::scratch::Scratch;
 #[test]
 fn a_queue_that_is_removed_meanwhile_is_made_again() {
     let path = Scratch::new();
-    let hidden = Dir::open(&path).unwrap();
+    let hidden = Hidden::from(Dir::open(&path).unwrap());
     let (is_over, left) = (AtomicBool::new(false), AtomicUsize::new(0));
     let failed = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -24,7 +24,7 @@ fn a_queue_that_is_removed_meanwhile_is_made_again() {
         });
         let failed = (0..50_000).find_map(|_| {
             left.store(TRIES / 2, Ordering::Relaxed);
-            open_shared(&hidden, QUEUE).err()
+            hidden.open_shared(QUEUE).err()
         });
         is_over.store(true, Ordering::Relaxed);
         failed
@@ -339,11 +339,11 @@ fn a_sweep_removes_only_the_tail_of_a_line_that_is_gone() {
     let hidden = Arc::clone(claimant.place.claim.as_ref().unwrap().hidden());
     let tail = scene.path.join(".lockfolder/tail");
     std::fs::write(&tail, "").unwrap();
-    sweep(&hidden, |_| false);
+    sweep(hidden.broom().unwrap(), |_| false);
     assert!(tail.exists(), "there is a line");
     claimant.place.leave(Leaving::GivesUp);
     std::fs::write(&tail, "").unwrap();
-    sweep(&hidden, |_| false);
+    sweep(hidden.broom().unwrap(), |_| false);
     assert!(!tail.exists());
 }
 
@@ -356,11 +356,11 @@ fn a_sweep_removes_the_tickets_of_dead_claimants() {
     for path in [scene.file(dead), scene.queue().join("no-ticket")] {
         std::fs::write(path, "").unwrap();
     }
-    sweep(&hidden, |claim| claim == ClaimId(7));
+    sweep(hidden.broom().unwrap(), |claim| claim == ClaimId(7));
     assert_eq!((scene.has(dead), scene.has(ours), scene.queue().join("no-ticket").exists()), (false, true, true));
     assert!(claimant.place.first_in_line().is_some());
     std::fs::remove_file(scene.queue().join("no-ticket")).unwrap();
-    sweep(&hidden, |_| true);
+    sweep(hidden.broom().unwrap(), |_| true);
     assert!(claimant.place.first_in_line().is_none());
 }
 
@@ -413,7 +413,7 @@ fn an_entry_that_is_no_file_is_no_ticket() {
     assert_eq!(first(&hidden), Some(ticket(&claimant)));
     let view = claimant.place.view().unwrap();
     assert_eq!((view.length, view.ahead, view.predecessor, view.successor), (1, 0, None, None));
-    sweep(&hidden, |_| true);
+    sweep(hidden.broom().unwrap(), |_| true);
     assert_eq!(first(&hidden), None);
     assert!(others.iter().all(|other| other.symlink_metadata().is_ok()), "these entries are not ours to delete");
 }

@@ -411,6 +411,26 @@ fn a_notified_waiter_sleeps_until_the_next_look() {
     assert!(!waiter.wait.is_told(), "an unlock would go unnoticed");
 }
 
+/// A user can post and delete bids without an end. Where a look takes long, the pauses between looks grow.
+#[test]
+fn changes_that_do_not_free_the_lock_make_the_looks_rarer() {
+    let scene = Scene::new();
+    let _holder = scene.holder();
+    let [mut waiter] = scene.waiters();
+    let (end, cost) = (Instant::now(), Duration::from_millis(20));
+    let mut quiet = |cost, woken| {
+        waiter.wait.cost = cost;
+        waiter.wait.keep_quiet(end, woken);
+        waiter.wait.quiet_until().map(|until| (until - end).as_millis())
+    };
+    assert_eq!(quiet(cost, false), None, "the first look after a quiet time comes at once");
+    assert_eq!([(); 5].map(|()| quiet(cost, true)), [20, 40, 80, 160, 200].map(Some));
+    assert_eq!(quiet(cost, false), None);
+    assert_eq!([(); 2].map(|()| quiet(cost, true)), [20, 40].map(Some));
+    assert_eq!(quiet(QUICK_LOOK, true), None);
+    assert_eq!([(); 2].map(|()| quiet(Duration::from_secs(5), true)), [1000; 2].map(Some));
+}
+
 /// With this, all looks together (each may read the line) cost the same however many claimants wait.
 #[test]
 fn looks_have_jitter_and_are_further_apart_in_a_longer_line() {

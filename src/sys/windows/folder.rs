@@ -25,7 +25,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use super::done;
 use super::open::{is, is_delete_pending, is_sharing_violation, patiently, sharing, to_look, to_read, About, FileId};
 use super::security::{self, FolderStat};
-use crate::sys::{Opened, Proof, Sight};
+use crate::sys::{Leaf, Opened, Proof, Sight};
 
 /// Converts a path that C code passed. `None`: it is not UTF-8.
 #[cfg(feature = "capi")]
@@ -410,6 +410,12 @@ impl Dir {
             Err(e) if is_delete_pending(&e) || e.kind() == io::ErrorKind::NotFound => Sight::Missing,
             Err(_) => Sight::Hidden,
         }
+    }
+
+    /// What kind of file has this name, and how long it is.
+    pub fn leaf_at(&self, name: &CStr) -> io::Result<Leaf> {
+        let about = About::file(&to_look(&self.at(name)?, false)?)?;
+        Ok(if about.is_regular() { Leaf::File { size: about.size() } } else { Leaf::Other })
     }
 
     /// Makes an empty file, if no file has this name.

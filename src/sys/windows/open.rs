@@ -92,6 +92,10 @@ impl About {
         self.0.dwFileAttributes & FILE_ATTRIBUTE_REPARSE_POINT != 0
     }
 
+    pub fn size(&self) -> u64 {
+        u64::from(self.0.nFileSizeHigh) << 32 | u64::from(self.0.nFileSizeLow)
+    }
+
     /// When it was last modified, in Unix milliseconds.
     pub fn modified(&self) -> i64 {
         let time = self.0.ftLastWriteTime;

@@ -17,7 +17,8 @@ class BidState(enum.IntEnum):
 
 
 class Bid(NamedTuple):
-    """One bid of a snapshot. A value is None where the bid does not have it."""
+    """One bid of a snapshot. A value is None where the bid does not have it. Any user of the folder may have written
+    any characters into `host` and `command`: escape them before you print them (`repr` does so)."""
 
     name: str  #: file name in the lock folder
     host: Optional[str]
