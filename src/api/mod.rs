@@ -15,4 +15,4 @@ pub use lock_folder::LockFolder;
 #[cfg(unix)]
 pub use lock_folder::LostSignal;
 pub use options::OpenOptions;
-pub use snapshot::BidInfo;
+pub use snapshot::{BidInfo, WaiterInfo};
