@@ -63,6 +63,7 @@ impl Alarm {
         match *self {}
     }
 
+    #[cfg(feature = "capi")]
     pub fn descriptor(&self) -> i32 {
         match *self {}
     }
