@@ -35,7 +35,8 @@ impl StatusLine<'_> {
         }
         // A job in the background leaves the terminal to others.
         if is_in_foreground() {
-            let width = width_of(io::stderr()).saturating_sub(1);
+            // The terminal may write ^C behind it, and must not begin a new line for that.
+            let width = width_of(io::stderr()).saturating_sub(4);
             let _ = write!(io::stderr(), "\r\x1b[K{}", fit(&self.text(), width));
             self.is_shown = true;
         }
@@ -63,16 +64,17 @@ impl StatusLine<'_> {
             Some(bid) => {
                 let command = bid.command.as_deref().map_or_else(|| "somebody".to_owned(), escape);
                 let pid = bid.pid.map_or_else(String::new, |pid| format!(" (PID {pid})"));
-                format!("lockfolder: {command}{pid} has had {path} for {}{line}", age(bid.age))
+                format!("lockfolder: {command}{pid} has had the lock for {}{line}: {path}", age(bid.age))
             }
-            None => format!("lockfolder: waits for {path}{line}"),
+            None => format!("lockfolder: waits for the lock{line}: {path}"),
         }
     }
 }
 
 #[cfg(unix)]
 fn is_in_foreground() -> bool {
-    rustix::termios::tcgetpgrp(io::stderr()).is_ok_and(|group| group == rustix::process::getpgrp())
+    // SAFETY: these calls only look.
+    unsafe { libc::tcgetpgrp(libc::STDERR_FILENO) == libc::getpgrp() }
 }
 
 #[cfg(windows)]

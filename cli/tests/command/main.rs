@@ -2,6 +2,8 @@
 
 #![cfg(unix)]
 
+mod beside_flock;
+mod jobs;
 mod listing;
 mod messages;
 mod signals;

@@ -79,16 +79,24 @@ fn a_signal_of_a_process_that_is_gone_is_judged_too() {
     );
 }
 
+/// timeout(1), the parent of the runner, takes SIGALRM for the end of its time.
+fn time_is_over(_: &Scratch, _: Signal, runner: Pid) {
+    let parent: u32 = stat(runner.as_raw_nonzero().get() as u32, "PPid").parse().unwrap();
+    // It may not have seen yet that it has a child.
+    wait_until("timeout waits for its child", || stat(parent, "State").starts_with('S'));
+    kill_process(Pid::from_raw(parent as i32).unwrap(), Signal::ALARM).unwrap();
+}
+
 /// timeout(1) sends the signal to the runner and then to the group, and SIGCONT in the same way.
 #[test]
 fn timeout_sends_a_signal_twice_and_the_command_gets_it_once() {
     each_exactly_once(
         |scratch, signal| {
             let mut command = Command::new("timeout");
-            command.args(["-s", &signal.as_raw().to_string(), "0.1", OURS, "run", &scratch.lock(), &helper()]);
+            command.args(["-s", &signal.as_raw().to_string(), "1000", OURS, "run", &scratch.lock(), &helper()]);
             Running::start(&mut command)
         },
-        |_, _, _| {},
+        time_is_over,
         &[Signal::CONT],
     );
 }
@@ -100,10 +108,10 @@ fn timeout_in_the_foreground_sends_a_signal_once() {
         |scratch, signal| {
             let mut command = Command::new("timeout");
             let number = signal.as_raw().to_string();
-            command.args(["--foreground", "-s", &number, "0.1", OURS, "run", &scratch.lock(), &helper()]);
+            command.args(["--foreground", "-s", &number, "1000", OURS, "run", &scratch.lock(), &helper()]);
             Running::start(&mut command)
         },
-        |_, _, _| {},
+        time_is_over,
         &[],
     );
 }

@@ -181,6 +181,11 @@ pub fn stat(pid: u32, field: &str) -> String {
     line.trim_start_matches(':').trim().to_owned()
 }
 
+/// Whether the process has ended. Somebody may still have to reap it.
+pub fn is_gone(pid: u32) -> bool {
+    stat(pid, "State").chars().next().is_none_or(|state| state == 'Z')
+}
+
 /// Waits until claimants wait for the lock.
 pub fn wait_for_waiters(folder: &str, count: usize) {
     wait_until("they wait", || {
@@ -198,4 +203,13 @@ pub fn helper() -> String {
         assert!(built.success());
     });
     program.to_str().unwrap().to_owned()
+}
+
+/// Reports what was not run. `scripts/test` shows it at its end, and fails under CI=true.
+pub fn skip(what: &str) {
+    eprintln!("SKIPPED: {what}");
+    if let Some(list) = std::env::var_os("LOCKFOLDER_SKIPPED") {
+        let mut list = fs::OpenOptions::new().append(true).create(true).open(list).unwrap();
+        writeln!(list, "the command: {what}").unwrap();
+    }
 }

@@ -70,20 +70,19 @@ impl Loss {
     }
 
     /// The command has ended, and it may have left others.
-    pub fn end_what_is_left(&self, spared: &[Pid]) {
-        while self.happened.is_some_and(|happened| happened.elapsed() < self.patience) && has_others(spared) {
+    pub fn end_what_is_left(&self, command: Pid, spared: &[Pid]) {
+        let has_others = || {
+            super::ending::reap_others(&[&[command], spared].concat());
+            descendants(spared).iter().any(|pid| super::ending::has_ended(*pid).is_none())
+        };
+        while self.happened.is_some_and(|happened| happened.elapsed() < self.patience) && has_others() {
             std::thread::sleep(Duration::from_millis(5));
         }
-        while has_others(spared) {
+        while has_others() {
             self.step(spared);
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-}
-
-fn has_others(spared: &[Pid]) -> bool {
-    super::ending::reap_others(spared);
-    descendants(spared).iter().any(|pid| super::ending::has_ended(*pid).is_none())
 }
 
 /// All processes below this one.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use rustix::process::{getpgid, getpgrp, Pid};
+use rustix::process::Pid;
 
 use super::senders::settle;
 use super::signals::{Record, Signals};
@@ -60,7 +60,7 @@ impl Relay {
                 break;
             }
         }
-        let is_in_group = getpgid(Some(command)).is_ok_and(|group| group == getpgrp());
+        let is_in_group = is_in_our_group(command);
         let ours = std::mem::take(&mut self.ours);
         let theirs = std::mem::take(&mut self.theirs);
         let carried = std::mem::take(&mut self.carried);
@@ -130,4 +130,10 @@ impl Relay {
 fn wait_for(signals: &Signals, time: Duration) -> bool {
     let time = Timespec::try_from(time).ok();
     matches!(poll(&mut [PollFd::new(signals, PollFlags::IN)], time.as_ref()), Ok(1..))
+}
+
+/// The number of our group is 0 if its leader is outside of our PID namespace, and some wrappers do not expect that.
+fn is_in_our_group(pid: Pid) -> bool {
+    // SAFETY: these calls only look.
+    unsafe { libc::getpgid(pid.as_raw_nonzero().get()) == libc::getpgrp() }
 }

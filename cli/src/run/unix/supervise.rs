@@ -82,6 +82,7 @@ impl Supervisor<'_> {
                 for signal in self.relay.judge(self.signals, self.witness, self.command) {
                     send(self.command, signal);
                 }
+                continue; // the command may have ended or stopped meanwhile, and its record has been read
             }
             if self.relay.is_to_stop && is_stopped(self.command) {
                 // A shell that has a job control sees that its job is stopped. We go on when we get SIGCONT, as the command does.
@@ -93,7 +94,7 @@ impl Supervisor<'_> {
         }
         let is_lost = self.loss.has_happened();
         if is_lost {
-            self.loss.end_what_is_left(&[self.witness.pid]);
+            self.loss.end_what_is_left(self.command, &[self.witness.pid]);
         }
         let status = reap(self.command)?;
         Ok(Ran { ending: status.map_or(Ending::Status(0), |status| like(&status)), is_lost })

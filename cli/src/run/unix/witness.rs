@@ -9,7 +9,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use rustix::process::{getpgrp, kill_process, setpgid, Pid, Signal};
+use rustix::process::{kill_process, Pid, Signal};
 
 use super::signals::{self, set_handler, Mask, Signals};
 
@@ -23,7 +23,6 @@ fn question() -> i32 {
 
 pub(super) struct Witness {
     pub pid: Pid,
-    group: Pid,
     me: Pid,
 }
 
@@ -35,7 +34,7 @@ impl Witness {
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
             0 => watch(me),
-            pid => Ok(Witness { pid: Pid::from_raw(pid).expect("a child has a PID"), group: getpgrp(), me }),
+            pid => Ok(Witness { pid: Pid::from_raw(pid).expect("a child has a PID"), me }),
         }
     }
 
@@ -43,8 +42,9 @@ impl Witness {
     /// recorded: that of the witness, and ours.
     pub fn ask(&self) -> bool {
         // The kernel holds its lock of all processes while it sends a signal to a group, and setpgid(2) waits for this lock. So a signal
-        // that one of us has got by now, the others have got too. (The call changes nothing: this is the group already.)
-        let _ = setpgid(Some(self.pid), Some(self.group));
+        // that one of us has got by now, the others have got too. (The call changes nothing: there is no such group.)
+        // SAFETY: the call has no other effect.
+        unsafe { libc::setpgid(self.pid.as_raw_nonzero().get(), i32::MAX) };
         // SAFETY: the witness is our child and we have not reaped it.
         unsafe { libc::kill(self.pid.as_raw_nonzero().get(), question()) == 0 }
     }
