@@ -21,6 +21,7 @@ pub fn command() -> Command {
         .subcommand(ls())
         .subcommand(wait())
         .subcommand(reap())
+        .subcommand(check())
 }
 
 const ABOUT_SIGNALS: &str = "\
@@ -61,7 +62,7 @@ fn run() -> Command {
         .arg(flag("quiet", 'q', "Say nothing if the lock was not obtained").conflicts_with("verbose"))
         .arg(flag_long("no-create", "Don't make FOLDER if it is missing"))
         .arg(flag_long("private", "Refuse a folder that other users can write to"))
-        .arg(flag_long("trust-filesystem", "Use FOLDER although its filesystem is refused"))
+        .arg(flag_long("trust-filesystem", "Use FOLDER although its filesystem is refused: see `lockfolder check`"))
         .arg(value_long("lease", "SECONDS", "The lease, where other hosts use FOLDER too [default: 30]").value_parser(seconds))
         .arg(
             value_long("malformed-grace", "SECONDS", "After how long a cut-off bid counts as stale [default: never]")
@@ -109,8 +110,28 @@ fn reap() -> Command {
              can't be changed.",
         )
         .arg(flag("quiet", 'q', "Print nothing"))
-        .arg(flag_long("trust-filesystem", "Use FOLDER although its filesystem is refused"))
+        .arg(flag_long("trust-filesystem", "Use FOLDER although its filesystem is refused: see `lockfolder check`"))
         .arg(folder())
+}
+
+fn check() -> Command {
+    Command::new("check")
+        .about("Says what a folder is good for, and why")
+        .long_about(
+            "Says what the lock of FOLDER is good for, and why: its filesystem, what is promised there, what is stale, what is in the \
+             way, and what to do. With two paths, which lead to one folder by two mounts, it tries whether each mount sees at once what \
+             the other one changes.",
+        )
+        .after_long_help(
+            "Exit status: 0 the folder can be used, 1 it can't, or something is in the way, 2 wrong usage, or FOLDER is missing.",
+        )
+        .arg(folder())
+        .arg(
+            Arg::new("other")
+                .value_name("OTHER")
+                .help("The same folder by another mount. Here something is written")
+                .value_parser(PathBufValueParser::new()),
+        )
 }
 
 fn folder() -> Arg {

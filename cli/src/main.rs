@@ -5,6 +5,7 @@
 mod args;
 #[cfg(unix)]
 mod arguments;
+mod check;
 mod errors;
 mod listing;
 mod looking;
@@ -52,6 +53,7 @@ fn go(arguments: &[OsString]) -> Ending {
         }
         Some(("wait", given)) => wait::wait(folder(given), given.get_one("wait").copied()),
         Some(("reap", given)) => reap::reap(folder(given), given.get_flag("trust-filesystem"), given.get_flag("quiet")),
+        Some(("check", given)) => check::check(folder(given), given.get_one::<PathBuf>("other").map(PathBuf::as_path)),
         _ => unreachable!("clap knows the sub-commands"),
     })
 }

@@ -3,6 +3,7 @@
 #![cfg(unix)]
 
 mod beside_flock;
+mod checking;
 mod jobs;
 mod listing;
 mod messages;
