@@ -59,6 +59,20 @@ pub enum BidState {
     Malformed,
 }
 
+/// How far a lock reaches: which processes it keeps apart. The filesystem of the folder decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reach {
+    /// All processes of this host, in all its containers. Only this host writes to the filesystem.
+    Host,
+    /// As [`Host`](Reach::Host), if all of them use the folder through this same overlay.
+    Overlay,
+    /// All processes of all hosts that mount the filesystem. A holder has a lease.
+    Hosts,
+    /// Only what the caller vouched for, with [`OpenOptions::trust_filesystem`](crate::OpenOptions::trust_filesystem).
+    Vouched,
+}
+
 /// The bid that was in the way, and what it says about its owner. Its [`Display`](fmt::Display) is a sentence for a person.
 /// Any user of the folder may have written any characters into `host` and `command`: escape them before you print them.
 #[derive(Clone, Debug, PartialEq, Eq)]

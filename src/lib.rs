@@ -52,8 +52,8 @@ use std::sync;
 
 #[cfg(unix)]
 pub use api::LostSignal;
-pub use api::{BidInfo, Guard, LockFolder, OpenOptions, PendingLock, UnlockError};
-pub use error::{BidState, Error, ErrorKind, Holder, Result};
+pub use api::{BidInfo, Guard, LockFolder, OpenOptions, PendingLock, UnlockError, WaiterInfo};
+pub use error::{BidState, Error, ErrorKind, Holder, Reach, Result};
 
 /// Several threads may share each of these, and send it to each other.
 const _: () = {
@@ -66,4 +66,5 @@ const _: () = {
     is_send_and_sync::<Error>();
     is_send_and_sync::<Holder>();
     is_send_and_sync::<BidInfo>();
+    is_send_and_sync::<WaiterInfo>();
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::api::snapshot::BidInfo;
+use crate::api::snapshot::{BidInfo, WaiterInfo};
 use crate::error::{BidState, ErrorKind, Result};
 use crate::folder::Folder;
 use crate::protocol::{Place, Session};
@@ -24,6 +24,23 @@ impl Session<Folder> {
         let held = self.held();
         let bids = self.place.bids(held.as_ref())?;
         Ok(bids.into_iter().map(|(rival, is_own)| BidInfo::new(rival, is_own)).collect())
+    }
+
+    pub fn waiters(&mut self) -> Result<Vec<WaiterInfo>> {
+        let line = self.place.line()?;
+        Ok(line.into_iter().map(|(ticket, owner)| WaiterInfo::new(ticket.arrival, owner)).collect())
+    }
+
+    pub fn set_command(&mut self, command: &str) -> Result<()> {
+        match self.held() {
+            None => {
+                self.place.set_command(command);
+                Ok(())
+            }
+            Some(_) => {
+                Err(self.place.misuse(ErrorKind::AlreadyHeld, "holds the lock, so its command can't be changed now"))
+            }
+        }
     }
 
     pub fn reap_stale(&mut self) -> Result<usize> {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::api::handle::Handle;
 use crate::api::options::OpenOptions;
-use crate::api::snapshot::BidInfo;
-use crate::error::Result;
+use crate::api::snapshot::{BidInfo, WaiterInfo};
 #[cfg(doc)]
 use crate::error::{Error, ErrorKind};
+use crate::error::{Reach, Result};
 use crate::protocol::Session;
 #[cfg(unix)]
 use crate::sys::Alarm;
@@ -220,6 +220,74 @@ impl LockFolder {
     /// ```
     pub fn bids(&self) -> Result<Vec<BidInfo>> {
         self.handle.call(Session::bids)
+    }
+
+    /// Gives the claimants that wait in line, in their order. It changes nothing in the folder.
+    ///
+    /// A filesystem without a line (see `docs/protocol.md`) has none, and neither have peers of the Python package: they look again and
+    /// again. A ticket whose owner is gone is not listed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`], [`ErrorKind::Forked`].
+    ///
+    /// ```
+    /// use lockfolder::LockFolder;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-waiters-{}", std::process::id()));
+    /// let folder = LockFolder::open(&path)?;
+    /// for waiter in folder.waiters()? {
+    ///     println!("{:?} {:?} {:?}", waiter.pid, waiter.command, waiter.age);
+    /// }
+    /// # drop(folder);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn waiters(&self) -> Result<Vec<WaiterInfo>> {
+        self.handle.call(Session::waiters)
+    }
+
+    /// Tells which processes the lock of this folder keeps apart.
+    ///
+    /// ```
+    /// use lockfolder::{LockFolder, Reach};
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-reach-{}", std::process::id()));
+    /// let folder = LockFolder::open(&path)?;
+    /// if folder.reach()? == Reach::Hosts {
+    ///     println!("a holder has a lease, and can lose it");
+    /// }
+    /// # drop(folder);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Forked`].
+    pub fn reach(&self) -> Result<Reach> {
+        self.handle.call(|claimant| Ok(claimant.place.reach()))
+    }
+
+    /// Sets the command that our bids name, instead of the name of this process. It has at most 128 characters; the rest is left out.
+    ///
+    /// It is for programs that do something on behalf of another one, as a runner of commands does.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::AlreadyHeld`], [`ErrorKind::Forked`].
+    ///
+    /// ```
+    /// use lockfolder::LockFolder;
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-command-{}", std::process::id()));
+    /// let folder = LockFolder::open(&path)?;
+    /// folder.set_command("rsync -a a/ b/")?;
+    /// let guard = folder.lock()?;
+    /// assert_eq!(folder.bids()?[0].command.as_deref(), Some("rsync -a a/ b/"));
+    /// # drop((folder, guard));
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn set_command(&self, command: &str) -> Result<()> {
+        self.handle.call(|claimant| claimant.set_command(command))
     }
 
     /// Sets after how long a cut-off bid counts as stale.

@@ -18,4 +18,4 @@ pub use lock_folder::LockFolder;
 pub use lock_folder::LostSignal;
 pub use options::OpenOptions;
 pub use pending::PendingLock;
-pub use snapshot::BidInfo;
+pub use snapshot::{BidInfo, WaiterInfo};

@@ -23,6 +23,12 @@ pub struct BidInfo {
     pub host: Option<String>,
     /// The owner's command name. `None` if the bid does not say. Escape it too.
     pub command: Option<String>,
+    /// The owner's PID namespace (the inode of its `/proc/self/ns/pid`). `None` if the bid does not say.
+    pub pid_namespace: Option<u64>,
+    /// The boot of the owner's kernel (`/proc/sys/kernel/random/boot_id`). `None` if the bid does not say.
+    pub boot: Option<String>,
+    /// The length of the owner's lease. `None`: it has none.
+    pub lease: Option<Duration>,
     /// The time since the bid was posted, by the wall clock, in whole milliseconds.
     pub age: Duration,
     /// The state of the bid.
@@ -40,9 +46,45 @@ impl BidInfo {
             pid: bid.as_ref().map(|bid| bid.pid),
             created: bid.as_ref().and_then(|bid| bid.created),
             host: bid.as_ref().and_then(|bid| bid.host.clone()),
+            pid_namespace: bid.as_ref().and_then(|bid| bid.pidns),
+            boot: bid.as_ref().and_then(|bid| bid.boot.clone()),
+            lease: bid.as_ref().and_then(|bid| bid.lease).map(|ms| Duration::from_millis(ms.into())),
             command: bid.and_then(|bid| bid.command),
             age: Duration::from_millis(now.saturating_sub(posted).try_into().unwrap_or(0)),
             state,
+        }
+    }
+}
+
+/// A claimant that waits in line.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WaiterInfo {
+    /// The owner's PID, in its own PID namespace. `None` if we may not read it.
+    pub pid: Option<u32>,
+    /// The owner's host name. `None` if it is not known.
+    pub host: Option<String>,
+    /// The owner's command name. `None` if it is not known.
+    pub command: Option<String>,
+    /// The owner's PID namespace. `None` if it is not known.
+    pub pid_namespace: Option<u64>,
+    /// The boot of the owner's kernel. `None` if it is not known.
+    pub boot: Option<String>,
+    /// The time since it joined the line, by the wall clock, in whole milliseconds.
+    pub age: Duration,
+}
+
+impl WaiterInfo {
+    /// `arrival`: when it joined, in Unix nanoseconds.
+    pub(crate) fn new(arrival: u64, owner: Rival) -> WaiterInfo {
+        let bid = owner.bid.ok();
+        WaiterInfo {
+            pid: bid.as_ref().map(|bid| bid.pid),
+            host: bid.as_ref().and_then(|bid| bid.host.clone()),
+            pid_namespace: bid.as_ref().and_then(|bid| bid.pidns),
+            boot: bid.as_ref().and_then(|bid| bid.boot.clone()),
+            command: bid.and_then(|bid| bid.command),
+            age: Duration::from_millis(sys::unix_nanos().saturating_sub(arrival) / 1_000_000),
         }
     }
 }

@@ -182,8 +182,8 @@ pub(crate) fn advice_on_sub_folder(error: &io::Error) -> Option<&'static str> {
 }
 
 fn content(me: &Identity, file: &FileId, born: Option<u64>, on: Filesystem, lease: Option<Duration>) -> String {
-    // A host name has at most 64 bytes (uname(2)) and a command has at most 15 (proc_pid_comm(5)), so the content never
-    // comes near the limit.
+    // A host name has at most 64 bytes (uname(2)), and a command has at most 15 (proc_pid_comm(5)) or, if the program
+    // told it, 128 characters. JSON writes one of them in 12 bytes at most, so the content never comes near the limit.
     let bid = Bid {
         pid: me.pid,
         created: Some(me.created),

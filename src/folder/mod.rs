@@ -11,6 +11,7 @@ mod lease;
 mod line;
 pub(crate) mod location;
 mod names;
+mod onlook;
 pub(crate) mod options;
 mod place;
 mod queue;
@@ -51,6 +52,8 @@ pub(crate) struct Folder {
     options: Options,
     location: Location,
     me: Arc<Identity>,
+    /// The command that our bids name, if it is not that of this process.
+    command: Option<String>,
     /// Our place in line, from the start of a wait until we give back the lock that it won. (Declared before the claim
     /// that it names, so that it is dropped first.)
     pub queue: Option<Queue>,
@@ -82,6 +85,7 @@ impl Folder {
         };
         Ok(Folder {
             me: identity()?,
+            command: None,
             location: location.map_err(|e| advised(e, &path))?,
             path: path.into(),
             options,
@@ -223,10 +227,9 @@ impl Folder {
                 Error::io("open or make the sub-folder", &path, e).advising(advice)
             })?;
             let lease = self.lease_of_claim(&hidden);
+            let me = self.named();
             let random = || self.random.number();
-            match lease
-                .and_then(|lease| Claim::prepare(hidden, &path, Arc::clone(&self.me), self.location.on, lease, random))
-            {
+            match lease.and_then(|lease| Claim::prepare(hidden, &path, me, self.location.on, lease, random)) {
                 Err(e) if says_gone(&e) && left > 0 => {} // another process deletes the sub-folder at this moment
                 claim => {
                     self.claim = Some(claim?);
@@ -247,6 +250,18 @@ impl Folder {
             chance,
         );
         Ok(())
+    }
+
+    /// This process as our bids describe it.
+    fn named(&self) -> Arc<Identity> {
+        match &self.command {
+            None => Arc::clone(&self.me),
+            Some(command) => {
+                let mut me = (*self.me).clone();
+                me.command.clone_from(command);
+                Arc::new(me)
+            }
+        }
     }
 
     /// A name that was never used before and will never be used again.

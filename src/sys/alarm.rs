@@ -1,7 +1,9 @@
 //! A descriptor that becomes readable at a given time.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
+#[cfg(feature = "capi")]
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use rustix::time::{
@@ -45,6 +47,7 @@ impl Alarm {
         self.fd.as_fd()
     }
 
+    #[cfg(feature = "capi")]
     pub fn descriptor(&self) -> RawFd {
         self.fd.as_raw_fd()
     }

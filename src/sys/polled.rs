@@ -94,6 +94,7 @@ impl Alarm {
         match *self {}
     }
 
+    #[cfg(feature = "capi")]
     pub fn descriptor(&self) -> i32 {
         match *self {}
     }

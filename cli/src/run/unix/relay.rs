@@ -1,0 +1,139 @@
+//! Which signals are passed on to the command: those that reached us and did not reach it.
+
+use std::time::Duration;
+
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::process::Pid;
+
+use super::senders::settle;
+use super::signals::{Record, Signals};
+use super::witness::Witness;
+
+/// What has come: the signals that we got, and those that the witness got.
+#[derive(Default)]
+pub(super) struct Relay {
+    ours: Vec<Record>,
+    theirs: Vec<Record>,
+    /// So many of the first of `theirs` were there at the last judgement, and had no signal of ours beside them then.
+    carried: usize,
+    /// A signal of job control has come since we were continued the last time.
+    pub is_to_stop: bool,
+    /// Children changed their state.
+    pub news_of_children: bool,
+}
+
+impl Relay {
+    /// Reads what has come. False: nothing that may have to be passed on.
+    pub fn read(&mut self, signals: &Signals, witness: &Witness) -> bool {
+        while let Some(record) = signals.next() {
+            self.sort(record, signals, witness);
+        }
+        !self.ours.is_empty()
+    }
+
+    fn sort(&mut self, record: Record, signals: &Signals, witness: &Witness) {
+        if witness.is_of(&record) {
+            // We ourselves wake the witness.
+            if record.sender != signals.me().as_raw_nonzero().get() {
+                self.theirs.push(record);
+            }
+        } else if record.signal == libc::SIGCHLD {
+            self.news_of_children = true;
+        } else if record.signal != 0 && record.receiver == signals.me().as_raw_nonzero().get() {
+            match record.signal {
+                libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => self.is_to_stop = true,
+                libc::SIGCONT => self.is_to_stop = false,
+                _ => {}
+            }
+            self.ours.push(record);
+        }
+    }
+
+    /// The signals that have come to us, and have not come to the command. Each is to be sent to it once.
+    pub fn judge(&mut self, signals: &Signals, witness: &Witness, command: Pid) -> Vec<i32> {
+        // Each round looks at all that has come, until nothing more comes meanwhile.
+        loop {
+            let known = self.ours.len();
+            settle(&self.senders());
+            self.hear(signals, witness);
+            if self.ours.len() == known {
+                break;
+            }
+        }
+        let is_in_group = is_in_our_group(command);
+        let ours = std::mem::take(&mut self.ours);
+        let theirs = std::mem::take(&mut self.theirs);
+        let carried = std::mem::take(&mut self.carried);
+        let own = command.as_raw_nonzero().get();
+        let mut passed = Vec::new();
+        for (at, record) in ours.iter().enumerate() {
+            let same = |other: &Record| other.signal == record.signal && other.sender == record.sender;
+            let reached_all = theirs.iter().any(same);
+            let is_passed_on = match (record.sender == own, reached_all) {
+                // The command sends us a signal: it does not want it back.
+                (true, _) => false,
+                (_, false) => true,
+                // A command that left the group, as an interactive shell does, got nothing of what the group got. A sender that sent the
+                // signal to us and to the group meant it once.
+                (_, true) => !is_in_group && record.sender != 0 && !ours[..at].iter().any(same),
+            };
+            if is_passed_on {
+                passed.push(record.signal);
+            }
+        }
+        // A signal to the group that is being sent at this moment may have reached the witness, and not us. It reaches us before the next
+        // judgement is over. So what still has no signal of ours beside it then never will: two of ours were merged by the kernel.
+        let mut left = ours;
+        for (at, record) in theirs.into_iter().enumerate() {
+            let same = |other: &Record| other.signal == record.signal && other.sender == record.sender;
+            match left.iter().position(same) {
+                Some(found) => drop(left.swap_remove(found)),
+                None if at >= carried => self.theirs.push(record),
+                None => {}
+            }
+        }
+        self.carried = self.theirs.len();
+        passed
+    }
+
+    fn senders(&self) -> Vec<i32> {
+        let mut senders: Vec<i32> = self.ours.iter().chain(&self.theirs).map(|record| record.sender).collect();
+        senders.sort_unstable();
+        senders.dedup();
+        senders
+    }
+
+    /// Hears the witness: after this, all that it got is known.
+    fn hear(&mut self, signals: &Signals, witness: &Witness) {
+        if !witness.ask() {
+            return;
+        }
+        loop {
+            while let Some(record) = signals.next() {
+                if witness.is_answer(&record) {
+                    self.read(signals, witness);
+                    return;
+                }
+                self.sort(record, signals, witness);
+            }
+            if !wait_for(signals, Duration::from_millis(20)) {
+                if witness.is_gone() {
+                    return;
+                }
+                witness.wake();
+            }
+        }
+    }
+}
+
+/// Waits for a record. False: none came.
+fn wait_for(signals: &Signals, time: Duration) -> bool {
+    let time = Timespec::try_from(time).ok();
+    matches!(poll(&mut [PollFd::new(signals, PollFlags::IN)], time.as_ref()), Ok(1..))
+}
+
+/// The number of our group is 0 if its leader is outside of our PID namespace, and some wrappers do not expect that.
+fn is_in_our_group(pid: Pid) -> bool {
+    // SAFETY: these calls only look.
+    unsafe { libc::getpgid(pid.as_raw_nonzero().get()) == libc::getpgrp() }
+}

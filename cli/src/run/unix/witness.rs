@@ -1,0 +1,123 @@
+//! The witness tells whether a signal was sent to our whole process group, or to us alone.
+//!
+//! The command is in our process group, so a signal to the group reaches it without our help, and we must not send it once more. A signal
+//! to us alone must be passed on. The kernel tells us who sent a signal, but not to whom. So there is a third process in the group, the
+//! witness, which does nothing but record its signals. What it got too was sent to all.
+//!
+//! It also serves where a service manager sends a signal to each process of a unit, one by one.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use rustix::process::{kill_process, Pid, Signal};
+
+use super::signals::{self, set_handler, Mask, Signals};
+
+/// The question to the witness. Linux delivers pending signals in the order of their numbers, so the answer comes after all others.
+fn question() -> i32 {
+    #[cfg(target_os = "linux")]
+    return libc::SIGRTMAX();
+    #[cfg(not(target_os = "linux"))]
+    return libc::SIGURG;
+}
+
+pub(super) struct Witness {
+    pub pid: Pid,
+    me: Pid,
+}
+
+impl Witness {
+    /// Starts it. All signals are blocked in this thread.
+    pub fn start(signals: &Signals) -> io::Result<Witness> {
+        let me = signals.me();
+        // SAFETY: the child calls only what a signal handler may call, and ends by _exit or a signal.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => watch(me),
+            pid => Ok(Witness { pid: Pid::from_raw(pid).expect("a child has a PID"), me }),
+        }
+    }
+
+    /// Asks. The answer is a record, see [`Witness::is_answer`]. Every signal to the group that was sent before the question is then
+    /// recorded: that of the witness, and ours.
+    pub fn ask(&self) -> bool {
+        // The kernel holds its lock of all processes while it sends a signal to a group, and setpgid(2) waits for this lock. So a signal
+        // that one of us has got by now, the others have got too. (The call changes nothing: there is no such group.)
+        // SAFETY: the call has no other effect.
+        unsafe { libc::setpgid(self.pid.as_raw_nonzero().get(), i32::MAX) };
+        // SAFETY: the witness is our child and we have not reaped it.
+        unsafe { libc::kill(self.pid.as_raw_nonzero().get(), question()) == 0 }
+    }
+
+    /// A witness that somebody stopped does not answer.
+    pub fn wake(&self) {
+        let _ = kill_process(self.pid, Signal::CONT);
+    }
+
+    pub fn is_answer(&self, record: &signals::Record) -> bool {
+        self.is_of(record) && record.signal == question() && record.sender == self.me.as_raw_nonzero().get()
+    }
+
+    /// Whether the record is of the witness.
+    pub fn is_of(&self, record: &signals::Record) -> bool {
+        record.receiver == self.pid.as_raw_nonzero().get()
+    }
+
+    /// Whether it has ended: somebody killed it.
+    pub fn is_gone(&self) -> bool {
+        super::ending::has_ended(self.pid).is_some()
+    }
+
+    /// Ends it. [`Witness::bury`] must follow.
+    pub fn dismiss(&self) {
+        let _ = kill_process(self.pid, Signal::KILL);
+    }
+
+    pub fn bury(self) {
+        let _ = super::ending::reap(self.pid);
+    }
+}
+
+/// In the witness: records signals until the end.
+fn watch(parent: Pid) -> ! {
+    // Its parent may be gone by now.
+    let lives = super::spawn::end_with_parent(parent);
+    if lives {
+        hide();
+        close_all_but(signals::outlet());
+        set_handler(question());
+        Mask::none().set();
+    }
+    loop {
+        if !lives {
+            // SAFETY: the call does not return.
+            unsafe { libc::_exit(0) };
+        }
+        rustix::event::pause();
+    }
+}
+
+/// The witness must not hold the files of the runner open: a reader of a pipe would wait for its end.
+fn close_all_but(kept: RawFd) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: nothing in this process uses the other descriptors from now on.
+    unsafe {
+        let kept = kept as u32;
+        libc::syscall(libc::SYS_close_range, 0u32, kept - 1, 0u32);
+        libc::syscall(libc::SYS_close_range, kept + 1, u32::MAX, 0u32);
+    }
+    #[cfg(not(target_os = "linux"))]
+    for fd in (0..256).filter(|fd| *fd != kept) {
+        // SAFETY: the same.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// pkill(1) finds processes by their names. What it sends to the runner must not reach the witness too.
+fn hide() {
+    #[cfg(target_os = "linux")]
+    {
+        let _ = rustix::thread::set_name(c"lf-witness");
+        crate::arguments::rename(b"(lf-witness)");
+    }
+}

@@ -1,0 +1,238 @@
+//! Terminals and jobs: what a person sees in tmux, Ctrl-Z, PID 1, and the loss of a lease.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use rustix::process::{kill_process, Signal};
+
+use super::support::*;
+
+/// A terminal in a tmux server of its own, with a shell in it.
+struct Terminal {
+    scratch: Scratch,
+}
+
+impl Terminal {
+    fn new() -> Terminal {
+        let terminal = Terminal { scratch: Scratch::new() };
+        let shell = "env -i PATH=\"$PATH\" TERM=\"$TERM\" PS1='$ ' bash --norc --noprofile";
+        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", shell]);
+        terminal.wait_for("$");
+        terminal.enter(&format!(
+            "cd {}; alias run='{OURS} run lock'; alias lockfolder={OURS}; clear",
+            terminal.scratch.path("")
+        ));
+        terminal.enter("echo be''gin");
+        terminal.wait_for("begin");
+        terminal
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> String {
+        let output = Command::new("tmux").arg("-S").arg(self.scratch.path("tmux")).args(arguments).output().unwrap();
+        assert!(output.status.success(), "tmux {arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    fn press(&self, key: &str) {
+        self.tmux(&["send-keys", key]);
+    }
+
+    fn enter(&self, line: &str) {
+        self.tmux(&["send-keys", "-l", line]);
+        self.press("Enter");
+    }
+
+    fn screen(&self) -> String {
+        self.tmux(&["capture-pane", "-p"])
+    }
+
+    fn wait_for(&self, what: &str) {
+        wait_until(what, || self.screen().contains(what));
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").arg("-S").arg(self.scratch.path("tmux")).arg("kill-server").output();
+    }
+}
+
+#[test]
+fn a_line_says_who_has_the_lock_and_is_gone_at_the_end() {
+    let terminal = Terminal::new();
+    let lock = terminal.scratch.lock();
+    let holder = Holder::with(&lock, &["--name", "the nightly job"]);
+    terminal.enter("run echo 'ins''ide'");
+    terminal.wait_for(&format!("lockfolder: the nightly job (PID {}) has had the lock for ", holder.pid()));
+    // It stays one line, and is updated.
+    let before = terminal.screen();
+    wait_until("it is updated", || terminal.screen() != before);
+    assert_eq!(terminal.screen().matches("lockfolder: the nightly").count(), 1);
+    holder.leave();
+    terminal.wait_for("inside");
+    assert!(!terminal.screen().contains("lockfolder: the nightly"), "{}", terminal.screen());
+}
+
+#[test]
+fn without_a_terminal_it_says_nothing() {
+    let scratch = Scratch::new();
+    let holder = Holder::new(&scratch.lock());
+    let waiter = std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| run(&["run", &scratch.lock(), "true"]));
+        wait_for_waiters(&scratch.lock(), 1);
+        std::thread::sleep(std::time::Duration::from_millis(600)); // longer than the line would take to appear
+        holder.leave();
+        waiter.join().unwrap()
+    });
+    assert_eq!((status(&waiter), text(&waiter.stderr)), (0, String::new()));
+}
+
+#[test]
+fn control_c_ends_the_wait_and_the_loop() {
+    let terminal = Terminal::new();
+    let holder = Holder::new(&terminal.scratch.lock());
+    terminal.enter("for i in 1 2 3; do run true; done");
+    terminal.wait_for("has had");
+    terminal.press("C-c");
+    wait_until("the prompt comes", || terminal.screen().trim_end().ends_with("\n$"));
+    assert!(!terminal.screen().contains("has had"), "{}", terminal.screen());
+    terminal.enter("echo status $?");
+    terminal.wait_for("status 130");
+    holder.leave();
+}
+
+#[test]
+fn control_z_stops_both_and_fg_continues_both() {
+    let terminal = Terminal::new();
+    terminal.enter("run cat");
+    for round in ["one", "two", "three"] {
+        terminal.enter(round);
+        wait_until(round, || terminal.screen().matches(round).count() == 2); // the echo of the terminal, and that of cat
+        terminal.press("C-z");
+        terminal.wait_for("Stopped");
+        let busy = run(&["run", "-n", &terminal.scratch.lock(), "true"]);
+        assert_eq!(status(&busy), 1, "it holds while it is stopped");
+        terminal.enter("clear; fg");
+        wait_until("it goes on", || !terminal.screen().contains("Stopped") && terminal.screen().contains("run"));
+    }
+    terminal.enter("still there");
+    wait_until("cat goes on", || terminal.screen().matches("still there").count() == 2);
+    terminal.press("C-d");
+    terminal.enter("echo status $?");
+    terminal.wait_for("status 0");
+
+    // In the background it is stopped when it reads, as any job is.
+    terminal.enter("clear; run cat &");
+    wait_until("it is stopped", || {
+        terminal.press("Enter"); // bash tells it before a prompt
+        terminal.screen().contains("Stopped")
+    });
+    terminal.enter("fg");
+    terminal.enter("foreground");
+    wait_until("it reads", || terminal.screen().matches("foreground").count() == 2);
+    terminal.press("C-c");
+    terminal.enter("echo status $?");
+    terminal.wait_for("status 130");
+}
+
+#[test]
+fn an_interactive_shell_is_a_command_too() {
+    let terminal = Terminal::new();
+    terminal.enter("run env PS1='inner ' bash --norc --noprofile");
+    terminal.wait_for("inner");
+    terminal.enter("echo go''ing; sleep 1000");
+    terminal.wait_for("going");
+    terminal.press("C-c");
+    terminal.enter("echo status $?");
+    terminal.wait_for("status 130");
+    terminal.enter("exit 5");
+    terminal.enter("echo outer $?");
+    terminal.wait_for("outer 5");
+}
+
+/// The alarm comes as `perl -e 'alarm 1; exec @ARGV'` sets it: before the command runs, or while it runs.
+#[test]
+fn an_alarm_that_the_caller_set_ends_the_command() {
+    let scratch = Scratch::new();
+    let code = "import signal, os, sys; signal.alarm(1); os.execvp(sys.argv[1], sys.argv[1:])";
+    let mut command = Command::new("python3");
+    command.args(["-c", code, OURS, "run", &scratch.lock(), "sleep", "1000"]);
+    let end = Running::start(&mut command).end();
+    assert_eq!(end.signal(), Some(Signal::ALARM.as_raw()), "{end}");
+}
+
+/// The runner is the first process of a PID namespace, as in a container. It reaps the orphan, and says by its status what a signal did.
+#[test]
+fn as_the_first_process_it_reaps_orphans() {
+    let scratch = Scratch::new();
+    let inside = "(sh -c 'echo $$ >orphan; exec sleep 0.01' &) ; while [ ! -s orphan ]; do sleep 0.01; done; \
+                  while [ -e /proc/$(cat orphan) ]; do sleep 0.01; done; echo reaped; kill -TERM $$";
+    let mut command = Command::new("timeout");
+    command.args([
+        "60",
+        "unshare",
+        "--fork",
+        "--pid",
+        "--mount-proc",
+        OURS,
+        "run",
+        &scratch.lock(),
+        "sh",
+        "-c",
+        inside,
+    ]);
+    let output = command.current_dir(&scratch.0).output().unwrap();
+    if text(&output.stderr).contains("Operation not permitted") {
+        return skip("PID 1: we may not make a PID namespace");
+    }
+    assert_eq!((status(&output), text(&output.stdout).as_str()), (143, "reaped\n"), "{}", text(&output.stderr));
+}
+
+/// While the runner is stopped, nobody renews the lease. When it goes on, it finds the loss, and ends the command and what that started.
+#[test]
+fn the_loss_of_a_lease_ends_the_command_and_all_that_it_started() {
+    let scratch = Scratch::new();
+    fs::create_dir_all(scratch.path("lock/.lockfolder")).unwrap();
+    fs::write(scratch.path("lock/.lockfolder/shared"), "").unwrap();
+    let inside = "trap '' TERM; (setsid sh -c 'echo $$ >deep; exec sleep 1000' &); echo $$ >pid; echo ready; while :; do sleep 0.05; done";
+    let mut command = Command::new(OURS);
+    command.args(["run", "--lease", "5", &scratch.lock(), "sh", "-c", inside]).current_dir(&scratch.0);
+    let runner = Running::start(&mut command);
+    runner.expect("ready");
+    wait_until("all have begun", || {
+        ["pid", "deep"].iter().all(|name| fs::metadata(scratch.path(name)).is_ok_and(|file| file.len() > 0))
+    });
+    runner.signal(Signal::STOP);
+    // The processes of a host see each other, so no other claimant of this host takes the lock over. The lease runs out all the same.
+    std::thread::sleep(std::time::Duration::from_millis(5000 * 2 / 3 + 500));
+    runner.signal(Signal::CONT);
+    assert_eq!(runner.end().code(), Some(75));
+    for name in ["pid", "deep"] {
+        let pid: u32 = fs::read_to_string(scratch.path(name)).unwrap().trim().parse().unwrap();
+        assert!(is_gone(pid), "{name} goes on");
+    }
+    assert_eq!(status(&run(&["run", "-n", &scratch.lock(), "true"])), 0, "the lock is free");
+}
+
+/// Somebody deletes the bid.
+#[test]
+fn a_lost_bid_is_told_by_the_status() {
+    let scratch = Scratch::new();
+    let output = run(&["run", &scratch.lock(), "-c", &format!("rm {}/*.json", scratch.lock())]);
+    assert_eq!(status(&output), 75);
+    assert!(text(&output.stderr).contains("lost"), "{}", text(&output.stderr));
+}
+
+/// The runner is killed: the kernel kills the command.
+#[test]
+fn the_command_dies_with_the_runner() {
+    let scratch = Scratch::new();
+    let mut command = Command::new(OURS);
+    let runner = Running::start(command.args(["run", &scratch.lock(), "sh", "-c", "echo $$; exec sleep 1000"]));
+    let pid = runner.line().unwrap().parse().unwrap();
+    kill_process(runner.pid(), Signal::KILL).unwrap();
+    runner.end();
+    wait_until("the command is gone", || is_gone(pid));
+    assert_eq!(status(&run(&["run", "-n", &scratch.lock(), "true"])), 0);
+}

@@ -1,0 +1,166 @@
+//! Signals reach the command exactly once, whoever gets them first.
+
+use std::fs;
+use std::process::Command;
+
+use rustix::process::{kill_process, kill_process_group, Pid, Signal};
+
+use super::support::*;
+
+const TRIES: usize = 100;
+
+/// Those that are sent in turn.
+const SENT: [Signal; 5] = [Signal::USR1, Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
+
+/// The command counts. After `send`, the test sends another signal to the runner alone: it comes last, so nothing else is on its way.
+fn each_exactly_once(
+    start: impl Fn(&Scratch, Signal) -> Running,
+    send: impl Fn(&Scratch, Signal, Pid),
+    also: &[Signal],
+) {
+    let scratch = Scratch::new();
+    for at in 0..TRIES {
+        let signal = SENT[at % SENT.len()];
+        let counter = start(&scratch, signal);
+        let ready = counter.line().unwrap();
+        let runner = Pid::from_raw(ready.strip_prefix("ready ").unwrap().parse().unwrap()).unwrap();
+        send(&scratch, signal, runner);
+        let mut came = vec![counter.line().unwrap()];
+        while came.len() < 1 + also.len() {
+            came.push(counter.line().unwrap());
+        }
+        came.sort();
+        let mut due: Vec<_> = [signal].iter().chain(also).map(|signal| signal.as_raw().to_string()).collect();
+        due.sort();
+        assert_eq!(came, due, "try {at}");
+        kill_process(runner, Signal::USR2).unwrap();
+        counter.expect(&Signal::USR2.as_raw().to_string());
+        // timeout(1) may say 124.
+        let code = counter.end().code();
+        assert!(matches!(code, Some(0 | 124)), "{code:?}");
+    }
+}
+
+fn counter(scratch: &Scratch) -> Command {
+    let mut command = Command::new(OURS);
+    command.args(["run", &scratch.lock(), &helper()]);
+    command
+}
+
+#[test]
+fn a_signal_to_the_runner_alone_is_passed_on_once() {
+    each_exactly_once(
+        |scratch, _| Running::start(&mut counter(scratch)),
+        |_, signal, runner| kill_process(runner, signal).unwrap(),
+        &[],
+    );
+}
+
+#[test]
+fn a_signal_to_the_process_group_is_not_sent_again() {
+    each_exactly_once(
+        |scratch, _| Running::start(&mut counter(scratch)),
+        |_, signal, runner| kill_process_group(runner, signal).unwrap(),
+        &[],
+    );
+}
+
+/// kill(1) as a process that ends at once, and so is gone when we look at it.
+#[test]
+fn a_signal_of_a_process_that_is_gone_is_judged_too() {
+    each_exactly_once(
+        |scratch, _| Running::start(&mut counter(scratch)),
+        |_, signal, runner| {
+            let group = format!("-{}", runner.as_raw_nonzero());
+            let number = signal.as_raw().to_string();
+            assert!(Command::new("kill").args(["-s", &number, "--", &group]).status().unwrap().success());
+        },
+        &[],
+    );
+}
+
+/// timeout(1), the parent of the runner, takes SIGALRM for the end of its time.
+fn time_is_over(_: &Scratch, _: Signal, runner: Pid) {
+    let parent: u32 = stat(runner.as_raw_nonzero().get() as u32, "PPid").parse().unwrap();
+    // It may not have seen yet that it has a child.
+    wait_until("timeout waits for its child", || stat(parent, "State").starts_with('S'));
+    kill_process(Pid::from_raw(parent as i32).unwrap(), Signal::ALARM).unwrap();
+}
+
+/// timeout(1) sends the signal to the runner and then to the group, and SIGCONT in the same way.
+#[test]
+fn timeout_sends_a_signal_twice_and_the_command_gets_it_once() {
+    each_exactly_once(
+        |scratch, signal| {
+            let mut command = Command::new("timeout");
+            command.args(["-s", &signal.as_raw().to_string(), "1000", OURS, "run", &scratch.lock(), &helper()]);
+            Running::start(&mut command)
+        },
+        time_is_over,
+        &[Signal::CONT],
+    );
+}
+
+/// `timeout --foreground` sends it to the runner alone.
+#[test]
+fn timeout_in_the_foreground_sends_a_signal_once() {
+    each_exactly_once(
+        |scratch, signal| {
+            let mut command = Command::new("timeout");
+            let number = signal.as_raw().to_string();
+            command.args(["--foreground", "-s", &number, "1000", OURS, "run", &scratch.lock(), &helper()]);
+            Running::start(&mut command)
+        },
+        time_is_over,
+        &[],
+    );
+}
+
+/// bash sends it to the job's process group.
+#[test]
+fn kill_of_a_job_is_not_sent_again() {
+    each_exactly_once(
+        |scratch, signal| {
+            let fifo = scratch.path("go");
+            let _ = fs::remove_file(&fifo);
+            assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+            let script = r#"set -m; exec 3<&0; "$1" run "$2" "$3" <&3 3<&- & exec 3<&-; read -r go <"$4"; kill -s "$5" %1; wait %1"#;
+            let mut command = Command::new("bash");
+            let number = signal.as_raw().to_string();
+            command.args(["-c", script, "bash", OURS, &scratch.lock(), &helper(), &fifo, &number]);
+            Running::start(&mut command)
+        },
+        |scratch, _, _| fs::write(scratch.path("go"), "go\n").unwrap(),
+        &[],
+    );
+}
+
+/// A script without job control: the runner is in its process group, and `kill $!` means the runner alone.
+#[test]
+fn a_signal_of_our_own_process_group_to_the_runner_alone_is_passed_on() {
+    each_exactly_once(
+        |scratch, signal| {
+            let fifo = scratch.path("go");
+            let _ = fs::remove_file(&fifo);
+            assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+            let script =
+                r#"exec 3<&0; "$1" run "$2" "$3" <&3 3<&- & exec 3<&-; read -r go <"$4"; kill -s "$5" $!; wait"#;
+            let mut command = Command::new("sh");
+            let number = signal.as_raw().to_string();
+            command.args(["-c", script, "sh", OURS, &scratch.lock(), &helper(), &fifo, &number]);
+            let mut running = Running::start(&mut command);
+            // A shell without job control lets a job in the background ignore these two.
+            if [Signal::INT, Signal::QUIT].contains(&signal) {
+                running.close_input();
+                drop(running);
+                return Running::start(&mut counter(scratch));
+            }
+            running
+        },
+        |scratch, signal, runner| match [Signal::INT, Signal::QUIT].contains(&signal) {
+            true => kill_process(runner, signal).unwrap(),
+            false => fs::write(scratch.path("go"), "go\n").unwrap(),
+        },
+        &[],
+    );
+}
