@@ -291,15 +291,10 @@ pub fn name_of(job: &Job) -> String {
                 .collect()
         }
     };
-    let mut name = String::new();
-    for word in words {
-        if !name.is_empty() && name.chars().count() + 1 + word.chars().count() > LONGEST {
-            return name + " …";
-        }
-        if !name.is_empty() {
-            name.push(' ');
-        }
-        name.push_str(&word);
+    let mut name = words.join(" ");
+    if let Some((end, _)) = name.char_indices().nth(LONGEST) {
+        name.truncate(end);
+        name.push('…');
     }
     name
 }
