@@ -91,6 +91,12 @@ fn ls() -> Command {
         )
         .arg(flag("quiet", 'q', "Print nothing, and only set the exit status"))
         .arg(flag_long("json", "Print JSON, one object for each FOLDER").conflicts_with("quiet"))
+        .arg(flag_long("watch", "Show a live view of the first FOLDER, until q or Ctrl-C").conflicts_with_all(["quiet", "json"]))
+        .arg(
+            value_long("timeline", "FILE", "While watching: draw a picture of who held and who waited, as SVG")
+                .value_parser(PathBufValueParser::new())
+                .requires("watch"),
+        )
         .arg(folder().num_args(1..))
 }
 
