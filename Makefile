@@ -13,7 +13,7 @@ BUILT  := target/release
 # A program for each file, but race has several.
 EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(filter-out examples-c/race_%,$(wildcard examples-c/*.c)))
 
-.PHONY: all lib examples demo test test-hosts test-hosts-quick test-windows check-platforms soak mutants fuzz loom tsan check-rust-version coverage bench header help clean
+.PHONY: all lib command examples demo test test-hosts test-hosts-quick test-windows check-platforms soak mutants fuzz loom tsan check-rust-version coverage bench header help clean
 
 all: lib examples staged
 
@@ -21,6 +21,9 @@ include install.mk
 
 lib: ## the library: target/release/liblockfolder.{so,a}
 	$(CARGO) build --release --locked
+
+command: ## the command `lockfolder`, as it is installed: target/release/lockfolder
+	CARGO='$(CARGO)' CC='$(CC)' packaging/command
 
 examples: lib $(EXAMPLES) ## the C programs of examples-c/, into target/examples-c/
 
@@ -35,7 +38,7 @@ $(OUT)/lockrun: examples-c/lockrun_posix.h
 
 $(BUILT)/liblockfolder.so: | lib
 
-demo: examples ## 8 processes compete for a folder, and one in ten holders is killed
+demo: examples command ## 8 processes compete for a folder, and one in ten holders is killed
 	scripts/demo
 
 test: ## everything

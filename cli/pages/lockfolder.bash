@@ -66,12 +66,16 @@ _lockfolder() {
             return 0
             ;;
         lockfolder__ls)
-            opts="-q -h --quiet --json --help <FOLDER>..."
+            opts="-q -h --quiet --json --watch --timeline --help <FOLDER>..."
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --timeline)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

@@ -44,8 +44,10 @@ complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -l no-create 
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -l private -d 'Refuse a folder that other users can write to'
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -l trust-filesystem -d 'Use FOLDER although its filesystem is refused: see `lockfolder check`'
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c lockfolder -n "__fish_lockfolder_using_subcommand ls" -l timeline -d 'While watching: draw a picture of who held and who waited, as SVG' -r -F
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand ls" -s q -l quiet -d 'Print nothing, and only set the exit status'
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand ls" -l json -d 'Print JSON, one object for each FOLDER'
+complete -c lockfolder -n "__fish_lockfolder_using_subcommand ls" -l watch -d 'Show a live view of the first FOLDER, until q or Ctrl-C'
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand wait" -s w -l wait -d 'Wait no longer than this (0.5 is half a second)' -r
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'

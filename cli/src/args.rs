@@ -91,6 +91,12 @@ fn ls() -> Command {
         )
         .arg(flag("quiet", 'q', "Print nothing, and only set the exit status"))
         .arg(flag_long("json", "Print JSON, one object for each FOLDER").conflicts_with("quiet"))
+        .arg(flag_long("watch", "Show a live view of the first FOLDER, until q or Ctrl-C").conflicts_with_all(["quiet", "json"]))
+        .arg(
+            value_long("timeline", "FILE", "While watching: draw a picture of who held and who waited, as SVG")
+                .value_parser(PathBufValueParser::new())
+                .requires("watch"),
+        )
         .arg(folder().num_args(1..))
 }
 
@@ -291,15 +297,10 @@ pub fn name_of(job: &Job) -> String {
                 .collect()
         }
     };
-    let mut name = String::new();
-    for word in words {
-        if !name.is_empty() && name.chars().count() + 1 + word.chars().count() > LONGEST {
-            return name + " …";
-        }
-        if !name.is_empty() {
-            name.push(' ');
-        }
-        name.push_str(&word);
+    let mut name = words.join(" ");
+    if let Some((end, _)) = name.char_indices().nth(LONGEST) {
+        name.truncate(end);
+        name.push('…');
     }
     name
 }

@@ -23,6 +23,7 @@ pub unsafe fn remember(count: usize, words: *mut *mut c_char) {
     LENGTH.store(end.saturating_sub(first as usize), Ordering::Relaxed);
 }
 
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // only Linux has a witness that hides
 /// In a forked child: overwrites the arguments. Async-signal-safe.
 pub fn rename(name: &[u8]) {
     let (words, length) = (WORDS.load(Ordering::Relaxed), LENGTH.load(Ordering::Relaxed));

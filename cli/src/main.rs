@@ -44,6 +44,12 @@ fn go(arguments: &[OsString]) -> Ending {
     Ending::Status(match found.subcommand() {
         Some(("ls", given)) => {
             let paths: Vec<PathBuf> = given.get_many("folder").into_iter().flatten().cloned().collect();
+            if given.get_flag("watch") {
+                return Ending::Status(ls::watch(
+                    &paths[0],
+                    given.get_one::<PathBuf>("timeline").map(PathBuf::as_path),
+                ));
+            }
             let how = match (given.get_flag("quiet"), given.get_flag("json")) {
                 (true, _) => ls::How::Not,
                 (_, true) => ls::How::Json,

@@ -225,7 +225,7 @@ impl LockFolder {
     /// Gives the claimants that wait in line, in their order. It changes nothing in the folder.
     ///
     /// A filesystem without a line (see `docs/protocol.md`) has none, and neither have peers of the Python package: they look again and
-    /// again. A ticket whose owner is gone is not listed.
+    /// again. The holder is not in it, and nobody who is gone.
     ///
     /// # Errors
     ///

@@ -20,7 +20,7 @@ impl Folder {
     }
 
     /// The tickets in line, and the claim of the owner of each, read and judged. The line is in the order of arrival. It has no ticket
-    /// of an owner who is gone, and none whose owner can't be read. Changes nothing.
+    /// of the holder, of an owner who is gone, and none whose owner can't be read. Changes nothing.
     pub fn line(&mut self) -> Result<Vec<(Ticket, Rival)>> {
         let failed = |path, e| Error::io("read the line of the waiting in", path, e);
         let opened = self.dir().open_dir(HIDDEN).and_then(|hidden| Ok((hidden.open_dir(QUEUE)?, hidden)));
@@ -34,6 +34,14 @@ impl Folder {
             listed => listed.map_err(|e| failed(self.hidden_path(), e))?,
         }
         tickets.sort_unstable();
+        // A holder keeps its ticket until it gives the lock back. Its bid is a link of its claim.
+        let mut bids = Vec::new();
+        self.scanner_of(self.dir()).list(&mut bids, None).map_err(|e| failed(self.path().to_path_buf(), e))?;
+        let has_bid = |ticket: &Ticket| {
+            let claim = hidden.file_id(&ticket.claim.file()).ok().flatten();
+            claim.is_some_and(|claim| bids.iter().any(|(_, number)| *number == claim.number()))
+        };
+        tickets.retain(|ticket| !has_bid(ticket));
         let scanner = self.scanner_of(&hidden);
         let judge = |ticket: Ticket| match scanner.judge(&(ticket.claim.file(), 0)) {
             Ok(Some(owner)) => {

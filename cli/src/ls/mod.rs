@@ -1,10 +1,15 @@
 //! `lockfolder ls`: who holds the lock, and who waits in which order.
 
 mod json;
+mod screen;
 mod table;
+mod timeline;
+mod watch;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+
+pub use watch::watch;
 
 use crate::errors::{explain, say, TROUBLE};
 use crate::listing::Listing;

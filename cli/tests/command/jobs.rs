@@ -89,6 +89,39 @@ fn without_a_terminal_it_says_nothing() {
 }
 
 #[test]
+fn the_live_view_shows_who_holds_who_waits_and_who_died() {
+    let terminal = Terminal::new();
+    let lock = terminal.scratch.lock();
+    let holder = Holder::with(&lock, &["--name", "the <first> job"]);
+    let mut command = Command::new(OURS);
+    let waiter = Running::start(command.args(["run", "--name", "the second job", &lock, "cat"]));
+    wait_for_waiters(&lock, 1);
+    terminal.enter("lockfolder ls --watch --timeline picture.svg lock");
+    terminal.wait_for("waits 1");
+    let screen = terminal.screen();
+    assert!(screen.contains("held, 1 claimant in line") && screen.contains("the <first> job"), "{screen}");
+    holder.leave();
+    wait_until("the next one holds", || {
+        terminal.screen().lines().any(|line| line.starts_with("holds") && line.contains("the second job"))
+    });
+    terminal.wait_for("hand-overs  2 seen");
+    waiter.signal(Signal::KILL);
+    terminal.wait_for("the second job (PID");
+    terminal.wait_for("died");
+    terminal.press("q");
+    wait_until("the view is gone", || terminal.screen().contains("be''gin"));
+    terminal.enter("echo it ends with $?");
+    terminal.wait_for("it ends with 0");
+    let picture = fs::read_to_string(terminal.scratch.path("picture.svg")).unwrap();
+    for part in ["<svg ", "the &lt;first&gt; job", "the second job", "#2a7", "#bbb", "✕</text>", "</svg>\n"] {
+        assert!(picture.contains(part), "{part}: {picture}");
+    }
+    drop(waiter);
+    let output = run(&["ls", "--watch", &lock]);
+    assert!(status(&output) == 2 && text(&output.stderr).contains("needs a terminal"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn control_c_ends_the_wait_and_the_loop() {
     let terminal = Terminal::new();
     let holder = Holder::new(&terminal.scratch.lock());

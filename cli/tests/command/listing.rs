@@ -67,10 +67,17 @@ fn json_of_an_empty_a_held_and_a_waited_for_folder() {
         "{table}"
     );
     assert!(first[0].ends_with("lock: held, 3 claimants in line"), "{table}");
+    // One that has waited keeps its ticket while it holds, and is shown once.
+    let mut command = Command::new(OURS);
+    let last = Running::start(command.args(["run", "--name", "last", &lock, "cat"]));
+    wait_for_waiters(&lock, 4);
     holder.leave();
     for waiter in waiters {
         assert_eq!(waiter.end().code(), Some(0));
     }
+    wait_until("it holds", || jq(&lock, ".bids[].command") == "last");
+    assert_eq!(jq(&lock, WHO), format!(r#"[1,true,"host",[["live",true,{},"last"]],[]]"#, last.child.id()));
+    assert_eq!(last.end().code(), Some(0));
     assert_eq!(ls(&[&lock]), (1, format!("{lock}: free\n")));
 }
 

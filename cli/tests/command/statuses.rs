@@ -118,7 +118,7 @@ fn the_name_of_the_job_is_in_the_bid() {
         (
             &[],
             &["/bin/sh", "-c", "cat */*.json #", "an argument", "another one", "a third one", "a fourth one"],
-            "a third one …\"",
+            "a f…\"",
         ),
     ] {
         let mut ours = ours();

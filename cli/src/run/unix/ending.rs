@@ -3,29 +3,35 @@
 use std::io;
 
 use rustix::process::{
-    getpid, kill_process, setrlimit, waitid, Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus,
+    getpid, kill_process, setrlimit, waitid, waitpid, Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions,
+    WaitOptions, WaitStatus,
 };
 
 use super::signals::Mask;
 use crate::Ending;
 
-/// How the child has ended. `None`: it has not. The child stays a zombie, so no other process gets its PID.
-pub(super) fn has_ended(pid: Pid) -> Option<WaitIdStatus> {
+/// Whether the child has ended. It stays a zombie, so no other process gets its PID.
+pub(super) fn has_ended(pid: Pid) -> bool {
     let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    waitid(WaitId::Pid(pid), how).ok().flatten()
+    waitid(WaitId::Pid(pid), how).is_ok_and(|ended| ended.is_some())
 }
 
 /// Whether the child is stopped by job control.
 pub(super) fn is_stopped(pid: Pid) -> bool {
     let how = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let stopped = waitid(WaitId::Pid(pid), how).ok().flatten();
-    let by = stopped.and_then(|status| status.stopping_signal());
-    by.is_some_and(|by| [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&by))
+    #[cfg(not(target_os = "netbsd"))]
+    return stopped
+        .and_then(|status| status.stopping_signal())
+        .is_some_and(|by| [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&by));
+    #[cfg(target_os = "netbsd")] // rustix does not tell the signal there
+    return stopped.is_some();
 }
 
 /// Waits for the end of a child.
-pub(super) fn reap(pid: Pid) -> io::Result<Option<WaitIdStatus>> {
-    Ok(rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED))?)
+pub(super) fn reap(pid: Pid) -> io::Result<Option<WaitStatus>> {
+    let ended = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()))?;
+    Ok(ended.map(|(_, status)| status))
 }
 
 /// Reaps every child that has ended, except these. PID 1 gets all orphans of its PID namespace.
@@ -33,14 +39,14 @@ pub(super) fn reap_others(kept: &[Pid]) {
     // /proc lists children that waitid(2) would show only one at a time, and always the same one first.
     let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
     for child in children.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
-        if !kept.contains(&child) && has_ended(child).is_some() {
+        if !kept.contains(&child) && has_ended(child) {
             let _ = reap(child);
         }
     }
 }
 
 /// This program is to end as the command did.
-pub(super) fn like(status: &WaitIdStatus) -> Ending {
+pub(super) fn like(status: WaitStatus) -> Ending {
     match status.terminating_signal() {
         Some(signal) => Ending::Signal(signal),
         None => Ending::Status(status.exit_status().unwrap_or(0)),

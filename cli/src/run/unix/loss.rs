@@ -73,7 +73,7 @@ impl Loss {
     pub fn end_what_is_left(&self, command: Pid, spared: &[Pid]) {
         let has_others = || {
             super::ending::reap_others(&[&[command], spared].concat());
-            descendants(spared).iter().any(|pid| super::ending::has_ended(*pid).is_none())
+            descendants(spared).iter().any(|pid| !super::ending::has_ended(*pid))
         };
         while self.happened.is_some_and(|happened| happened.elapsed() < self.patience) && has_others() {
             std::thread::sleep(Duration::from_millis(5));

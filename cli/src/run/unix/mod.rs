@@ -2,6 +2,7 @@
 
 mod ending;
 mod loss;
+mod pipes;
 mod relay;
 mod senders;
 mod signals;

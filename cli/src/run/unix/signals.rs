@@ -10,8 +10,9 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::io::Errno;
-use rustix::pipe::PipeFlags;
 use rustix::process::{getpid, Pid};
+
+use super::pipes::{pipe, Blocking};
 
 /// A signal that somebody got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ pub(crate) struct Signals {
 impl Signals {
     /// From now on the signals that would end this process are recorded instead.
     pub(crate) fn heed() -> io::Result<Signals> {
-        let (inlet, outlet) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let (inlet, outlet) = pipe(Blocking::No)?;
         let (inlet, outlet) = (beyond_the_standard_ones(inlet)?, beyond_the_standard_ones(outlet)?);
         OUTLET.store(outlet.as_raw_fd(), Ordering::SeqCst);
         std::mem::forget(outlet);

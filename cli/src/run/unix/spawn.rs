@@ -65,8 +65,8 @@ fn start(plan: &mut Plan) -> io::Result<Pid> {
 
 #[cfg(not(target_os = "linux"))]
 fn start(plan: &mut Plan) -> io::Result<Pid> {
-    use rustix::pipe::{pipe_with, PipeFlags};
-    let (inlet, outlet) = pipe_with(PipeFlags::CLOEXEC)?;
+    use super::pipes::{pipe, Blocking};
+    let (inlet, outlet) = pipe(Blocking::Yes)?;
     // SAFETY: the child calls only what a signal handler may call, and ends by _exit.
     let pid = match unsafe { libc::fork() } {
         -1 => return Err(io::Error::last_os_error()),

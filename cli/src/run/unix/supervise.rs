@@ -72,7 +72,7 @@ impl Supervisor<'_> {
         let is_first = self.signals.me().is_init();
         loop {
             let has_signals = self.relay.read(self.signals, self.witness);
-            if has_ended(self.command).is_some() {
+            if has_ended(self.command) {
                 break;
             }
             if std::mem::take(&mut self.relay.news_of_children) && (is_first || self.loss.is_possible()) {
@@ -97,7 +97,7 @@ impl Supervisor<'_> {
             self.loss.end_what_is_left(self.command, &[self.witness.pid]);
         }
         let status = reap(self.command)?;
-        Ok(Ran { ending: status.map_or(Ending::Status(0), |status| like(&status)), is_lost })
+        Ok(Ran { ending: status.map_or(Ending::Status(0), like), is_lost })
     }
 
     /// Sleeps until there is news.

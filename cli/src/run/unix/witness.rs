@@ -65,7 +65,7 @@ impl Witness {
 
     /// Whether it has ended: somebody killed it.
     pub fn is_gone(&self) -> bool {
-        super::ending::has_ended(self.pid).is_some()
+        super::ending::has_ended(self.pid)
     }
 
     /// Ends it. [`Witness::bury`] must follow.
