@@ -58,9 +58,9 @@ func (f *Folder) Context(parent context.Context) (ctx context.Context, cancel co
 	if f.unlocking == nil {
 		f.unlocking = make(chan struct{})
 	}
-	var lost *lostSignal
+	var lost *readiness
 	if isLeased {
-		lost = f.lostSignal()
+		lost = f.lostReadiness()
 	}
 	stop, loss := make(chan struct{}), make(chan error, 1)
 	if isLeased {
@@ -84,8 +84,18 @@ func (f *Folder) Context(parent context.Context) (ctx context.Context, cancel co
 	return ctx, cancel
 }
 
-// waitForLoss returns why the lock is lost, or nil after stop.
-func (f *Folder) waitForLoss(lost *lostSignal, stop <-chan struct{}) error {
+// lostReadiness returns nil if the system has no descriptor that tells of a loss, or if none is free.
+func (f *Folder) lostReadiness() *readiness {
+	if f.enter() != nil {
+		return nil
+	}
+	defer f.calls.Done()
+	return newReadiness(C.lf_lost_fd(f.handle))
+}
+
+// waitForLoss returns why the lock is lost, or nil after stop. Where it has a descriptor, it does not ask the library for the reason,
+// because that answer waits for a call in progress on this Folder, and so for a server that does not answer.
+func (f *Folder) waitForLoss(lost *readiness, stop <-chan struct{}) error {
 	if lost != nil && lost.wait() {
 		return &Error{Status: ErrLost, Message: "the lock was lost: its lease is over, or another claimant took it over"}
 	}

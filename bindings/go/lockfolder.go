@@ -14,7 +14,8 @@
 // # Goroutines
 //
 // Any goroutine may call any method of one Folder at any time, Close included. One Folder is one claimant: goroutines that
-// should exclude each other open a Folder each. A goroutine in Lock occupies a thread while it waits.
+// should exclude each other open a Folder each. A goroutine that waits in Lock occupies no thread: the runtime
+// polls a descriptor.
 //
 // # Errors
 //
@@ -161,15 +162,10 @@ func (f *Folder) Lock(ctx context.Context) error {
 		return doneError(err, "the context was done before the wait began")
 	}
 
-	returned, watched := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(watched)
-		f.cancelWhenDone(ctx, returned)
-	}()
-	status := C.lf_lock_wait(f.handle, -1)
-	close(returned)
-	<-watched // a cancellation that came later could end a later wait
-
+	status := C.lf_wait_begin(f.handle, -1)
+	if status == C.LF_PENDING {
+		status = f.wait(ctx)
+	}
 	if status != C.LF_CANCELLED {
 		return newError(status, f.handle)
 	}
@@ -180,24 +176,41 @@ func (f *Folder) Lock(ctx context.Context) error {
 	return &Error{Status: ErrCancelled, Message: text, cause: os.ErrClosed}
 }
 
-func (f *Folder) cancelWhenDone(ctx context.Context, returned <-chan struct{}) {
-	select {
-	case <-returned:
-		return
-	case <-ctx.Done():
-	case <-f.closing:
-	}
-	// A cancellation before the wait begins has no effect. So it is repeated until the wait has returned.
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for {
-		C.lf_cancel(f.handle)
+// wait returns when the wait that has begun is over.
+func (f *Folder) wait(ctx context.Context) C.lf_status {
+	over, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
 		select {
-		case <-returned:
+		case <-over:
 			return
-		case <-again.C:
+		case <-ctx.Done():
+		case <-f.closing:
+		}
+		C.lf_cancel(f.handle) // makes a step due, and that step ends the wait
+	}()
+	status := f.steps()
+	close(over)
+	<-watched // a cancellation that came later could end a later wait
+	return status
+}
+
+func (f *Folder) steps() C.lf_status {
+	status := C.lf_status(C.LF_PENDING)
+	step := func() bool {
+		status = C.lf_wait_step(f.handle)
+		return status != C.LF_PENDING
+	}
+	if due := newReadiness(C.lf_wait_fd(f.handle)); due != nil {
+		defer due.close()
+		if due.until(step) {
+			return status
 		}
 	}
+	for !step() { // no descriptor tells when a step is due
+		time.Sleep(10 * time.Millisecond)
+	}
+	return status
 }
 
 // Unlock gives the lock back. ErrLost: somebody had deleted the bid, others may have held the lock since, and this Folder does

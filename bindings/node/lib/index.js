@@ -130,7 +130,7 @@ export class Folder {
   /** Unlocks if the lock is held, ends a wait (it rejects with LF_CANCELLED), and frees the handle. A second close() does nothing. */
   close() {
     if (!this.#handle) return
-    this.#wait?.cancelNow()
+    this.#wait?.cancel()
     lf.close(this.#handle)
     this.#handle = null
   }

@@ -1,4 +1,4 @@
-// The C library, through koffi. Pointers are BigInts, so a handle can go to another thread.
+// The C library, through koffi. A pointer is a BigInt.
 
 import koffi from 'koffi'
 
@@ -9,7 +9,10 @@ export const lf = {
   open: library.func('int lf_open(const void *path, uint32_t flags, void *out)'),
   close: library.func('void lf_close(void *folder)'),
   lock: library.func('int lf_lock(void *folder)'),
-  lockWait: library.func('int lf_lock_wait(void *folder, int64_t timeout_ms)'),
+  waitBegin: library.func('int lf_wait_begin(void *folder, int64_t timeout_ms)'),
+  waitFd: library.func('int lf_wait_fd(void *folder)'),
+  waitStep: library.func('int lf_wait_step(void *folder)'),
+  waitEnd: library.func('int lf_wait_end(void *folder)'),
   cancel: library.func('int lf_cancel(void *folder)'),
   unlock: library.func('int lf_unlock(void *folder)'),
   holds: library.func('int lf_holds(void *folder)'),
@@ -30,6 +33,18 @@ export const lf = {
   version: library.func('const char *lf_version(void)')
 }
 
+// The C library links these.
+export const sys = {
+  epollCreate: library.func('int epoll_create1(int flags)'),
+  epollControl: library.func('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
+  epollWait: library.func('int epoll_wait(int epoll, void *events, int most, int timeout)'),
+  eventfd: library.func('int eventfd(unsigned int initial, int flags)'),
+  read: library.func('intptr_t read(int fd, void *buffer, size_t size)'),
+  write: library.func('intptr_t write(int fd, const void *buffer, size_t size)'),
+  close: library.func('int close(int fd)'),
+  errno: () => koffi.errno()
+}
+
 const Bid = koffi.struct({
   name: 'const char *',
   host: 'const char *',
@@ -45,14 +60,13 @@ export const readBid = pointer => koffi.decode(pointer, Bid)
 export const status = {
   LF_OK: 0,
   LF_BUSY: 1,
-  LF_CANCELLED: 3,
+  LF_PENDING: 4,
   LF_ERR_INVALID: -1,
   LF_ERR_NOT_HELD: -2,
   LF_ERR_LOST: -4
 }
 
-/** Why the last call on this handle failed. null: the last open of this thread.
- *  The result is plain data, so it can go to another thread. */
+/** Why the last call on this handle failed. null: the last open of this thread. */
 export function failure(handle, failed) {
   let buffer = Buffer.alloc(512)
   let length = Number(lf.errorMessage(handle, buffer, buffer.length))

@@ -1,5 +1,5 @@
 // What the tests share.
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { open } from 'lockfolder'
@@ -24,6 +24,12 @@ export function opened(t, path, options) {
   const folder = open(path, options)
   t.after(() => folder.close())
   return folder
+}
+
+/** How many claimants stand in line. */
+export function tickets(path) {
+  const queue = join(path, '.lockfolder', 'queue')
+  return existsSync(queue) ? readdirSync(queue).length : 0
 }
 
 export function deleteBids(path) {

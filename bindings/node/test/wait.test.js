@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { once, setMaxListeners } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
@@ -8,7 +8,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { open } from 'lockfolder'
 import { holder } from './holder.js'
-import { folderPath, guard, opened } from './support.js'
+import { Worker } from 'node:worker_threads'
+import { folderPath, guard, opened, tickets } from './support.js'
 
 test('a signal ends a wait, before the wait begins and after', guard, async t => {
   const path = folderPath(t)
@@ -125,6 +126,85 @@ test('many waits leave the event loop and the thread pool alone', guard, async t
   inside--
   lock.unlock()
   await Promise.all(waits)
+})
+
+test('200 waits have one thread together, and the aborted ones leave no ticket', guard, async t => {
+  const path = folderPath(t)
+  const lock = opened(t, path).tryLock()
+  const controller = new AbortController()
+  setMaxListeners(0, controller.signal)
+  let inside = 0
+  const begin = async signal => {
+    const lock = await opened(t, path).lock({ signal })
+    assert.equal(++inside, 1)
+    await pause(0)
+    inside--
+    lock.unlock()
+  }
+  const stay = [begin()]
+  const threads = () => readdirSync('/proc/self/task').length
+  const withOne = threads()
+  for (let n = 1; n < 100; n++) stay.push(begin())
+  const leave = Array.from({ length: 100 }, () => begin(controller.signal))
+  assert.equal(tickets(path), 200)
+  await pause(50) // the loop and the thread run
+  assert.equal(threads(), withOne)
+  controller.abort(new Error('enough'))
+  assert.equal(tickets(path), 100)
+  for (const left of leave) await assert.rejects(left, { message: 'enough' })
+  lock.unlock()
+  await Promise.all(stay)
+  assert.equal(tickets(path), 0)
+})
+
+test('an abort or a close just when the lock is taken leaves no lock', guard, async t => {
+  const path = folderPath(t)
+  const other = opened(t, path)
+  for (const end of ['abort', 'close']) {
+    for (let turns = 0; turns < 30; turns++) {
+      const lock = other.tryLock()
+      const folder = open(path)
+      const controller = new AbortController()
+      let isHeld = false
+      const waiting = folder.lock({ signal: controller.signal }).then(lock => {
+        isHeld = true
+        return lock
+      })
+      lock.unlock()
+      for (let n = 0; n < turns; n++) await new Promise(setImmediate)
+      if (end === 'close') folder.close()
+      else controller.abort()
+      const wasHeld = isHeld
+      await waiting.then(
+        lock => {
+          assert.ok(end === 'abort' || wasHeld, 'a lock of a closed folder')
+          if (end === 'abort') lock.unlock()
+        },
+        () => assert.ok(!wasHeld)
+      )
+      folder.close()
+      assert.deepEqual([other.bids(), tickets(path)], [[], 0])
+    }
+  }
+})
+
+// Node joins the threads of a worker when it terminates the worker. A thread that still polls would make that last for ever.
+test('a worker whose waits are over can be terminated', guard, async t => {
+  const path = folderPath(t)
+  const lock = opened(t, path).tryLock()
+  const program = `
+    import { parentPort } from 'node:worker_threads'
+    import { open } from ${JSON.stringify(new URL('../lib/index.js', import.meta.url))}
+    const waiting = open(${JSON.stringify(path)}).lock()
+    parentPort.postMessage('waits')
+    ;(await waiting).unlock()
+    parentPort.postMessage('done')
+    setInterval(() => {}, 1000)`
+  const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(program)}`))
+  assert.deepEqual(await once(worker, 'message'), ['waits'])
+  lock.unlock()
+  assert.deepEqual(await once(worker, 'message'), ['done'])
+  await worker.terminate()
 })
 
 // A process with a wait can end in each of these ways. Node joins its threads at the end, so a wait could keep it running.

@@ -9,11 +9,13 @@ import os
 import sys
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import lockfolder_compat
 import lockfolder_native
 from lockfolder_compat import lockfolder
-from lockfolder_native import Folder
+from lockfolder_native import Folder, Timeout
+from lockfolder_native._handle import Wait
 
 from support import GUARD, TestCase
 
@@ -110,6 +112,14 @@ def lock_at_once(folder):
         pass
 
 
+def wait_in_vain(folder):
+    try:
+        with folder.holding(timeout=0.005):
+            raise AssertionError("the lock was not free")
+    except Timeout:
+        pass
+
+
 class InterruptTest(TestCase):
     def interrupts(self, work, *arguments, code=None):
         """Runs `work` again and again, and raises in each run one place later. Yields that number after each run."""
@@ -128,6 +138,19 @@ class InterruptTest(TestCase):
                 for number in self.interrupts(work, folder, code=work.__code__):
                     self.assertEqual(other.bids(), [], f"{work.__name__}, raised at place {number}")
                     folder.lock(blocking=False).unlock()  # the Folder knows that it holds nothing
+
+    def test_an_exception_at_any_place_of_a_wait_leaves_no_ticket(self):
+        waits = 0
+        queue = os.path.join(self.path, ".lockfolder", "queue")
+        with Folder(self.path) as folder, Folder(self.path) as holder, holder.lock():
+            with mock.patch.object(Wait, "end", autospec=True, side_effect=Wait.end) as end:
+                for number in self.interrupts(wait_in_vain, folder, code=wait_in_vain.__code__):
+                    self.assertFalse(os.path.exists(queue), f"raised at place {number}")
+                    self.assertEqual(len(holder.bids()), 1)
+                    waits += any(call.args[0].statuses for call in end.mock_calls)
+                    end.reset_mock()
+                    wait_in_vain(folder)  # the Folder knows that no wait is in progress
+        self.assertGreater(waits, 0, "no exception came during a wait")
 
     def test_an_exception_at_any_place_inside_lock_leaves_no_lock(self):
         def take(options):

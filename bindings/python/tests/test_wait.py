@@ -81,6 +81,13 @@ class WaitTest(TestCase):
             said, _ = child.communicate(timeout=GUARD)
             self.assertEqual(said, "interrupted ['LIVE']\n")
 
+    def test_a_wait_has_no_thread_of_its_own(self):
+        self.holder()
+        child = self.python(INTERRUPTED, self.path)
+        while not os.path.exists(os.path.join(self.path, ".lockfolder", "queue")):
+            time.sleep(0.001)  # until it stands in line
+        self.assertEqual(len(os.listdir(f"/proc/{child.pid}/task")), 1)
+
     def test_a_handler_that_returns_does_not_end_a_wait(self):
         holder = self.holder()
         child = self.python(HANDLED, self.path)
@@ -125,7 +132,7 @@ class WaitTest(TestCase):
             self.assertEqual(folder.bids(), [])
 
     def test_a_forked_child_leaves_a_wait_of_its_parent(self):
-        """A signal's handler forks in the middle of a wait. The thread that waits exists in the parent alone."""
+        """A signal's handler forks in the middle of a wait. The wait is the parent's alone."""
         self.holder()
         for ending in "raise", "return":
             child = self.python(FORKED_IN_A_HANDLER, self.path, ending, str(GUARD))

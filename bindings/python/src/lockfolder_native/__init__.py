@@ -1,7 +1,7 @@
 """A mutex between processes that lives in a folder.
 
     with Folder("/var/lib/app/lock") as folder:
-        with folder.holding(timeout=5):
+        with folder.holding(timeout=5):  # in a coroutine: async with
             ...  # no other claimant is here
 
 Threads: any thread may call any method at any time. One Folder is one claimant: threads that should exclude each other open

@@ -68,12 +68,15 @@ class Folder:
     def holding(self, timeout: Optional[float] = None, blocking: bool = True) -> Holding:
         """For `with folder.holding() as lock:`. The `with` takes the lock as lock() does, and its end gives the lock back.
 
+        In a coroutine of asyncio, `async with folder.holding() as lock:` lets the event loop run while it waits. A cancellation of the
+        task leaves no lock held.
+
         An exception of a signal's handler leaves no lock held, wherever it comes. holding() alone, without a `with`, takes nothing.
         """
         return Holding(self._handle, _timeout(timeout, blocking))
 
     def cancel(self) -> None:
-        """Ends a wait of another thread on this Folder: it raises Cancelled. Without a wait in progress cancel() does nothing."""
+        """Ends a wait of another thread or task on this Folder: it raises Cancelled. Without a wait in progress cancel() does nothing."""
         self._handle.call(lib.lf_cancel)
 
     @property
@@ -103,7 +106,7 @@ class Folder:
             lib.lf_bid_list_free(result)
 
     def close(self) -> None:
-        """Unlocks if the lock is held, ends a wait of another thread (Cancelled), and frees the handle. A second close() does nothing.
+        """Unlocks if the lock is held, ends a wait of another thread or task (Cancelled), and frees the handle. A second close() does nothing.
 
         Don't call it in a signal's handler.
         """

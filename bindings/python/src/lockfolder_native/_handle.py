@@ -1,20 +1,20 @@
 """An lf_folder that can be closed while other threads use it.
 
 An exception of a signal's handler can come between any two steps of the main thread. So the main thread changes no state here that such
-an exception would leave wrong. A `with` of an RLock is safe; a Condition or a generator is not. The count of waits changes in other
-threads only. The status of a call that takes the lock or gives it back is never lost between two steps: see `call_into`.
+an exception would leave wrong. A `with` of an RLock is safe; a Condition or a generator is not. The status of a call that takes the
+lock or gives it back is never lost between two steps: see `call_into`.
 """
 
 import ctypes
 import os
 import threading
 import time
-from typing import Any, List, Optional
+from typing import Any, Callable, List, Optional
 
-from ._errors import Invalid, LockFolderError, error
-from ._library import LF_OK, lib
+from ._errors import Cancelled, Invalid, LockFolderError, error
+from ._library import LF_OK, LF_PENDING, lib
 
-AGAIN = 0.01
+_MOMENT = 0.001
 
 _process = [object()]
 
@@ -40,18 +40,66 @@ def call_into(statuses: List[int], function: Any, *arguments: Any) -> int:
     return statuses[-1]
 
 
+class Wait:
+    """One wait of a handle, in steps. The library allows one at a time."""
+
+    def __init__(self, handle: "Handle") -> None:
+        self._handle = handle
+        self.statuses: List[int] = []  # of the calls that take the lock; the last one counts
+        self._ends: List[int] = []  # the status of lf_wait_end
+        #: Where a loop waits, this makes it take a step. A thread that waits needs none: lf_cancel wakes it.
+        self.wake: Optional[Callable[[], None]] = None
+
+    def is_pending(self) -> bool:
+        return self.statuses[-1:] == [LF_PENDING] and not self._ends
+
+    def has_lock(self) -> bool:
+        return self.statuses[-1:] == [LF_OK]
+
+    def begin(self, timeout_ms: int) -> Optional[LockFolderError]:
+        """Returns the error; after None the lock is held or the wait is pending. After an exception the caller must call `end`."""
+        return self._handle.begin(self, timeout_ms)
+
+    def step(self) -> Optional[LockFolderError]:
+        """As `begin`. Takes a step, if there is something to do."""
+        with self._handle.guarded():
+            if not self.is_pending():
+                return self.closed()  # `close` has ended this wait
+            return self._handle.outcome_of(call_into(self.statuses, lib.lf_wait_step, self._handle.pointer))
+
+    def end(self) -> None:
+        """Gives up the wait if it is pending."""
+        with self._handle.guarded():
+            if self.is_pending() and self._handle.pointer is not None:
+                call_into(self._ends, lib.lf_wait_end, self._handle.pointer)
+
+    def closed(self) -> Optional[LockFolderError]:
+        """An error if the handle was closed. Then the lock is not held any more."""
+        return Cancelled("this Folder was closed while it waited for the lock") if self._handle.is_closing else None
+
+    def descriptor(self) -> int:
+        """What is readable when a step is due, or -1. It is the library's. The handle is not closed while a thread waits."""
+        return int(lib.lf_wait_fd(self._handle.pointer))
+
+    def own_descriptor(self) -> int:
+        """The same as a descriptor of our own: the handle may be closed while a loop waits."""
+        with self._handle.guarded():
+            descriptor = self.descriptor()
+            return descriptor if descriptor < 0 else os.dup(descriptor)
+
+
 class Handle:
     def __init__(self, path: bytes, flags: int) -> None:
         self._process = process()
         self._guard = threading.RLock()  # reentrant: a signal's handler may call a method too
-        self._waits = 0
-        self._closing = False
-        self._pointer: Optional[int] = None
+        self._wait: Optional[Wait] = None  # the last one that began
+        self.is_closing = False
+        self.pointer: Optional[int] = None
         pointer = ctypes.c_void_p()
         status = lib.lf_open(path, flags, ctypes.byref(pointer))
         if status != LF_OK:
             raise error(status, None)
-        self._pointer = pointer.value
+        self.pointer = pointer.value
 
     def outcome(self, function: Any, *arguments: Any) -> Optional[LockFolderError]:
         """Makes a call that does not wait. Returns the error, or None after success."""
@@ -60,7 +108,7 @@ class Handle:
     def outcome_into(self, statuses: List[int], function: Any, *arguments: Any) -> Optional[LockFolderError]:
         """As `outcome`, and appends the status to the list. An exception that comes after the call does not lose the status."""
         with self.guarded():
-            return self._outcome(call_into(statuses, function, self._open(), *arguments))
+            return self.outcome_of(call_into(statuses, function, self._open(), *arguments))
 
     def call(self, function: Any, *arguments: Any) -> None:
         failed = self.outcome(function, *arguments)
@@ -72,27 +120,32 @@ class Handle:
         with self.guarded():
             return function(self._open(), *arguments)
 
-    def wait_into(self, statuses: List[int], timeout_ms: int) -> Optional[LockFolderError]:
-        """lf_lock_wait, for any thread but the main one. Appends the status to the list, as `outcome_into` does."""
+    def begin(self, wait: Wait, timeout_ms: int) -> Optional[LockFolderError]:
         with self.guarded():
-            pointer = self._open()
-            self._waits += 1
-        try:
-            return self._outcome(call_into(statuses, lib.lf_lock_wait, pointer, timeout_ms))
-        finally:
-            with self.guarded():
-                self._waits -= 1
+            status = call_into(wait.statuses, lib.lf_wait_begin, self._open(), timeout_ms)
+            if status == LF_PENDING:
+                self._wait = wait
+            return self.outcome_of(status)
 
     def close(self) -> None:
-        self._closing = True
-        while True:
-            with self.guarded():
-                if not self._waits or self.is_forked():
-                    pointer, self._pointer = self._pointer, None
-                    lib.lf_close(pointer)
-                    return
-                lib.lf_cancel(self._pointer)  # repeated: a cancellation before the wait begins has no effect
-            time.sleep(AGAIN)
+        self.is_closing = True  # from here on no wait begins
+        with self.guarded():
+            wait = self._wait
+            if wait is not None and self._is_waiting():
+                if wait.wake is None:
+                    lib.lf_cancel(self.pointer)
+                else:  # the loop may be that of this thread, or stand still, so this can't wait for it
+                    wait.end()
+                    wait.wake()
+        while self._is_waiting():
+            time.sleep(_MOMENT)  # the thread that waits is awake, and takes its last step
+        with self.guarded():
+            pointer, self.pointer = self.pointer, None
+            lib.lf_close(pointer)
+
+    def _is_waiting(self) -> bool:
+        """In a forked child nothing waits: the thread that did so is the parent's."""
+        return self._wait is not None and self._wait.is_pending() and not self.is_forked()
 
     def is_forked(self) -> bool:
         """True in a forked child. A lock that another thread held at the fork is never released there."""
@@ -103,9 +156,9 @@ class Handle:
         return threading.RLock() if self.is_forked() else self._guard
 
     def _open(self) -> int:
-        if self._closing or self._pointer is None:
+        if self.is_closing or self.pointer is None:
             raise Invalid("this Folder is closed")
-        return self._pointer
+        return self.pointer
 
-    def _outcome(self, status: int) -> Optional[LockFolderError]:
-        return None if status == LF_OK else error(status, self._pointer)
+    def outcome_of(self, status: int) -> Optional[LockFolderError]:
+        return None if status in (LF_OK, LF_PENDING) else error(status, self.pointer)

@@ -26,7 +26,10 @@ _FUNCTIONS: List[Tuple[Any, ...]] = [  # name, result, arguments
     ("lf_open", c_int32, c_char_p, c_uint32, POINTER(c_void_p)),
     ("lf_close", None, c_void_p),
     ("lf_lock", c_int32, c_void_p),
-    ("lf_lock_wait", c_int32, c_void_p, c_int64),
+    ("lf_wait_begin", c_int32, c_void_p, c_int64),
+    ("lf_wait_fd", c_int, c_void_p),
+    ("lf_wait_step", c_int32, c_void_p),
+    ("lf_wait_end", c_int32, c_void_p),
     ("lf_cancel", c_int32, c_void_p),
     ("lf_unlock", c_int32, c_void_p),
     ("lf_holds", c_int32, c_void_p),
@@ -53,6 +56,7 @@ for _name, _result, *_arguments in _FUNCTIONS:
     _function.argtypes = _arguments
 
 LF_OK = 0
+LF_PENDING = 4
 LF_ERR_NOT_HELD = -2
 LF_ERR_LOST = -4
 

@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any, Dict, List, Optional, Type
 
 from ._errors import LockFolderError, Lost, NotHeld
-from ._handle import Handle
+from ._handle import Handle, Wait
 from ._library import LF_ERR_LOST, LF_ERR_NOT_HELD, LF_OK, lib
-from ._wait import wait
+from ._wait import wait, wait_in_loop
 
 _RELEASED = (LF_OK, LF_ERR_LOST, LF_ERR_NOT_HELD)  # the statuses of lf_unlock after which the lock is not held
 
@@ -25,7 +25,7 @@ class Lock:
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
-        self._taken: List[int] = []  # the status of the call that takes the lock
+        self._wait = Wait(handle)
         self._given: List[int] = []  # the statuses of the calls that give it back
 
     def unlock(self) -> None:
@@ -80,27 +80,38 @@ class Lock:
     def _take(self, timeout_ms: Optional[int]) -> None:
         """Waits, or tries once where `timeout_ms` is None. After an exception the caller must call `_give_up`."""
         if timeout_ms is None:
-            failed = self._handle.outcome_into(self._taken, lib.lf_lock)
+            failed = self._handle.outcome_into(self._wait.statuses, lib.lf_lock)
         else:
-            failed = wait(self._handle, timeout_ms, self._taken)
+            failed = wait(self._wait, timeout_ms)
+        if failed is not None:
+            raise failed
+
+    async def _take_in_loop(self, timeout_ms: Optional[int]) -> None:
+        """As `_take`, and lets the event loop run meanwhile."""
+        if timeout_ms is None:
+            return self._take(None)
+        failed = await wait_in_loop(self._wait, timeout_ms)
         if failed is not None:
             raise failed
 
     def _give_up(self) -> None:
-        """Gives the lock back if it is held. A second signal does not prevent that.
+        """Ends the wait, and gives the lock back if it is held. A second signal does not prevent that.
 
         If the system refuses the unlock, the lock is held until the Folder is closed.
         """
-        while self._is_held() and not self._handle.is_forked():
+        while not self._handle.is_forked() and (self._wait.is_pending() or self._is_held()):
             try:
-                self.unlock()
+                self._wait.end()
+                if self._is_held():
+                    self.unlock()
+                return
             except LockFolderError:
                 return  # the Folder is closed and so unlocked, or the system refused
             except BaseException:
                 continue
 
     def _is_held(self) -> bool:
-        return self._taken == [LF_OK] and not (self._given and self._given[-1] in _RELEASED)
+        return self._wait.has_lock() and not (self._given and self._given[-1] in _RELEASED)
 
     def _check_held(self) -> None:
         if not self._is_held():
@@ -112,7 +123,8 @@ class Lock:
 
 
 class Holding:
-    """What Folder.holding() returns. A `with` of it takes the lock, and the end of the `with` gives the lock back.
+    """What Folder.holding() returns. A `with` of it takes the lock, and the end of the `with` gives the lock back. In a coroutine,
+    `async with` does the same, and lets the event loop run while it waits.
 
     An exception can come at the very start of `__exit__`, before any `try`. The lock is then given back when the Holding is freed.
     A weak reference does this, and not `__del__`: Python drops a KeyboardInterrupt that comes in such code, and with a weak
@@ -142,6 +154,23 @@ class Holding:
         if self._lock is not None:
             self._lock.__exit__(kind, value, trace)
             _ends.pop(self._lock, None)
+
+    async def __aenter__(self) -> Lock:
+        lock = Lock(self._handle)
+        _at_the_end_of(self, lock)
+        try:
+            await lock._take_in_loop(self._timeout_ms)
+            self._lock = lock
+            return lock
+        except BaseException:  # also a cancellation of the task, which can come after the lock was taken
+            lock._give_up()
+            _ends.pop(lock, None)
+            raise
+
+    async def __aexit__(
+        self, kind: Optional[Type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.__exit__(kind, value, trace)
 
 
 _ends: Dict[Lock, "weakref.ref[Holding]"] = {}  # not in the Holding: its weak reference must outlive it

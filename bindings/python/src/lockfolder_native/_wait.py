@@ -1,114 +1,106 @@
-"""A wait that Ctrl-C can end.
+"""Waits that no thread of their own makes: a thread that polls, or an event loop of asyncio.
 
 Python runs a signal's handler in the main thread, between two steps of the interpreter. While the main thread is in the C library, no
-handler runs. So a helper thread waits in the C library, and the main thread waits for the helper. A signal can interrupt
-that. (Several short waits would let handlers run too, but each of them would go to the end of the queue.)
+handler runs. So it polls the descriptor of the wait, which a signal interrupts, and takes the steps of the wait itself.
 """
 
 import os
-import signal
+import select
 import threading
-import weakref
-from _thread import allocate_lock, start_new_thread
-from typing import List, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from ._errors import LockFolderError
-from ._handle import AGAIN, Handle
-from ._library import lib
+from ._handle import Wait
+
+if TYPE_CHECKING:
+    import asyncio
+
+# A signal that comes just before the poll, or to another thread, does not interrupt the poll. And a signal's handler may fork: the child
+# has no part in the wait, and a step tells it so. So the main thread looks once in a while.
+_LOOK_MS = 1000
+
+_STEP_MS = 10  # where no descriptor tells when a step is due
 
 
-def wait(handle: Handle, timeout_ms: int, statuses: List[int]) -> Optional[LockFolderError]:
-    """lf_lock_wait: None if the lock is held now. Appends its status to the list.
+def wait(wait: Wait, timeout_ms: int) -> Optional[LockFolderError]:
+    """lf_lock_wait: None if the lock is held now. After an exception the caller must end the wait."""
+    failed = wait.begin(timeout_ms)
+    if not wait.is_pending():
+        return failed
+    poll = select.poll()
+    pause: Optional[int] = _STEP_MS
+    descriptor = wait.descriptor()
+    if descriptor >= 0:
+        poll.register(descriptor, select.POLLIN)
+        pause = _LOOK_MS if threading.current_thread() is threading.main_thread() else None
+    while wait.is_pending():
+        poll.poll(pause)
+        failed = wait.step()
+    return failed
 
-    If an exception ends it, no wait is in progress any more, and the list says whether the lock is held.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return handle.wait_into(statuses, timeout_ms)
-    helper = _Helper(handle, timeout_ms, statuses)
+
+async def wait_in_loop(wait: Wait, timeout_ms: int) -> Optional[LockFolderError]:
+    """As `wait`, and lets the event loop run meanwhile. The loop takes the steps."""
+    import asyncio  # here, because most programs do not need it
+
+    loop = asyncio.get_running_loop()
+    done: "asyncio.Future[Optional[LockFolderError]]" = loop.create_future()
+
+    def step() -> None:
+        if not done.done():
+            failed = wait.step()
+            if not wait.is_pending() and not done.done():
+                done.set_result(failed)
+
+    def wake() -> None:
+        try:
+            loop.call_soon_threadsafe(step)
+        except RuntimeError:
+            pass  # the loop is closed, so nothing waits for this result
+
+    wait.wake = wake
+    failed = wait.begin(timeout_ms)
+    if not wait.is_pending():
+        return failed
+    stop = _watch(loop, wait, step)
     try:
-        return helper.run_in_thread()
+        return await done or wait.closed()  # the loop may have closed the Folder just after the step that took the lock
+    finally:
+        stop()
+
+
+def _watch(loop: "asyncio.AbstractEventLoop", wait: Wait, step: Callable[[], None]) -> Callable[[], None]:
+    """Makes the loop call `step` when a step is due. Returns what ends that."""
+    descriptor = wait.own_descriptor()
+    if descriptor < 0:
+        return _Ticker(loop, step).stop
+    try:
+        loop.add_reader(descriptor, step)
+    except NotImplementedError:  # not every loop can poll a descriptor
+        os.close(descriptor)
+        return _Ticker(loop, step).stop
     except BaseException:
-        helper.give_up()
+        os.close(descriptor)
         raise
 
+    def stop() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
-_helpers: "weakref.WeakSet[_Helper]" = weakref.WeakSet()
-
-
-def _forked() -> None:
-    for helper in _helpers:
-        helper.end_in_child()
+    return stop
 
 
-os.register_at_fork(after_in_child=_forked)
+class _Ticker:
+    """Calls `step` again and again, until `stop`."""
 
+    def __init__(self, loop: "asyncio.AbstractEventLoop", step: Callable[[], None]) -> None:
+        self._loop = loop
+        self._step = step
+        self._timer = loop.call_later(_STEP_MS / 1000, self._tick)
 
-class _Helper:
-    # Uses _thread: an exception in the middle of threading.Thread.start() would leave the Thread broken.
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(_STEP_MS / 1000, self._tick)
+        self._step()
 
-    def __init__(self, handle: Handle, timeout_ms: int, statuses: List[int]) -> None:
-        self._handle = handle
-        self._timeout_ms = timeout_ms
-        self._statuses = statuses
-        self._guard = threading.RLock()
-        self._began = False
-        self._revoked = False
-        self._deaf, self._running = allocate_lock(), allocate_lock()
-        self._deaf.acquire()
-        self._running.acquire()
-        self._over = False
-        self._failed: Optional[BaseException] = None
-        self._outcome: Optional[LockFolderError] = None
-        _helpers.add(self)
-
-    def run_in_thread(self) -> Optional[LockFolderError]:
-        start_new_thread(self._run, ())
-        self._deaf.acquire()  # until the helper blocks signals: a signal that the helper gets does not wake this thread
-        self._running.acquire()  # a signal interrupts this
-        if self._handle.is_forked():
-            return self._handle.outcome(lib.lf_holds)  # Forked
-        if self._failed is not None:
-            raise self._failed
-        return self._outcome
-
-    def _run(self) -> None:
-        try:
-            try:
-                signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-            finally:
-                self._deaf.release()
-            with self._guard:
-                if self._revoked:
-                    return
-                self._began = True
-            self._outcome = self._handle.wait_into(self._statuses, self._timeout_ms)
-        except BaseException as failed:  # the main thread raises it again
-            self._failed = failed
-        finally:
-            self._over = True
-            self._running.release()
-
-    def end_in_child(self) -> None:
-        """Ends the wait in a child that a signal's handler has forked. The helper is a thread of the parent and does not exist here."""
-        for lock in self._deaf, self._running:
-            if lock.locked():
-                lock.release()
-
-    def give_up(self) -> None:
-        """Returns when the wait is over for good. A second signal does not keep it from that.
-
-        In a forked child it returns at once: the helper is a thread of the parent, and does not exist here.
-        """
-        while not self._handle.is_forked():
-            try:
-                with self._guard:
-                    self._revoked = True
-                if self._began:
-                    while not self._over:
-                        self._handle.outcome(lib.lf_cancel)
-                        self._running.acquire(timeout=AGAIN)
-                return
-            except LockFolderError:
-                return  # closed, and so unlocked
-            except BaseException:
-                continue
+    def stop(self) -> None:
+        self._timer.cancel()
