@@ -92,6 +92,29 @@ pub const Folder = struct {
         try check(c.lf_lock_wait(folder.handle, timeout_ms orelse -1));
     }
 
+    /// Begins a wait for the lock, for a program that has an event loop. true: the lock is held. false: the wait goes on, so poll
+    /// `waitFd`, and call `stepWait` when it is readable. Until the wait is over, other lock calls on this Folder return `Error.Busy`.
+    pub fn beginWait(folder: Folder, timeout_ms: ?u63) Error!bool {
+        return isOver(c.lf_wait_begin(folder.handle, timeout_ms orelse -1));
+    }
+
+    /// The descriptor that is readable when a step is due, also by time. Poll it, and never read from it or close it. It stays the
+    /// same until `close`. null: this system has none, or none is free. Then call `stepWait` every 10 ms.
+    pub fn waitFd(folder: Folder) ?c_int {
+        const fd = c.lf_wait_fd(folder.handle);
+        return if (fd < 0) null else fd;
+    }
+
+    /// Takes a step of the wait. The result is as that of `beginWait`. If no step is due, it returns false at once.
+    pub fn stepWait(folder: Folder) Error!bool {
+        return isOver(c.lf_wait_step(folder.handle));
+    }
+
+    /// Gives up the wait, if one is in progress. A lock that is held stays held.
+    pub fn endWait(folder: Folder) Error!void {
+        try check(c.lf_wait_end(folder.handle));
+    }
+
     /// Ends a wait in progress on this Folder with `Error.Cancelled`. Without a wait it does nothing. Another thread and a signal
     /// handler may call it.
     pub fn cancel(folder: Folder) Error!void {
@@ -257,6 +280,13 @@ fn check(status: c.lf_status) Error!void {
         c.LF_ERR_UNSUPPORTED => Error.Unsupported,
         else => Error.Internal,
     };
+}
+
+/// False: the wait goes on.
+fn isOver(status: c.lf_status) Error!bool {
+    if (status == c.LF_PENDING) return false;
+    try check(status);
+    return true;
 }
 
 fn message(handle: ?*const c.lf_folder, buffer: []u8) []const u8 {

@@ -175,6 +175,46 @@ fn isReadable(fd: c_int, within_ms: c_int) bool {
     return std.c.poll(&one, 1, within_ms) == 1;
 }
 
+/// Takes each step when it is due, until the wait is over.
+fn goOn(folder: Folder) Error!void {
+    while (true) {
+        _ = isReadable(folder.waitFd().?, guard_ms);
+        if (try folder.stepWait()) return;
+    }
+}
+
+test "a wait in steps" {
+    var place: Place = .init();
+    defer place.deinit();
+    const folder = try Folder.open(try place.path(), .{});
+    defer folder.close();
+    const fd = folder.waitFd().?;
+    try expectError(Error.Invalid, folder.stepWait());
+    try folder.endWait(); // of no wait: does nothing
+    try expect(try folder.beginWait(null)); // the lock is free
+    try folder.unlock();
+
+    const holder: Holder = try .start(try place.path());
+    try expect(!try folder.beginWait(null));
+    try expectError(Error.Busy, folder.tryLock());
+    try expectEqual(fd, folder.waitFd().?);
+    try expect(!try folder.stepWait()); // a step too many does no harm
+    try place.dir.dir.access(std.testing.io, ".lockfolder/queue", .{});
+    try folder.endWait();
+    try expectError(error.FileNotFound, place.dir.dir.access(std.testing.io, ".lockfolder/queue", .{}));
+
+    try expect(!try folder.beginWait(1));
+    try expectError(Error.Timeout, goOn(folder));
+    try expectError(Error.Timeout, folder.beginWait(0));
+    try expect(!try folder.beginWait(guard_ms));
+    try folder.cancel();
+    try expectError(Error.Cancelled, goOn(folder));
+    try expect(!try folder.beginWait(guard_ms));
+    holder.kill();
+    try goOn(folder);
+    try folder.holds();
+}
+
 /// The child's part: how it ends after it was stopped. 7: as it should.
 fn afterTheStop(folder: Folder, is_shared: bool) !u8 {
     const fd = folder.lostFd() orelse return 1;
