@@ -95,7 +95,9 @@ struct Here {
 
 impl Here {
     fn now() -> Here {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        // Only Linux has it. (Wine shows the file of Linux, but a bid there names the boot in another way.)
+        let boot =
+            cfg!(target_os = "linux").then(|| fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()).flatten();
         Here { boot: boot.map(|boot| boot.trim().to_owned()), pid_namespace: pid_namespace() }
     }
 

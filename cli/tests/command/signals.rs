@@ -164,3 +164,18 @@ fn a_signal_of_our_own_process_group_to_the_runner_alone_is_passed_on() {
         &[],
     );
 }
+
+/// A service manager sends it to each process of a unit, and to the main one first.
+#[test]
+fn a_signal_to_each_process_reaches_the_command_once() {
+    each_exactly_once(
+        |scratch, _| Running::start(&mut counter(scratch)),
+        |_, signal, runner| {
+            let runner = runner.as_raw_nonzero();
+            let children = fs::read_to_string(format!("/proc/{runner}/task/{runner}/children")).unwrap();
+            let script = format!("for one in {runner} {children}; do kill -{} $one; done", signal.as_raw());
+            assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+        },
+        &[],
+    );
+}

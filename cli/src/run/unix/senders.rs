@@ -5,6 +5,7 @@
 //! processor for much longer than two calls of kill(2) take.
 
 use std::fs;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,16 +31,25 @@ pub(super) fn settle(senders: &[i32]) {
     }
 }
 
-/// Whether the process runs, or would run if it got a processor. Where the system does not tell, it is taken to be done.
+/// Whether a thread of the process runs, or would run if it got a processor. Where the system does not tell, it is taken to be done.
 fn is_busy(pid: i32) -> bool {
-    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name of the program stands in parentheses, and may contain some itself.
-    let state = stat.iter().rposition(|byte| *byte == b')').and_then(|end| stat.get(end + 2));
-    matches!(state, Some(b'R' | b'D'))
+    threads(pid).any(|thread| {
+        let stat = fs::read(thread.join("stat")).unwrap_or_default();
+        // The name of the program stands in parentheses, and may contain some itself.
+        let state = stat.iter().rposition(|byte| *byte == b')').and_then(|end| stat.get(end + 2));
+        matches!(state, Some(b'R' | b'D'))
+    })
 }
 
 /// The time for which the process had a processor, in nanoseconds.
 fn time_used(pid: i32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
-    text.split(' ').next()?.parse().ok()
+    let of_thread = |thread: PathBuf| {
+        let text = fs::read_to_string(thread.join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    };
+    threads(pid).map(of_thread).sum()
+}
+
+fn threads(pid: i32) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
 }
