@@ -50,10 +50,13 @@ impl Handle {
     pub fn step_wait(&self) -> Result<bool> {
         self.in_opener(|| {
             let mut ongoing = self.ongoing();
-            let Some(waiting) = ongoing.as_mut() else { return Err(self.misused(ErrorKind::Invalid, NONE_BEGUN)) };
+            let Some(waiting) = ongoing.as_mut() else {
+                self.waiter.silence(); // a cancel may have rung after the end of a wait
+                return Err(self.misused(ErrorKind::Invalid, NONE_BEGUN));
+            };
             let set = self.wait_set()?;
-            let is_due = sys::now() >= waiting.until || self.waiter.is_cancelled();
-            if !is_due && !set.is_some_and(WaitSet::is_ready) {
+            let is_due = |waiting: &Waiting| sys::now() >= waiting.until || self.waiter.is_cancelled();
+            if !is_due(waiting) && !set.is_some_and(WaitSet::is_ready) {
                 return Ok(false);
             }
             if let Some(set) = set {
@@ -62,7 +65,8 @@ impl Handle {
             let woken = self.waiter.bell().is_ok_and(|bell| bell.sleep(Folder::sources(&waiting.wait), Duration::ZERO));
             self.check_owner()?; // a signal handler may have forked
             let is_others_change = woken && Folder::is_others_change(&waiting.wait);
-            let has_lock = match is_others_change && !is_due {
+            // The look has silenced the bell, so the bell would not make the next step due.
+            let has_lock = match is_others_change && !is_due(waiting) {
                 true => Ok(false),
                 false => waiting.go_on(self, woken && !is_others_change),
             };
@@ -102,7 +106,7 @@ const NONE_BEGUN: &str = "has no wait in progress: begin one, and take no step a
 fn watch(set: Option<&WaitSet>, waiting: &Waiting) {
     let Some(set) = set else { return };
     let now = sys::now();
-    match waiting.wait.quiet_until().filter(|quiet| *quiet > now && *quiet < waiting.until) {
+    match waiting.wait.quiet_until().map(|quiet| quiet.min(waiting.until)).filter(|quiet| *quiet > now) {
         Some(quiet_until) => set.watch(Folder::sources_but_news(&waiting.wait), quiet_until - now),
         None => set.watch(Folder::sources(&waiting.wait), waiting.until.saturating_duration_since(now)),
     }

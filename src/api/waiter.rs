@@ -60,6 +60,14 @@ impl Waiter {
 
     /// From now on `cancel` finds no wait, so a late cancel does not end a later wait. True: this wait was cancelled.
     pub fn end(&self) -> bool {
-        self.state.swap(IDLE, Ordering::SeqCst) == CANCELLED
+        let is_cancelled = self.state.swap(IDLE, Ordering::SeqCst) == CANCELLED;
+        if is_cancelled {
+            self.silence(); // the bell would otherwise ring until the next wait
+        }
+        is_cancelled
+    }
+
+    pub fn silence(&self) {
+        self.waker.get().into_iter().for_each(Waker::silence);
     }
 }

@@ -33,6 +33,11 @@ impl Waker {
         let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
     }
 
+    /// From now on it does not ring.
+    pub fn silence(&self) {
+        let _ = rustix::io::read(&self.fd, &mut [0u8; 8]);
+    }
+
     /// Readable while the bell rings.
     pub fn source(&self) -> Source<'_> {
         self.fd.as_fd()

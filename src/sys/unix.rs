@@ -324,7 +324,8 @@ impl Dir {
 
     /// Makes an empty file that survives a power loss. False: the name is taken.
     pub fn create_durably(&self, name: &CStr) -> io::Result<bool> {
-        match self.make_at(name, 0o644) {
+        // It is open for reading only: for a moment it may have the number of a descriptor that the program closed and prints to.
+        match self.open_at(name, OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | self.to_open_files, 0o644) {
             Ok(fd) => retry(|| fs::fsync(&fd))?,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
             Err(e) => return Err(e),

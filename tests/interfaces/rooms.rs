@@ -283,7 +283,7 @@ fn only_a_broom_deletes_what_others_left() {
         ("folder::bidding", 2),
         ("folder::broom", 4),
         ("folder::claim", 3),
-        ("folder::lease::files", 2),
+        ("folder::lease::files", 1),
         ("folder::lease::watch", 1),
         ("folder::location", 4),
         ("folder::queue", 2),

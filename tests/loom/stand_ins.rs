@@ -111,6 +111,10 @@ pub mod sys {
             change(|state| state.bells[self.0] = true);
         }
 
+        pub fn silence(&self) {
+            change(|state| state.bells[self.0] = false);
+        }
+
         /// Sleeps until the bell rings or the lock is free, and silences the bell. The time never ends a sleep, because
         /// the time-outs of the tests are too short for a sleep to begin.
         pub fn sleep(&self, _: (), _: Duration) -> bool {

@@ -116,6 +116,15 @@ fn cancel_makes_a_step_due(kind: Kind) {
     assert_eq!(outcome(&mut waiter), "LF_CANCELLED");
     assert!(nobody_is_in_line(&scratch));
     waiter.must("cancel 0"); // ends no later wait
+                             // A wait that is given up after a cancel leaves nothing readable.
+    waiter.ask("begin 0 -1");
+    waiter.must("cancel 0");
+    if kind == Kind::C {
+        waiter.must("end 0");
+        assert!(!is_due(&mut waiter));
+    } else {
+        waiter.must("end 0");
+    }
     waiter.ask("begin 0 -1");
     assert_eq!(waiter.ask("step 0"), "LF_PENDING");
     holder.must("unlock 0");

@@ -85,6 +85,10 @@ impl Hold {
     fn publish(&self, state: &State) {
         let until = state.term.valid_until().filter(|_| !self.is_lost.load(Ordering::Acquire));
         self.show(until.map_or(0, |until| u64::try_from(until.as_nanos()).unwrap_or(u64::MAX)));
+        // Somebody may have been told in between that the lock is lost, and then it stays lost.
+        if self.is_lost.load(Ordering::Acquire) {
+            self.show(0);
+        }
     }
 
     fn show(&self, until: u64) {

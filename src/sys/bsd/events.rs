@@ -32,6 +32,11 @@ impl Waker {
         let _ = rustix::io::write(&self.writer, &[1]);
     }
 
+    /// From now on it does not ring.
+    pub fn silence(&self) {
+        self.sleep([None; 2], Duration::ZERO);
+    }
+
     /// Sleeps until the bell rings, another source wakes the thread, or the time is over. A signal may wake the thread too. Silences
     /// the bell. True: there is something to read from the first source.
     pub fn sleep(&self, others: [Option<Source<'_>>; 2], time: Duration) -> bool {

@@ -39,6 +39,11 @@ impl Waker {
         unsafe { SetEvent(self.event.as_raw_handle()) };
     }
 
+    /// From now on it does not ring.
+    pub fn silence(&self) {
+        self.sleep([None; 2], Duration::ZERO);
+    }
+
     /// Sleeps until the bell rings, another source wakes the thread, or the time is over. Silences the bell if the bell woke the thread.
     /// True: the first source woke the thread.
     pub fn sleep(&self, others: [Option<Source<'_>>; 2], time: Duration) -> bool {
