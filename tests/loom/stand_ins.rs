@@ -131,12 +131,17 @@ pub mod folder {
 
     use super::sys::Alarm;
     use super::{change, state};
-    use crate::error::{Error, ErrorKind, Result};
+    use crate::error::{Error, ErrorKind, Reach, Result};
     use crate::owner::bid::BidName;
     use crate::owner::rival::Rival;
     use crate::protocol::{Backoff, Check, Leaving, Line, Place, Standing, View, Wait};
 
     pub(crate) use crate::options;
+
+    /// A ticket, as a snapshot of the line shows it. There is none here.
+    pub struct Arrival {
+        pub arrival: u64,
+    }
 
     /// A folder in which a bid takes the lock, if the lock is free.
     pub struct Folder {
@@ -165,6 +170,16 @@ pub mod folder {
 
         pub fn holds(&self, _: &BidName) -> Result<()> {
             Ok(())
+        }
+
+        pub fn line(&self) -> Result<Vec<(Arrival, Rival)>> {
+            Ok(Vec::new())
+        }
+
+        pub fn set_command(&mut self, _: &str) {}
+
+        pub fn reach(&self) -> Reach {
+            Reach::Host
         }
 
         pub fn bids(&mut self, _: Option<&BidName>) -> Result<Vec<(Rival, bool)>> {
@@ -419,6 +434,9 @@ pub mod owner {
             pub created: Option<i64>,
             pub host: Option<String>,
             pub command: Option<String>,
+            pub pidns: Option<u64>,
+            pub boot: Option<String>,
+            pub lease: Option<u32>,
         }
 
         impl Rival {
