@@ -161,8 +161,8 @@ enum class State : std::int32_t {
     malformed = LF_BID_MALFORMED  ///< the bid is cut off or is not a bid; it counts as live
 };
 
-/// One bid of a snapshot. It is a value, so it never changes. Any user of the folder may have written any characters into
-/// `host` and `command`: escape them before you print them.
+/// One bid of a snapshot. It is a value, so it never changes. Any user of the folder may have written any characters
+/// into `host` and `command`: escape them before you print them.
 struct Bid {
     std::string name;                   ///< file name in the folder
     std::optional<std::string> host;    ///< none if the bid does not say
@@ -257,8 +257,8 @@ public:
     /// Gives up that wait. It does nothing if no wait is in progress.
     void end_wait() noexcept { lf_wait_end(handle_.get()); }
 
-    /// The descriptor that is readable when a step is due, also by time. Poll it, and never read from it or close it. It
-    /// is valid as long as this Folder, also after a move. None: see lf_wait_fd; take a step every 10 ms or so.
+    /// The descriptor that is readable when a step is due, also by time. Poll it, and never read from it or close it.
+    /// It is valid as long as this Folder, also after a move. None: see lf_wait_fd; take a step every 10 ms or so.
     [[nodiscard]] std::optional<int> wait_fd() const {
         const int fd = lf_wait_fd(handle_.get());
         if (fd < 0) return std::nullopt;
