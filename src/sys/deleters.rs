@@ -42,7 +42,8 @@ pub(crate) fn is_as_open(folder: &Dir, above: &Dir) -> io::Result<bool> {
     if stat.is_sticky() && !stat_above.is_sticky() {
         return Ok(false);
     }
-    let (below, above) = (Deleters::of_all(folder, &stat)?, Deleters::of_all(above, &stat_above)?);
+    let below = Deleters::of_all(folder, &stat, WRITE_AND_SEARCH)?;
+    let above = Deleters::of_all(above, &stat_above, WRITE)?;
     let us = rustix::process::geteuid().as_raw();
     let may_below = |entry: &Entry| match *entry {
         Entry::User(user) => {
@@ -58,6 +59,12 @@ pub(crate) fn is_as_open(folder: &Dir, above: &Dir) -> io::Result<bool> {
     Ok(all_may && (!above.others || below.denied.iter().all(|entry| above.denied.contains(entry))))
 }
 
+/// Without this right nobody changes a name in a folder. To be on the safe side, it counts as enough where the answer is that somebody
+/// can do harm.
+const WRITE: u32 = 0o2;
+/// To change a name in a folder one must also be able to search it (path_resolution(7)).
+const WRITE_AND_SEARCH: u32 = 0o3;
+
 struct Deleters {
     /// Users and groups that may delete. The owner is always one: it can give itself any right.
     named: Vec<Entry>,
@@ -72,16 +79,16 @@ impl Deleters {
         match stat.is_sticky() {
             // unlink(2): only the owner of the folder can delete what belongs to others
             true => Ok(Deleters { named: vec![Entry::User(stat.owner)], denied: Vec::new(), others: false }),
-            false => Deleters::of_all(dir, stat),
+            false => Deleters::of_all(dir, stat, WRITE),
         }
     }
 
-    /// All that may write, as if the folder were not sticky.
-    fn of_all(dir: &Dir, stat: &FolderStat) -> io::Result<Deleters> {
+    /// All that have these rights, as if the folder were not sticky.
+    fn of_all(dir: &Dir, stat: &FolderStat, rights: u32) -> io::Result<Deleters> {
         let mut deleters = Deleters { named: vec![Entry::User(stat.owner)], denied: Vec::new(), others: false };
         for (entry, permissions) in Access::of(dir)?.entries() {
-            match (entry, permissions & 0o2 != 0) {
-                (Entry::Others, may_write) => deleters.others = may_write,
+            match (entry, permissions & rights == rights) {
+                (Entry::Others, may_delete) => deleters.others = may_delete,
                 (entry, true) => deleters.named.push(entry),
                 (entry, false) => deleters.denied.push(entry),
             }

@@ -40,17 +40,21 @@ impl Dir {
         Ok(self)
     }
 
-    /// Removes such a folder that a dead process left.
+    /// Removes such a folder that a dead process left. Another private folder of ours can have been moved to its name. So we change
+    /// nothing in it, unless it is like a stage: it has the FIFO, and nothing else.
     pub fn remove_stage(&self, name: &CStr) {
         if self.remove_dir(name).is_ok() {
             return;
         }
-        if let Ok(stage) = self.open_dir(name).and_then(Dir::into_stage) {
-            let is_fifo = |stat: fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
-            if stage.look_at(STAGED).is_ok_and(|found| found.is_some_and(is_fifo)) {
-                let _ = stage.unlink(STAGED);
-                let _ = self.remove_dir(name);
-            }
+        let Ok(stage) = self.open_dir(name) else { return };
+        let mut has_more = false;
+        let listed =
+            stage.list(false, |found, _| has_more |= found != STAGED && !matches!(found.to_bytes(), b"." | b".."));
+        let is_like_one = listed.is_ok() && !has_more && stage.stat().is_ok_and(|stat| stat.is_ours_alone());
+        let is_fifo = |stat: fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
+        if is_like_one && stage.look_at(STAGED).is_ok_and(|found| found.is_some_and(is_fifo)) {
+            let _ = stage.unlink(STAGED);
+            let _ = self.remove_dir(name);
         }
     }
 }

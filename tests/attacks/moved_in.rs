@@ -159,13 +159,42 @@ fn a_folder_of_roots_that_gets_the_name_of_ours_loses_nothing() {
     let moved = AtomicUsize::new(0);
     each_stage_or_own_folder(|stage| {
         for (what, make) in MAKES {
-            let modes = [(0o755, true), (0o700, false), (0o1755, true)];
-            for &(mode, has_queue) in &modes[..if what == "FIFOs" { 3 } else { 1 }] {
+            // In a folder that others may write to and not search, they can delete nothing.
+            let modes = [(0o755, true), (0o766, true), (0o700, false), (0o1755, true)];
+            for &(mode, has_queue) in &modes[..if what == "FIFOs" { 4 } else { 2 }] {
                 moved.fetch_add(usize::from(attack(stage, what, make, mode, has_queue)), Ordering::Relaxed);
             }
         }
     });
     assert!(!rustix::process::geteuid().is_root() || moved.load(Ordering::Relaxed) > 40);
+}
+
+/// All users may rename in root's folder, and not in the private folder below it, which gets the name of a folder in which a maker died.
+#[test]
+fn a_private_folder_of_roots_that_gets_the_name_of_a_stage_keeps_its_mode_and_its_files() {
+    if !root_or_skip("another user") {
+        return;
+    }
+    for mode in [0o700, 0o500, 0] {
+        let scratch = Scratch::public();
+        let folder = scratch.folder_with_mode(0o777);
+        let (project, hidden) = (folder.join("project"), folder.join(".lockfolder"));
+        fs::create_dir_all(project.join("private")).unwrap();
+        fifo(&project.join("private/fifo"));
+        fs::write(project.join("private/precious"), "precious").unwrap();
+        set_mode(&project.join("private"), mode);
+        set_mode(&project, 0o777);
+        let staged = hidden.join("queue-0123456789abcdef");
+        let moves = || {
+            fs::rename(project.join("private"), project.join("queue-0123456789abcdef")).is_ok()
+                && fs::rename(&project, &hidden).is_ok()
+        };
+        assert!(User { id: NOBODY, group: NOBODY }.acts(moves));
+        let before = (owner_and_mode(&staged), everything_in(&staged));
+        let mut roots = [Puppet::at(Kind::C, &folder), Puppet::at(Kind::Rust, &folder)];
+        root_uses_it(&mut roots, &folder);
+        assert_eq!((owner_and_mode(&staged), everything_in(&staged)), before, "{mode:o}");
+    }
 }
 
 /// Root makes the sub-folder under a hidden name, and gives it the owner and the mode of the lock folder. An old, empty folder of root's
