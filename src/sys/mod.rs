@@ -3,7 +3,7 @@
 //!
 //! | | folders and files | processes, filesystems | how a thread sleeps until something happens |
 //! | --- | --- | --- | --- |
-//! | Linux | `unix`, `calls`, `files`, `stat`, `plain`, `seen`, `made`, `foreign_file`, `access`, `deleters`, `numbers`, `proof`, `linux_fs` | `linux`, `linux_clock`, `linux_proc`, `linux_fs`, `linux_mounts` | `events`, `folder_watch`, `staged`, `wait_set` |
+//! | Linux | `unix`, `calls`, `files`, `stat`, `plain`, `seen`, `made`, `foreign_file`, `access`, `deleters`, `numbers`, `proof`, `linux_fs` | `linux`, `linux_clock`, `linux_proc`, `linux_fs`, `linux_mounts` | `events`, `folder_watch`, `staged`, `timer`, `wait_set`, `alarm` |
 //! | macOS, FreeBSD, NetBSD | `unix`, `calls`, `files`, `stat`, `plain`, `seen`, `made`, `foreign_file`, `access`, `deleters`, `numbers`, `proof`, `bsd::files` | `bsd::processes`, `bsd::files` | `bsd::events`, `polled` |
 //! | Windows | `windows::folder` | `windows::process`, `windows::volume` | `windows::events`, `polled` |
 //!
@@ -115,6 +115,8 @@ mod linux_mounts;
 mod linux_proc;
 #[cfg(target_os = "linux")]
 mod staged;
+#[cfg(target_os = "linux")]
+mod timer;
 #[cfg(target_os = "linux")]
 mod wait_set;
 #[cfg(target_os = "linux")]

@@ -8,17 +8,16 @@ use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use rustix::time::{
-    timerfd_create, timerfd_settime, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec as At,
-};
+use rustix::time::{TimerfdClockId, TimerfdTimerFlags};
 
 use super::calls::descriptor;
+use super::timer::Timer;
 use super::{Source, Waker};
 
 /// An epoll instance (epoll(7)). It has the bell, a timer, and what the waiter waits for. It is readable while one of them is.
 pub(crate) struct WaitSet {
     epoll: OwnedFd,
-    timer: OwnedFd,
+    timer: Timer,
 }
 
 /// If the kernel takes no more descriptors into the set (epoll_ctl(2): ENOMEM, ENOSPC), the waiter looks again after this time.
@@ -27,13 +26,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 impl WaitSet {
     /// `None`: this system has nothing like it.
     pub fn new(bell: &Waker) -> io::Result<Option<WaitSet>> {
-        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        let set = WaitSet {
-            epoll: descriptor(|| epoll::create(CreateFlags::CLOEXEC))?,
-            timer: descriptor(|| timerfd_create(TimerfdClockId::Monotonic, flags))?,
-        };
+        let epoll = descriptor(|| epoll::create(CreateFlags::CLOEXEC))?;
+        let set = WaitSet { epoll, timer: Timer::new(TimerfdClockId::Monotonic)? };
         set.add(bell.source())?;
-        set.add(set.timer.as_fd())?;
+        set.add(set.timer.source())?;
         Ok(Some(set))
     }
 
@@ -44,7 +40,7 @@ impl WaitSet {
     /// From now on it is readable after this time, or if one of these sources is.
     pub fn watch(&self, sources: [Option<Source<'_>>; 2], time: Duration) {
         let is_refused = sources.into_iter().flatten().filter(|source| self.add(*source).is_err()).count() > 0;
-        self.set_timer(if is_refused { time.min(PAUSE) } else { time }.max(Duration::from_nanos(1)));
+        self.timer.set(TimerfdTimerFlags::empty(), if is_refused { time.min(PAUSE) } else { time });
     }
 
     /// Forgets these sources. They must still be open: a forked child may have them open too, and then the kernel would not forget
@@ -53,14 +49,7 @@ impl WaitSet {
         for source in sources.into_iter().flatten() {
             let _ = epoll::delete(&self.epoll, source);
         }
-        self.set_timer(Duration::ZERO); // this switches it off
-    }
-
-    fn set_timer(&self, time: Duration) {
-        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-        let value = At { tv_sec: seconds, tv_nsec: time.subsec_nanos().into() };
-        let once = Itimerspec { it_interval: At { tv_sec: 0, tv_nsec: 0 }, it_value: value };
-        let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once);
+        self.timer.clear();
     }
 
     /// Whether it is readable. If the kernel can't tell, it may be.
