@@ -104,6 +104,13 @@ impl Hidden {
         Ok(hidden)
     }
 
+    /// Opens it, and deletes leftovers in it, if it is there and is ours.
+    pub fn clean(folder: &Dir, clean: impl FnOnce(Broom<'_>)) {
+        if let Some(broom) = Hidden::open(folder).as_ref().ok().and_then(Hidden::broom) {
+            clean(broom);
+        }
+    }
+
     /// Opens it, and makes it first if it is missing. Before [`Self::look`] it counts as not ours.
     pub fn open_or_make(folder: &Dir) -> io::Result<Hidden> {
         Ok(Hidden { dir: open_shared(folder, HIDDEN, true)?, is_ours: OnceLock::new() })

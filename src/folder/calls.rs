@@ -80,15 +80,14 @@ impl Folder {
         self.memory.leases = leases;
         let reaped = reaped.map_err(|e| Error::io("reap the bids in", &*self.path, e))?;
         sweep_staged(&self.location.dir, names::HIDDEN);
-        let hidden = Hidden::open(&self.location.dir);
-        if let Some(broom) = hidden.as_ref().ok().and_then(Hidden::broom) {
+        Hidden::clean(&self.location.dir, |broom| {
             if self.location.on.is_local() {
                 files::remove_orphans(&self.location.dir, broom);
             }
             sweep_staged(broom.dir(), names::QUEUE);
             sweep::sweep_all(&self.scanner_of(broom.dir()), broom, self.claim.as_ref().map(Claim::id));
             queue::sweep(broom, |claim| self.is_gone(broom.dir(), claim));
-        }
+        });
         Ok(reaped)
     }
 

@@ -168,15 +168,10 @@ impl Folder {
     pub fn sweep_reaped(&mut self) {
         if !self.memory.reaped.is_empty() {
             let mut reaped = std::mem::take(&mut self.memory.reaped);
-            let hidden = Hidden::open(&self.location.dir);
-            if let Some(broom) = hidden.as_ref().ok().and_then(Hidden::broom) {
-                sweep::sweep_twins(
-                    &self.scanner_of(broom.dir()),
-                    broom,
-                    self.claim.as_ref().map(Claim::id),
-                    &mut reaped,
-                );
-            }
+            let own = self.claim.as_ref().map(Claim::id);
+            Hidden::clean(&self.location.dir, |broom| {
+                sweep::sweep_twins(&self.scanner_of(broom.dir()), broom, own, &mut reaped);
+            });
         }
     }
 

@@ -134,9 +134,7 @@ impl Scanner<'_> {
     /// Removes the numbers of a lease whose bid was reaped.
     fn sweep_lease(&self, rival: &Rival) {
         if let (Some(_), Some(bid)) = (rival.lease(), bid::canonical(&rival.name)) {
-            let hidden = Hidden::open(self.dir);
-            let broom = hidden.as_ref().ok().and_then(Hidden::broom);
-            broom.into_iter().for_each(|broom| files::sweep(broom, |other| other == bid));
+            Hidden::clean(self.dir, |broom| files::sweep(broom, |other| other == bid));
         }
     }
 

@@ -39,7 +39,7 @@ pub(crate) struct Lease {
     alarm: Option<Arc<Alarm>>,
     /// The claim was made anew because of a rival's lease.
     has_noticed: bool,
-    /// When we look for the mark again. `None`: we have not looked since the claim was made.
+    /// When we look for the mark again. `None`: no lock has asked for it yet.
     next_look: Option<Instant>,
 }
 
