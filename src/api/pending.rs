@@ -96,6 +96,12 @@ impl Handle {
         })
     }
 
+    /// When the next step is due. `None`: there is no wait.
+    fn due(&self) -> Option<Instant> {
+        self.check_owner().ok()?;
+        self.ongoing().as_ref().map(|waiting| waiting.until)
+    }
+
     fn ongoing(&self) -> MutexGuard<'_, Option<Waiting>> {
         self.ongoing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,7 +112,7 @@ const NONE_BEGUN: &str = "has no wait in progress: begin one, and take no step a
 fn watch(set: Option<&WaitSet>, waiting: &Waiting) {
     let Some(set) = set else { return };
     let now = sys::now();
-    match waiting.wait.quiet_until().map(|quiet| quiet.min(waiting.until)).filter(|quiet| *quiet > now) {
+    match waiting.quiet_until().filter(|quiet| *quiet > now) {
         Some(quiet_until) => set.watch(Folder::sources_but_news(&waiting.wait), quiet_until - now),
         None => set.watch(Folder::sources(&waiting.wait), waiting.until.saturating_duration_since(now)),
     }
@@ -116,8 +122,8 @@ fn watch(set: Option<&WaitSet>, waiting: &Waiting) {
 #[must_use = "dropping it gives up the wait"]
 pub struct PendingLock {
     folder: LockFolder,
-    /// The lock was free.
-    has_lock: bool,
+    /// The lock was free. The first step gives this.
+    at_once: Option<Guard>,
     is_over: bool,
 }
 
@@ -149,8 +155,8 @@ impl LockFolder {
     /// # Ok::<(), lockfolder::Error>(())
     /// ```
     pub fn begin_lock(&self, timeout: Option<Duration>) -> Result<PendingLock> {
-        let has_lock = self.handle().begin_wait(timeout)?;
-        Ok(PendingLock { folder: self.shared(), has_lock, is_over: has_lock })
+        let at_once = self.handle().begin_wait(timeout)?.then(|| self.guard());
+        Ok(PendingLock { folder: self.shared(), is_over: at_once.is_some(), at_once })
     }
 }
 
@@ -162,14 +168,12 @@ impl PendingLock {
     /// Those of [`LockFolder::lock_timeout`]. After an error the wait is over. A step after the end fails with
     /// [`ErrorKind::Invalid`].
     pub fn step(&mut self) -> Result<Option<Guard>> {
-        if !std::mem::take(&mut self.has_lock) {
-            let stepped = self.folder.handle().step_wait();
-            self.is_over = !matches!(stepped, Ok(false));
-            if !stepped? {
-                return Ok(None);
-            }
+        if let Some(guard) = self.at_once.take() {
+            return Ok(Some(guard));
         }
-        Ok(Some(self.folder.guard()))
+        let stepped = self.folder.handle().step_wait();
+        self.is_over = !matches!(stepped, Ok(false));
+        Ok(stepped?.then(|| self.folder.guard()))
     }
 
     /// When the next step is due, if the descriptor does not become readable before. Where there is no descriptor, the program waits
@@ -188,18 +192,8 @@ impl PendingLock {
     }
 }
 
-impl Handle {
-    fn due(&self) -> Option<Instant> {
-        self.check_owner().ok()?;
-        self.ongoing().as_ref().map(|waiting| waiting.until)
-    }
-}
-
 impl Drop for PendingLock {
     fn drop(&mut self) {
-        if std::mem::take(&mut self.has_lock) {
-            drop(self.folder.guard());
-        }
         if !self.is_over {
             let _ = self.folder.handle().end_wait();
         }

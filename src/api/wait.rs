@@ -1,7 +1,7 @@
 //! How a handle waits for the lock. A wait takes the steps of [`Wait`]. Between them a thread sleeps until the system wakes it
 //! ([`Handle::acquire_within`]), or the event loop of the program waits (`pending.rs`).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::api::handle::Handle;
 use crate::api::waiting::Waiting;
@@ -27,7 +27,7 @@ impl Handle {
                 return self.acquire_at_once();
             }
             let waited = Waiting::begin(self, timeout).and_then(|begun| match begun {
-                Some(mut waiting) => waiting.last(self),
+                Some(mut waiting) => waiting.block(self),
                 None => Ok(()),
             });
             finish(self, waited)
@@ -106,8 +106,13 @@ impl Waiting {
         }
     }
 
-    /// Waits until it has the lock, the time is over, or the wait is cancelled.
-    fn last(&mut self, handle: &Handle) -> Result<()> {
+    /// Until this time, only the death of the holder and a cancel end a sleep.
+    pub fn quiet_until(&self) -> Option<Instant> {
+        self.wait.quiet_until().map(|quiet| quiet.min(self.until))
+    }
+
+    /// Blocks this thread until it has the lock, the time is over, or the wait is cancelled.
+    fn block(&mut self, handle: &Handle) -> Result<()> {
         loop {
             let woken = self.sleep(handle)?;
             if self.go_on(handle, woken)? {
@@ -119,7 +124,7 @@ impl Waiting {
     /// True: there is news of the lock. Other changes in the folder do not count.
     fn sleep(&self, handle: &Handle) -> Result<bool> {
         let bell = handle.waiter.bell().expect("it was made when the wait began");
-        if let Some(quiet_until) = self.wait.quiet_until().map(|quiet| quiet.min(self.until)) {
+        if let Some(quiet_until) = self.quiet_until() {
             let quiet = quiet_until.saturating_duration_since(sys::now());
             let _ = bell.sleep(Folder::sources_but_news(&self.wait), quiet);
             handle.check_owner()?; // a signal handler may have forked

@@ -5,18 +5,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::support::stage::Stage;
-use crate::support::{bid_name, both, state_of, wait_until, Kind, Puppet, Scratch};
+use crate::support::{all_waits, bid_name, both, state_of, wait_until, Kind, Puppet, Scratch};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::process::{getrlimit, prlimit, Pid, Resource, Rlimit};
 
 const TRUST: u32 = 4;
 
-both!(
-    a_waiter_that_may_wait_for_no_descriptor_sleeps,
-    files_of_others_that_come_and_go_cause_no_look,
-    bids_that_come_and_go_among_many_files_cost_a_waiter_little,
-    a_waiter_sleeps_if_a_listing_comes_in_small_pieces,
-);
+both!(a_waiter_that_may_wait_for_no_descriptor_sleeps, a_waiter_sleeps_if_a_listing_comes_in_small_pieces);
+
+all_waits!(files_of_others_that_come_and_go_cause_no_look, bids_that_come_and_go_among_many_files_cost_a_waiter_little,);
 
 /// A waiter that sleeps gives up the processor of its own accord, again and again. A waiter that spins never does.
 #[track_caller]
