@@ -28,7 +28,7 @@ pub(super) fn check(path: &Path, report: &mut Report) {
     let is_as_folder = |what: fn(&fs::Metadata) -> u32| what(&hidden) == what(&folder);
     if !is_as_folder(|of| of.mode() & 0o1777) || !is_as_folder(MetadataExt::gid) {
         report.problem(
-            ".lockfolder has another mode or group than the folder, so some users who may lock can't. When nobody holds the lock or \
+            ".lockfolder has another mode or group than the folder, so some users that may lock can't. When nobody holds the lock or \
              waits: chmod --reference and chgrp --reference",
         );
     }

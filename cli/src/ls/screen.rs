@@ -36,7 +36,7 @@ impl Screen {
         write(&format!("\x1b[H{}\x1b[J", lines.join("\r\n")))
     }
 
-    /// Waits for so long. True: somebody wants it to end.
+    /// Waits for this time. True: the user wants the view to end.
     #[cfg(unix)]
     pub fn is_over(&self, pause: Duration) -> bool {
         use rustix::event::{poll, PollFd, PollFlags, Timespec};
