@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::names;
 use crate::folder::options::Options;
-use crate::sys::{self, Dir, FileId, Filesystem, FolderStat};
+use crate::sys::{self, Dir, FileId, Filesystem, FolderStat, Leaf};
 
 /// The folder that was at the path when we last looked.
 pub(crate) struct Location {
@@ -184,8 +184,10 @@ pub(crate) fn open_shared(parent: &Dir, name: &CStr, may_tidy: bool) -> io::Resu
     Err(last)
 }
 
-/// Removes what dead makers left under other names: folders that are empty. Under the name of a queue they may also
-/// hold one FIFO. A maker that is still alive then starts again.
+/// Removes what dead makers left under other names: folders that are empty, and empty files (see `Dir::make_shared_dir`).
+/// Under the name of a queue a folder may also hold one FIFO. A maker that is still alive then starts again.
+///
+/// Only a user that may delete a file can have moved it to such a name. So by us such a user gains nothing.
 pub(crate) fn sweep_staged(parent: &Dir, name: &CStr) {
     let mut left = Vec::new();
     let is_staged = |other: &CStr| {
@@ -198,9 +200,10 @@ pub(crate) fn sweep_staged(parent: &Dir, name: &CStr) {
         }
     });
     for staged in &left {
-        match name == names::QUEUE {
-            true => parent.remove_stage(staged),
-            false => drop(parent.remove_dir(staged)),
+        match parent.leaf_at(staged) {
+            Ok(Leaf::File { size: 0 }) => drop(parent.unlink(staged)),
+            _ if name == names::QUEUE => parent.remove_stage(staged),
+            _ => drop(parent.remove_dir(staged)),
         }
     }
 }

@@ -84,7 +84,7 @@ impl Dir {
     /// The time now by the clock of the filesystem, which may be another machine's: that of a new file. We see the file by its
     /// descriptor, so nobody can swap it.
     fn time_at(&self, name: &CStr) -> io::Result<i64> {
-        let file = self.open_at(name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, 0o600)?;
+        let file = self.open_at(name, OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL, 0o600)?;
         let time = changed(&file);
         let _ = self.unlink(name);
         time

@@ -285,7 +285,7 @@ fn only_a_broom_deletes_what_others_left() {
         ("folder::claim", 3),
         ("folder::lease::files", 1),
         ("folder::lease::watch", 1),
-        ("folder::location", 4),
+        ("folder::location", 5),
         ("folder::queue", 2),
         ("folder::scan", 1),
         ("folder::strays", 1),

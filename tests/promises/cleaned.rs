@@ -10,7 +10,29 @@ both!(
     deletions_in_the_sub_folder_during_a_wait_starve_no_waiter,
     deletions_in_the_sub_folder_at_each_hand_over_starve_no_waiter,
     a_sub_folder_that_is_deleted_again_and_again_is_made_again,
+    what_dead_makers_of_the_sub_folders_left_is_removed,
 );
+
+/// A maker first makes an empty file on some filesystems, and then a folder. All else that has such a name belongs to somebody else.
+fn what_dead_makers_of_the_sub_folders_left_is_removed(kind: Kind) {
+    let scratch = Scratch::new();
+    let folder = scratch.folder();
+    let mut puppet = Puppet::at(kind, &folder);
+    puppet.must("lock 0");
+    puppet.must("unlock 0");
+    for (parent, name) in [(folder.clone(), ".lockfolder"), (folder.join(".lockfolder"), "queue")] {
+        let staged = |number: u32| parent.join(format!("{name}-{number:016x}"));
+        fs::write(staged(1), "").unwrap();
+        fs::create_dir(staged(2)).unwrap();
+        fs::write(staged(3), "precious").unwrap();
+        fs::create_dir(staged(4)).unwrap();
+        fs::write(staged(4).join("precious"), "").unwrap();
+        fs::write(parent.join(format!("{name}-1")), "").unwrap();
+        puppet.must("reap 0");
+        assert_eq!([1, 2, 3, 4].map(|number| staged(number).exists()), [false, false, true, true], "{name}");
+        assert!(parent.join(format!("{name}-1")).exists());
+    }
+}
 
 /// Deletes this, as somebody with `rm -rf` would.
 const DELETED: [&str; 6] = ["all", "queue", "claims", "beacons", "files", "tail"];
