@@ -4,7 +4,7 @@
 //! open.
 
 use std::ffi::OsString;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -273,7 +273,8 @@ impl fmt::Display for Holder {
             Some(Unread::Denied) => {
                 return write!(
                     f,
-                    "the bid {name} can't be judged: we may not read it, or can't read it now. It counts as live"
+                    "the bid {name} can't be judged: we may not read it, or can't read it now. It counts as live. \
+                     If its owner is gone, delete it"
                 );
             }
             Some(Unread::CutOff(why)) => {
@@ -311,8 +312,24 @@ impl fmt::Display for Holder {
     }
 }
 
+/// Writes control characters escaped. A path may contain them, and a message may be shown on a terminal.
+struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for Escaping<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.split_inclusive(char::is_control).try_for_each(|part| match part.chars().next_back() {
+            Some(last) if last.is_control() => {
+                self.0.write_str(&part[..part.len() - last.len_utf8()])?;
+                write!(self.0, "{}", last.escape_default())
+            }
+            _ => self.0.write_str(part),
+        })
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let f = &mut Escaping(f);
         match self.kind {
             ErrorKind::Timeout => f.write_str("the time to wait is over: ")?,
             ErrorKind::Cancelled => f.write_str("the wait was cancelled: ")?,
@@ -351,6 +368,18 @@ impl std::error::Error for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_character_of_a_path_reaches_the_terminal_raw() {
+        let path = PathBuf::from("/tmp/\u{1b}]0;owned\u{7}/é\n\u{9b}x");
+        let io = Error::io("open", &*path, io::Error::from_raw_os_error(2)).leaving(path.clone());
+        let text = Error::new(ErrorKind::Busy, format!("held: {}", path.display()));
+        for error in [io, text, Error::misuse(ErrorKind::NotHeld, &path.as_path().into(), "holds nothing")] {
+            let message = error.to_string();
+            assert!(!message.contains(char::is_control), "{message:?}");
+            assert!(message.contains("/tmp/\\u{1b}]0;owned\\u{7}/é\\n\\u{9b}x"), "{message}");
+        }
+    }
 
     #[test]
     fn a_message_begins_with_its_outcome_and_says_why() {

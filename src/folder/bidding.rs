@@ -52,7 +52,7 @@ impl Folder {
     pub fn publish(&mut self) -> Result<BidName> {
         for left in (0..TRIES).rev() {
             let bid = self.fresh_name()?;
-            let is_new = !self.claim.as_ref().is_some_and(Claim::is_current);
+            let is_new = !self.has_current_claim();
             self.renew_claim()?;
             self.note_posting();
             let file = self.claim.as_ref().map(Claim::file_id);
@@ -203,29 +203,42 @@ impl Folder {
 
     /// What the folder has under the name of our bid.
     pub fn find_bid(&self, bid: &BidName) -> Result<Found> {
-        let found = self.location.dir.file_id(bid.as_c_str()).and_then(|found| {
-            Ok(match (found, &self.claim) {
-                (None, _) => Found::Nothing,
-                (Some(found), Some(claim)) if found == claim.file_id() => Found::Ours,
-                // Here the names of one file may have different numbers (sshfs), so we compare the content; another
-                // file has other content.
-                (Some(_), Some(claim)) if self.location.on == Filesystem::Trusted => {
-                    let content = match self.location.dir.open_small(bid.as_c_str())? {
-                        Opened::File(file) => Some(file.read(MAX_BYTES)?.ok_or_else(unreadable)?),
-                        Opened::Gone => return Ok(Found::Nothing),
-                        Opened::Denied => return Err(unreadable()),
-                        Opened::Mounted | Opened::NotRegular { .. } => None,
-                    };
-                    match (content, self.location.dir.stat_at(bid.as_c_str())?) {
-                        (Some(content), Some(stat)) if claim.says(&content, &stat) => Found::Ours,
-                        (_, None) => Found::Nothing,
-                        _ => Found::Another,
-                    }
-                }
-                _ => Found::Another,
-            })
+        let found = self.location.dir.stat_at(bid.as_c_str()).and_then(|found| match (found, &self.claim) {
+            (None, _) => Ok(Found::Nothing),
+            (Some(found), Some(claim)) if found.id == claim.file_id() => match claim.is_as_made(&found) {
+                true => Ok(Found::Ours),
+                false => self.find_unforged(bid, claim),
+            },
+            // Here the names of one file may have different numbers (sshfs), so we compare the content; another
+            // file has other content.
+            (Some(_), Some(claim)) if self.location.on == Filesystem::Trusted => {
+                let content = self.read_bid(bid)?.ok_or_else(unreadable)?;
+                Ok(match (content, self.location.dir.stat_at(bid.as_c_str())?) {
+                    (Some(content), Some(stat)) if claim.says(&content, &stat) => Found::Ours,
+                    (_, None) => Found::Nothing,
+                    _ => Found::Another,
+                })
+            }
+            _ => Ok(Found::Another),
         });
         found.map_err(|e| Error::io("look for our bid", join(&self.path, bid.as_c_str()), e))
+    }
+
+    /// Somebody changed the owner or the mode of our bid. Other users may then have changed its content too, and rivals judge us by it.
+    fn find_unforged(&self, bid: &BidName, claim: &Claim) -> io::Result<Found> {
+        Ok(match self.read_bid(bid)? {
+            Some(Some(content)) if !claim.has(&content) => Found::Another,
+            _ => Found::Ours,
+        })
+    }
+
+    /// The content of our bid. The outer `None`: we can't read it now. The inner: it is no file, or is gone.
+    fn read_bid(&self, bid: &BidName) -> io::Result<Option<Option<Vec<u8>>>> {
+        Ok(match self.location.dir.open_small(bid.as_c_str())? {
+            Opened::File(file) => file.read(MAX_BYTES)?.map(Some),
+            Opened::Denied => None,
+            Opened::Gone | Opened::Mounted | Opened::NotRegular { .. } => Some(None),
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::folder::broom::Hidden;
 use crate::folder::location::join;
 use crate::folder::names::ClaimId;
 use crate::owner::bid::{Bid, BidName, MAX_BYTES};
-use crate::sys::{self, process_mark, Dir, FileId, Filesystem, FolderStat, Identity, LockedFile, ProcessMark};
+use crate::sys::{self, process_mark, Dir, FileId, Filesystem, FolderStat, Identity, LockedFile, ProcessMark, Rights};
 
 /// How a bid is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(crate) struct Claim {
     /// The lease of our bids, if other hosts use the folder too.
     pub lease: Option<Duration>,
     is_trusted: bool,
+    /// The rights to the lock folder when we last published.
+    rights: Option<Rights>,
     /// False on filesystems that certainly have hard links. An error of link(2) then has another cause, for example a
     /// folder that somebody put in the place of the claim. We must not move such a folder.
     may_move: bool,
@@ -80,6 +82,7 @@ impl Claim {
                     content,
                     lease,
                     is_trusted: true,
+                    rights: None,
                     may_move,
                     how,
                     me,
@@ -93,6 +96,16 @@ impl Claim {
     /// Whether the claim describes this process as every other process would see it now.
     pub fn is_current(&self) -> bool {
         self.is_trusted && !self.me.clock_stepped()
+    }
+
+    /// Whether our file still has the owner and the mode that we gave it. After `chmod -R` other users could write to our bids, or could
+    /// not read them. `rights`: those to the lock folder now.
+    ///
+    /// The look costs a system call. So we look only in a sticky folder, in which a user that may write to a bid need not be one that may
+    /// delete it, and after somebody changed the rights to the lock folder.
+    pub fn is_untouched(&mut self, rights: Rights) -> bool {
+        let has_changed = self.rights.replace(rights).is_some_and(|before| before != rights);
+        !(rights.is_sticky() || has_changed) || self.file.is_untouched()
     }
 
     pub fn hidden(&self) -> &Arc<Hidden> {
@@ -120,7 +133,16 @@ impl Claim {
 
     /// Whether a file with this content and these permissions can be our bid.
     pub fn says(&self, content: &[u8], stat: &FolderStat) -> bool {
-        content == self.content.as_bytes() && self.file.is_as_safe(stat)
+        self.has(content) && self.file.is_as_safe(stat)
+    }
+
+    pub fn has(&self, content: &[u8]) -> bool {
+        content == self.content.as_bytes()
+    }
+
+    /// Whether a look at our file shows the owner and the mode that we gave it.
+    pub fn is_as_made(&self, stat: &FolderStat) -> bool {
+        self.file.is_as_made(stat)
     }
 
     /// Posts the complete bid in one atomic step.
@@ -170,7 +192,7 @@ impl Drop for Claim {
 /// Advice for an error of [`Claim::publish`], where the system's text does not explain it.
 pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
     Dir::crosses_filesystems(error).then_some(
-        "nothing can be linked or moved from .lockfolder into the lock folder: they are on two filesystems, or an XFS project \
+        "nothing can be linked or moved from .lockfolder into the lock folder: they are on two filesystems or two btrfs subvolumes, or an XFS project \
          quota or a Landlock sandbox keeps them apart. Give both one project ID, or give the sandbox \
          LANDLOCK_ACCESS_FS_REFER on the lock folder",
     )

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::names;
 use crate::folder::options::Options;
-use crate::sys::{self, Dir, FileId, Filesystem, FolderStat, Leaf};
+use crate::sys::{self, Dir, FileId, Filesystem, FolderStat, Leaf, Rights};
 
 /// The folder that was at the path when we last looked.
 pub(crate) struct Location {
     pub dir: Arc<Dir>,
     pub id: FileId,
+    pub rights: Rights,
     pub on: Filesystem,
 }
 
@@ -33,7 +34,7 @@ impl Location {
                 return Err(Error::new(ErrorKind::Unsupported, text));
             }
         };
-        Ok(Location { dir: Arc::new(dir), id: stat.id, on })
+        Ok(Location { dir: Arc::new(dir), id: stat.id, rights: stat.rights(), on })
     }
 
     /// Makes sure that the folder is still private, and with it the sub-folder and all below. Other users may own or be

@@ -126,8 +126,10 @@ impl Folder {
 
     /// Makes sure that the open folder is the folder that is at the path now.
     pub fn find_folder(&mut self) -> Result<()> {
-        let now = Dir::id_at(&self.path);
-        if now.map_err(|e| Error::io("find the lock folder", &*self.path, e))? != self.location.id {
+        let now = Dir::look_up(&self.path);
+        let (id, rights) = now.map_err(|e| Error::io("find the lock folder", &*self.path, e))?;
+        self.location.rights = rights.unwrap_or(self.location.rights);
+        if id != self.location.id {
             self.location = Location::open(&self.path, self.options)?;
             self.queue = None;
             self.claim = None;
@@ -207,9 +209,15 @@ impl Folder {
         Scanner { dir, me: &self.me, view, on, malformed_grace_ms, seen: &self.seen, lease }
     }
 
+    /// Whether there is a claim that describes this process, and that only we may change.
+    fn has_current_claim(&mut self) -> bool {
+        let rights = self.location.rights;
+        self.claim.as_mut().is_some_and(|claim| claim.is_current() && claim.is_untouched(rights))
+    }
+
     /// Makes sure that there is a claim, and that it describes this process as it is now.
     pub fn renew_claim(&mut self) -> Result<()> {
-        if self.claim.as_ref().is_some_and(Claim::is_current) && !self.lacks_lease() {
+        if self.has_current_claim() && self.states_its_lease() {
             return Ok(());
         }
         self.claim = None;
@@ -222,6 +230,7 @@ impl Folder {
                 Error::io("open or make the sub-folder", &path, e).advising(advice)
             })?;
             let lease = self.lease_of_claim(&hidden);
+            self.lease.look_later();
             let me = self.named();
             let random = || self.random.number();
             match lease.and_then(|lease| Claim::prepare(hidden, &path, me, self.location.on, lease, random)) {

@@ -235,6 +235,8 @@ impl Scanner<'_> {
         let (number, modified) = (file.id.number(), file.modified);
         let Some(content) = file.read(bid::MAX_BYTES + 1)? else { return Ok(Some(Rival::unreadable(entry))) };
         Ok(Some(match Bid::parse(&content) {
+            // A bid of ours is locked before it has a name. So others spoiled it.
+            Err(Flaw::CutOff(_)) if file.is_locked().unwrap_or(false) => malformed(SPOILED, number, modified),
             Err(flaw) => malformed(flaw, number, modified),
             Ok(bid) => {
                 let (verdict, probe) = liveness::judge(&bid, file, self.me, &self.view, self.on);
@@ -249,6 +251,8 @@ impl Scanner<'_> {
         self.dir.unlink(name).is_ok()
     }
 }
+
+const SPOILED: Flaw = Flaw::Foreign("its owner lives, and somebody cut its content off");
 
 fn note(entries: &mut Vec<Entry>, name: &CStr, number: u64) {
     if is_bid_name(name) {

@@ -3,6 +3,7 @@
 //!
 //! | the bid | its owner is judged by |
 //! | --- | --- |
+//! | users other than its owner may write to it (`chmod -R`) | that lock first, because they may have changed what the bid says; where locks prove nothing it is unknown |
 //! | our boot, our PID namespace | the process with its PID; if that seems to be another process, by the lock that the kernel keeps on the bid while its owner lives |
 //! | our boot, another PID namespace | that lock |
 //! | another boot | that lock too; on a local filesystem a free lock means that the boot is over |
@@ -68,6 +69,13 @@ impl Probe {
 pub(crate) fn judge(bid: &Bid, file: ForeignFile, me: &Identity, view: &View, on: Filesystem) -> (Verdict, Probe) {
     if is_copy(bid, &file, on) {
         return (Verdict::Stale, Probe::None);
+    }
+    if file.is_open_to_others {
+        match is_locked(&file, on) {
+            Ok(true) => return (Verdict::Live, Probe::Lock(file)),
+            Err(_) if on.is_shared() => return (Verdict::Unknown, Probe::None),
+            _ => {}
+        }
     }
     let boot = is_same(bid.boot.as_ref(), me.boot.as_ref());
     let namespace = is_same(bid.pidns.as_ref(), me.pidns.as_ref());

@@ -159,6 +159,14 @@ impl Access {
     }
 }
 
+/// Takes away the list that a new file of ours inherited from its folder. Only its mode then says who may do what.
+pub(super) fn forget_list(of: BorrowedFd<'_>) -> io::Result<()> {
+    match acl::read(of)? {
+        Some(_) => Ok(acl::write(of, None)?), // only now, because it writes to the disk
+        None => Ok(()),
+    }
+}
+
 /// The owner or the group of a folder, as seen by a process that made a file in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whose {

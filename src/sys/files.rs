@@ -75,8 +75,8 @@ pub(super) trait Files {
         false
     }
 
-    /// Device and inode of the file at this path. `None`: the caller must use stat(2).
-    fn id_at(_path: &Path) -> rustix::io::Result<Option<(u64, u64)>> {
+    /// Device and inode of the file at this path, and its mode where that costs nothing more. `None`: the caller must use stat(2).
+    fn id_at(_path: &Path) -> rustix::io::Result<Option<(u64, u64, Option<u32>)>> {
         Ok(None)
     }
 }

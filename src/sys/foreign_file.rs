@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::contract::System;
 use super::files::Files;
 use super::room::zeros;
-use super::stat::FileId;
+use super::stat::{FileId, FolderStat};
 use super::unix::Dir;
 use super::{is_locked, take_lock, Opened};
 
@@ -19,6 +19,8 @@ pub(crate) struct ForeignFile {
     fd: OwnedFd,
     size: u64,
     pub id: FileId,
+    /// Users other than its owner may write to it.
+    pub is_open_to_others: bool,
     /// Last modified, Unix milliseconds.
     pub modified: i64,
 }
@@ -80,8 +82,9 @@ impl Dir {
             }
             Err(e) => return not_opened(e),
         };
-        let (id, modified) = (FileId::of(&stat), modified(&stat));
-        Ok(Opened::File(ForeignFile { fd, size: stat.st_size as u64, id, modified }))
+        let modified = modified(&stat);
+        let (size, stat) = (stat.st_size as u64, FolderStat::of(&stat));
+        Ok(Opened::File(ForeignFile { fd, size, id: stat.id, is_open_to_others: stat.is_open_to_others(), modified }))
     }
 
     /// Takes the lock of a file that never got its content, and deletes the file. False: another process has the lock, the file has

@@ -127,9 +127,15 @@ fn kind_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileType>>
 ///
 /// This is not stat(2), because stat(2) also asks for the time of the last change. Since Linux 6.13 the next change after such a
 /// question gets a finer timestamp, and this makes a lock and unlock a tenth slower.
-fn id_at(path: &Path) -> rustix::io::Result<Option<(u64, u64)>> {
+///
+/// Local filesystems tell the mode unasked. A network filesystem may ask its server for it, so we do not ask.
+fn id_at(path: &Path) -> rustix::io::Result<Option<(u64, u64, Option<u32>)>> {
     match fs::statx(CWD, path, AtFlags::empty(), StatxFlags::INO) {
-        Ok(stat) => Ok(Some((fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino))),
+        Ok(stat) => {
+            let mode = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::MODE);
+            let mode = mode.then_some(stat.stx_mode.into());
+            Ok(Some((fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino, mode)))
+        }
         // Linux before 4.11 does not have this call, and some sandboxes forbid it.
         Err(Errno::NOSYS | Errno::PERM) => Ok(None),
         Err(e) => Err(e),
@@ -277,7 +283,7 @@ impl Files for System {
         is_fixed(path)
     }
 
-    fn id_at(path: &Path) -> rustix::io::Result<Option<(u64, u64)>> {
+    fn id_at(path: &Path) -> rustix::io::Result<Option<(u64, u64, Option<u32>)>> {
         id_at(path)
     }
 }

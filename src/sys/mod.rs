@@ -87,7 +87,7 @@ pub(crate) use {
     deleters::{is_as_open, may_be_trusted_in, may_delete_no_more_in},
     foreign_file::ForeignFile,
     made::owner_lacks_rights,
-    stat::{FileId, FolderStat},
+    stat::{FileId, FolderStat, Rights},
     unix::{file_name, filesystem, is_fixed, Dir, LockedFile},
 };
 
@@ -139,7 +139,7 @@ pub(crate) use windows::path;
 #[cfg(windows)]
 pub(crate) use windows::{
     file_name, filesystem, is_as_open, is_fixed, may_be_trusted_in, may_delete_no_more_in, owner_lacks_rights, Dir,
-    FileId, FolderStat, FolderWatch, ForeignFile, LockedFile, Waker,
+    FileId, FolderStat, FolderWatch, ForeignFile, LockedFile, Rights, Waker,
 };
 
 #[cfg(not(target_os = "linux"))]

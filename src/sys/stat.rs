@@ -27,6 +27,21 @@ impl FileId {
     }
 }
 
+/// The mode of a folder: what its owner, its group and all others may do. If there is an access control list, the group bits are its mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rights(u32);
+
+impl Rights {
+    pub(super) fn of_mode(mode: u32) -> Rights {
+        Rights(mode & 0o7777)
+    }
+
+    /// Whether only the owner of this folder can delete files of others in it.
+    pub fn is_sticky(self) -> bool {
+        self.0 & 0o1000 != 0
+    }
+}
+
 /// The owner of a folder or of a file in it, and the users that may write to it.
 pub(crate) struct FolderStat {
     pub id: FileId,
@@ -54,13 +69,18 @@ impl FolderStat {
     /// Whether it is ours, and no other user can write to it. If there is an access control list, the group bits of the mode are
     /// its mask, so they bound all users that the list names (acl(5)).
     pub fn is_private(&self) -> bool {
-        self.is_surely_ours() && self.mode & 0o022 == 0
+        self.is_surely_ours() && !self.is_open_to_others()
+    }
+
+    /// Whether users other than its owner may write to it.
+    pub(super) fn is_open_to_others(&self) -> bool {
+        self.mode & 0o022 != 0
     }
 
     /// The same for a file inside a private folder. A file of root's is accepted too, because root can change everything anyway, and
     /// may have used the folder.
     pub fn is_private_within(&self) -> bool {
-        !self.is_link && self.mode & 0o022 == 0 && (self.is_surely_ours() || self.owner == 0)
+        !self.is_link && !self.is_open_to_others() && (self.is_surely_ours() || self.owner == 0)
     }
 
     /// Whether it is safe if this user owns a folder inside the folder `above`. It is safe for root, for ourselves, and for the owner of
@@ -76,9 +96,13 @@ impl FolderStat {
         self.is_folder && self.is_ours() && self.mode & 0o077 == 0
     }
 
+    pub fn rights(&self) -> Rights {
+        Rights::of_mode(self.mode)
+    }
+
     /// Whether only the owner of this folder can delete files of others in it.
     pub fn is_sticky(&self) -> bool {
-        self.mode & 0o1000 != 0
+        self.rights().is_sticky()
     }
 
     /// Whether its owner has our number, and no other user has the same number.

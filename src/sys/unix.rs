@@ -9,11 +9,12 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, AtFlags, Mode, OFlags, CWD};
 use rustix::io::Errno;
 
+use super::access;
 use super::calls::{descriptor, leaf, retry, retry_until, to_mode};
 use super::contract::System;
 use super::files::Files;
 use super::filesystem::{Refusal, Shared};
-use super::stat::{FileId, FolderStat};
+use super::stat::{FileId, FolderStat, Rights};
 use super::{take_lock, Filesystem, Proof, Sight};
 
 /// Converts a path that C code passed. `None`: it can't be a path.
@@ -46,14 +47,27 @@ pub(crate) fn filesystem(dir: &mut Dir) -> io::Result<Result<Filesystem, Refusal
 pub(crate) struct LockedFile {
     fd: OwnedFd,
     pub id: FileId,
+    /// As we made it.
+    made: FolderStat,
 }
 
 impl LockedFile {
+    /// Whether a look at this file shows the owner and the mode that it had when we made it. No other user then got a right to it. (The
+    /// mode has the mask of an access control list.)
+    pub fn is_as_made(&self, stat: &FolderStat) -> bool {
+        (stat.owner, stat.mode) == (self.made.owner, self.made.mode)
+    }
+
+    /// Whether the file itself is so now.
+    pub fn is_untouched(&self) -> bool {
+        retry(|| fs::fstat(&self.fd)).is_ok_and(|now| self.is_as_made(&FolderStat::of(&now)))
+    }
+
     /// Whether a file with this stat has the same owner, and no other user can write to it. This serves filesystems where nothing
     /// else tells two files apart.
     pub fn is_as_safe(&self, stat: &FolderStat) -> bool {
         let own = retry(|| fs::fstat(&self.fd)).map(|own| FolderStat::of(&own));
-        stat.mode & 0o022 == 0 && own.is_ok_and(|own| own.owner == stat.owner)
+        !stat.is_open_to_others() && own.is_ok_and(|own| own.owner == stat.owner)
     }
 }
 
@@ -109,10 +123,16 @@ impl Dir {
 
     /// Which folder is at this path now.
     pub fn id_at(path: &Path) -> io::Result<FileId> {
-        match retry(|| System::id_at(path))? {
-            Some((device, inode)) => Ok(FileId { device, inode }),
-            None => Ok(FileId::of(&retry(|| fs::statat(CWD, path, AtFlags::empty()))?)),
+        Ok(Dir::look_up(path)?.0)
+    }
+
+    /// The same, with its rights where the system tells them at no cost.
+    pub fn look_up(path: &Path) -> io::Result<(FileId, Option<Rights>)> {
+        if let Some((device, inode, mode)) = retry(|| System::id_at(path))? {
+            return Ok((FileId { device, inode }, mode.map(Rights::of_mode)));
         }
+        let stat = FolderStat::of(&retry(|| fs::statat(CWD, path, AtFlags::empty()))?);
+        Ok((stat.id, Some(stat.rights())))
     }
 
     /// Whether there is a symbolic link at this path.
@@ -184,7 +204,7 @@ impl Dir {
             Err(e) => Err(e),
         };
         match filled {
-            Ok(Some(id)) => Ok(Some(LockedFile { fd, id })),
+            Ok(Some(made)) => Ok(Some(LockedFile { fd, id: made.id, made })),
             Ok(None) => {
                 let _ = self.unlink(name);
                 Ok(None)
@@ -209,7 +229,7 @@ impl Dir {
         fd: &OwnedFd,
         content: impl FnOnce(FileId, Option<u64>) -> String,
         proof: Proof,
-    ) -> io::Result<Option<FileId>> {
+    ) -> io::Result<Option<FolderStat>> {
         match (proof != Proof::None).then(|| take_lock(fd.as_fd())) {
             Some(Ok(true)) | None => {}
             Some(Ok(false)) => return Ok(None),
@@ -234,7 +254,9 @@ impl Dir {
         if proof == Proof::None {
             retry(|| fs::fsync(fd))?; // other hosts are to see the content as soon as they see the name
         }
-        // With any umask, all users that reach the folder may read the file. Filesystems without modes refuse the call and need no mode.
+        // With any umask, and with any default list of the folder, all users that reach the folder may read the file, and only its owner may
+        // write to it. Filesystems without modes refuse the call and need no mode.
+        access::forget_list(fd.as_fd())?;
         match rustix::io::retry_on_intr(|| fs::fchmod(fd, to_mode(0o644))) {
             Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => {}
             Err(e) => return Err(e.into()),
@@ -242,7 +264,7 @@ impl Dir {
         let stat = retry(|| fs::fstat(fd))?;
         // The file is longer if the descriptor was 2 for a moment and another thread printed an error at that moment.
         let is_whole = stat.st_size as usize == content.len();
-        Ok((is_whole && stat.st_nlink > 0).then_some(id))
+        Ok((is_whole && stat.st_nlink > 0).then(|| FolderStat::of(&stat)))
     }
 
     /// Gives `from`, a file in this folder, a second name in the folder `to`. It is atomic, and fails if the name is taken (link(2)).

@@ -18,6 +18,7 @@ mod hostile;
 mod mounted;
 mod moved_in;
 mod names;
+mod rights_changed;
 mod strangers;
 mod traced;
 mod user_namespaces;

@@ -17,7 +17,7 @@ use super::Folder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::claim::Claim;
 use crate::folder::location::join;
-use crate::folder::names::SHARED;
+use crate::folder::names::{LEASES, SHARED};
 use crate::owner::bid::BidName;
 use crate::protocol::lease::{Loss, Moment, Renewal, Term, DEFAULT, LONGEST, SHORTEST};
 use crate::protocol::Place;
@@ -39,7 +39,7 @@ pub(crate) struct Lease {
     alarm: Option<Arc<Alarm>>,
     /// The claim was made anew because of a rival's lease.
     has_noticed: bool,
-    /// When we look for the mark again. `None`: no lock has asked for it yet.
+    /// When we look for the mark again. `None`: we have not looked yet.
     next_look: Option<Instant>,
 }
 
@@ -58,6 +58,11 @@ impl Default for Lease {
 }
 
 impl Lease {
+    /// We have just looked for the mark.
+    pub fn look_later(&mut self) {
+        self.next_look = Some(sys::now() + LOOK);
+    }
+
     /// In a forked child: the lease and its thread belong to the parent.
     pub fn abandon(&mut self) {
         self.renewer.abandon();
@@ -82,24 +87,38 @@ impl Folder {
             }
             return Ok(Some(self.lease.length));
         }
-        // In a sticky folder others can't delete our bid. So they must not be able to give us a lease, which they could take over.
-        let is_shared = mark.is_some() || self.memory.leases.saw_one;
-        let gets_lease = is_shared && !self.location.dir.stat().map_err(failed)?.is_sticky();
+        let is_asked_for = mark.is_some() || self.memory.leases.saw_one;
+        let gets_lease = is_asked_for && self.may_state_lease(hidden).map_err(failed)?;
         Ok(gets_lease.then_some(self.lease.length))
     }
 
-    /// Whether our claim states no lease, and by now it should.
-    pub(super) fn lacks_lease(&mut self) -> bool {
-        let Some(claim) = self.claim.as_ref().filter(|claim| claim.lease.is_none()) else { return false };
-        if !self.location.on.has_links() {
-            return false;
+    /// Whether only users that can delete our bid could give us a lease, and take it over. Others can't delete it in a sticky folder, or if
+    /// they may write to the sub-folder, or to that of the leases, and may not write to the lock folder (any more).
+    fn may_state_lease(&self, hidden: &Dir) -> io::Result<bool> {
+        let folder = &self.location.dir;
+        if folder.stat()?.is_sticky() || !sys::may_be_trusted_in(hidden, folder)? {
+            return Ok(false);
         }
-        let now = sys::now();
-        if now < *self.lease.next_look.get_or_insert(now + LOOK) {
-            return false;
+        match hidden.open_dir(LEASES) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true), // we make it
+            // One that we may not use renews no lease.
+            leases => Ok(leases.and_then(|leases| sys::may_be_trusted_in(&leases, folder)).unwrap_or(false)),
         }
-        self.lease.next_look = Some(now + LOOK);
-        matches!(self.lease_of_claim(claim.hidden()), Ok(Some(_)))
+    }
+
+    /// Whether our claim states a lease if it should, and none if it should not, as far as we know. We look again from time to time.
+    pub(super) fn states_its_lease(&mut self) -> bool {
+        let Some(claim) = &self.claim else { return true };
+        // Where other hosts can write, each claim states one.
+        if self.location.on.is_shared() || !self.location.on.has_links() {
+            return true;
+        }
+        let is_due = self.lease.next_look.is_none_or(|next| next <= sys::now());
+        if !is_due {
+            return true;
+        }
+        self.lease.look_later();
+        self.lease_of_claim(claim.hidden()).map_or(true, |lease| lease.is_some() == claim.lease.is_some())
     }
 
     /// A bid is about to be posted. (This costs system calls, so only a bid with a lease does it.)

@@ -24,7 +24,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::done;
 use super::open::{is, is_delete_pending, is_sharing_violation, patiently, sharing, to_look, to_read, About, FileId};
-use super::security::{self, FolderStat};
+use super::security::{self, FolderStat, Rights};
 use crate::sys::{Leaf, Opened, Proof, Sight};
 
 /// Converts a path that C code passed. `None`: it is not UTF-8.
@@ -64,6 +64,8 @@ fn verbatim(path: &Path) -> PathBuf {
 pub(crate) struct ForeignFile {
     file: File,
     pub id: FileId,
+    /// Always false: docs/platforms.md says what is not looked at here.
+    pub is_open_to_others: bool,
     /// When it was last modified, in Unix milliseconds.
     pub modified: i64,
 }
@@ -123,6 +125,16 @@ pub(crate) struct LockedFile {
 }
 
 impl LockedFile {
+    /// Always true. Only Unix has modes that an administrator changes for everything in a folder.
+    pub fn is_as_made(&self, _stat: &FolderStat) -> bool {
+        true
+    }
+
+    /// Always true, for the same reason.
+    pub fn is_untouched(&self) -> bool {
+        true
+    }
+
     /// Only Unix needs this. On Windows the content of a file never decides whether the file is ours.
     pub fn is_as_safe(&self, stat: &FolderStat) -> bool {
         stat.is_private_within()
@@ -170,6 +182,11 @@ impl Dir {
     /// Which folder is at this path now.
     pub fn id_at(path: &Path) -> io::Result<FileId> {
         Ok(About::file(&to_look(&verbatim(path), true)?)?.id())
+    }
+
+    /// The same, with its rights.
+    pub fn look_up(path: &Path) -> io::Result<(FileId, Option<Rights>)> {
+        Ok((Dir::id_at(path)?, Some(Rights)))
     }
 
     /// Opens a folder inside this one. It never follows a link.
@@ -276,7 +293,7 @@ impl Dir {
         let about = About::file(&file)?;
         let modified = about.modified();
         Ok(match about.is_regular() {
-            true => Opened::File(ForeignFile { file, id: about.id(), modified }),
+            true => Opened::File(ForeignFile { file, id: about.id(), is_open_to_others: false, modified }),
             false => Opened::NotRegular { modified },
         })
     }

@@ -19,7 +19,7 @@ pub(crate) use folder::path;
 pub(crate) use folder::{file_name, Dir, ForeignFile, LockedFile};
 pub(crate) use open::FileId;
 pub(crate) use rights::{is_as_open, is_fixed, may_be_trusted_in, may_delete_no_more_in, owner_lacks_rights};
-pub(crate) use security::FolderStat;
+pub(crate) use security::{FolderStat, Rights};
 pub(crate) use volume::filesystem;
 
 use std::ffi::OsStr;

@@ -26,6 +26,17 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken}
 use super::open::{About, FileId};
 use super::{done, wide};
 
+/// What a mode says on Unix. There are no modes on Windows, so all folders have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rights;
+
+impl Rights {
+    /// Always false, because Windows has no sticky folders.
+    pub fn is_sticky(self) -> bool {
+        false
+    }
+}
+
 /// The identity of a folder, or of a file in it, and whether other users may write to it.
 pub(crate) struct FolderStat {
     pub id: FileId,
@@ -56,9 +67,13 @@ impl FolderStat {
         true
     }
 
+    pub fn rights(&self) -> Rights {
+        Rights
+    }
+
     /// Always false, because Windows has no sticky folders.
     pub fn is_sticky(&self) -> bool {
-        false
+        self.rights().is_sticky()
     }
 
     /// Always true, because Windows has no sticky folders.
