@@ -76,7 +76,7 @@ const TABLE: &[Row] = &[
     // Its client answers EINVAL and ESTALE for files that other hosts have just linked or deleted.
     row(SMB, Always, Vouch("two hosts tried it, and some claimants waited in vain", ALONE), "two clients and a server, Linux 6.1, Samba"),
 
-    row(&["fuse.glusterfs"], Always, shared(GlusterFs), "two mounts of one brick (below)"),
+    row(&["fuse.glusterfs"], Always, shared(GlusterFs), "two mounts, of one brick and of three (below)"),
     row(&["fuse.sshfs"], Always,
         Vouch("with its default caches two were seen to hold at once", "it is mounted with -o dir_cache=no"), "below"),
     row(&["fuse.fuse-overlayfs"], Always,

@@ -5,6 +5,7 @@ mod c;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bricks;
 mod crash_points;
 mod faults;
 mod filesystems;
