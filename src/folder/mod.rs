@@ -154,6 +154,7 @@ impl Folder {
     fn look<T>(&mut self, look: impl FnOnce(&Scanner<'_>, &mut Memory) -> io::Result<T>) -> Result<T> {
         let scanner = Scanner {
             dir: &self.location.dir,
+            rights: self.location.rights,
             me: &self.me,
             view: View::default(),
             on: self.location.on,
@@ -206,7 +207,16 @@ impl Folder {
     fn scanner_of<'a>(&'a self, dir: &'a Dir) -> Scanner<'a> {
         let view = View::default();
         let (on, malformed_grace_ms, lease) = (self.location.on, self.malformed_grace_ms, self.lease.length);
-        Scanner { dir, me: &self.me, view, on, malformed_grace_ms, seen: &self.seen, lease }
+        Scanner {
+            dir,
+            rights: self.location.rights,
+            me: &self.me,
+            view,
+            on,
+            malformed_grace_ms,
+            seen: &self.seen,
+            lease,
+        }
     }
 
     /// Whether there is a claim that describes this process, and that only we may change.

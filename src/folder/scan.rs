@@ -13,12 +13,14 @@ use crate::folder::sightings::Sightings;
 use crate::owner::bid::{self, is_bid_name, Bid, Flaw};
 use crate::owner::liveness::{self, Probe, Verdict};
 use crate::owner::rival::{Entry, Rival};
-use crate::sys::{Dir, Filesystem, Identity, Opened, View};
+use crate::sys::{Dir, Filesystem, Identity, Opened, Rights, View};
 
 /// The settings of a scan: the folder, this process and its view of others, the filesystem, and the grace of a bid that
 /// can't be parsed.
 pub(crate) struct Scanner<'a> {
     pub dir: &'a Dir,
+    /// The rights to the lock folder.
+    pub rights: Rights,
     pub me: &'a Identity,
     pub view: View,
     pub on: Filesystem,
@@ -239,7 +241,7 @@ impl Scanner<'_> {
             Err(Flaw::CutOff(_)) if file.is_locked().unwrap_or(false) => malformed(SPOILED, number, modified),
             Err(flaw) => malformed(flaw, number, modified),
             Ok(bid) => {
-                let (verdict, probe) = liveness::judge(&bid, file, self.me, &self.view, self.on);
+                let (verdict, probe) = liveness::judge(&bid, file, self.rights, self.me, &self.view, self.on);
                 rival(Ok(bid), verdict, Some(modified), probe)
             }
         }))
@@ -298,6 +300,7 @@ mod tests {
         fn scanner(&self) -> Scanner<'_> {
             Scanner {
                 dir: &self.dir,
+                rights: self.dir.stat().unwrap().rights(),
                 me: &self.me,
                 view: View::default(),
                 on: Filesystem::Local,

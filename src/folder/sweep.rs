@@ -122,6 +122,7 @@ mod tests {
         fn scanner(&self) -> Scanner<'_> {
             Scanner {
                 dir: &self.dir,
+                rights: self.dir.stat().unwrap().rights(),
                 me: &self.me,
                 view: View::default(),
                 on: Filesystem::Local,

@@ -3,7 +3,7 @@
 //!
 //! | the bid | its owner is judged by |
 //! | --- | --- |
-//! | users other than its owner may write to it (`chmod -R`) | that lock first, because they may have changed what the bid says; where locks prove nothing it is unknown |
+//! | users that may not delete it may write to it (`chmod -R` in a sticky folder) | that lock first, because they may have changed what the bid says; where locks prove nothing it is unknown |
 //! | our boot, our PID namespace | the process with its PID; if that seems to be another process, by the lock that the kernel keeps on the bid while its owner lives |
 //! | our boot, another PID namespace | that lock |
 //! | another boot | that lock too; on a local filesystem a free lock means that the boot is over |
@@ -20,7 +20,9 @@
 use std::io;
 
 use crate::owner::bid::Bid;
-use crate::sys::{self, ExitWatch, Filesystem, ForeignFile, Identity, Presence, ProcessState, Proof, Source, View};
+use crate::sys::{
+    self, ExitWatch, Filesystem, ForeignFile, Identity, Presence, ProcessState, Proof, Rights, Source, View,
+};
 
 /// What we know of a bid's owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +67,19 @@ impl Probe {
     }
 }
 
-/// Judges the owner of a bid. `file` is the bid's open file.
-pub(crate) fn judge(bid: &Bid, file: ForeignFile, me: &Identity, view: &View, on: Filesystem) -> (Verdict, Probe) {
+/// Judges the owner of a bid. `file` is the bid's open file, and `folder` says what users may do in its folder.
+pub(crate) fn judge(
+    bid: &Bid,
+    file: ForeignFile,
+    folder: Rights,
+    me: &Identity,
+    view: &View,
+    on: Filesystem,
+) -> (Verdict, Probe) {
     if is_copy(bid, &file, on) {
         return (Verdict::Stale, Probe::None);
     }
-    if file.is_open_to_others {
+    if !folder.let_delete(file.rights) {
         match is_locked(&file, on) {
             Ok(true) => return (Verdict::Live, Probe::Lock(file)),
             Err(_) if on.is_shared() => return (Verdict::Unknown, Probe::None),
@@ -207,6 +216,11 @@ mod tests {
         (small, owners)
     }
 
+    /// The rights to a folder whose users may delete what they may write to.
+    fn anyones() -> Rights {
+        Dir::open(&Scratch::new()).unwrap().stat().unwrap().rights()
+    }
+
     fn of_us(me: &Identity) -> Bid {
         let (created, start) = (Some(me.created), me.start);
         Bid { pid: me.pid, created, start, boot: me.boot.clone(), pidns: me.pidns, ..Bid::default() }
@@ -285,7 +299,7 @@ mod tests {
             for (on, expected) in [Local, Trusted].into_iter().zip(verdicts) {
                 let (small, owners) = file();
                 let _owner = if is_locked { proven(owners) } else { owners };
-                let (verdict, probe) = judge(&bid, small, me, &View::default(), on);
+                let (verdict, probe) = judge(&bid, small, anyones(), me, &View::default(), on);
                 assert_eq!(verdict, expected, "{what}, {on:?}, locked: {is_locked}");
                 assert_eq!(probe.says_alive(), verdict == Live, "{what}");
             }
@@ -317,7 +331,7 @@ mod tests {
             for (what, bid, expected) in &rows {
                 let (small, owners) = file();
                 let _owner = proven(owners);
-                assert_eq!(judge(bid, small, &me, &View::default(), on).0, *expected, "{what}, {on:?}");
+                assert_eq!(judge(bid, small, anyones(), &me, &View::default(), on).0, *expected, "{what}, {on:?}");
             }
         }
     }
@@ -364,7 +378,7 @@ mod tests {
         let cat = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn();
         let mut cat = cat.unwrap();
         let bid = Bid { pid: cat.id(), ..Bid::default() };
-        let (_, probe) = judge(&bid, file().0, &me, &View::default(), Local);
+        let (_, probe) = judge(&bid, file().0, anyones(), &me, &View::default(), Local);
         let is_ready = || {
             let source = probe.source().expect("the kernel tells");
             let mut sources = [rustix::event::PollFd::new(&source, rustix::event::PollFlags::IN)];
@@ -384,7 +398,7 @@ mod tests {
         let me = Identity::current().unwrap();
         let (small, owners) = file();
         let owners = proven(owners);
-        let (_, probe) = judge(&Bid { pidns: Some(7), ..of_us(&me) }, small, &me, &View::default(), Local);
+        let (_, probe) = judge(&Bid { pidns: Some(7), ..of_us(&me) }, small, anyones(), &me, &View::default(), Local);
         assert!(probe.says_alive());
         assert!(probe.source().is_none());
         drop(owners);

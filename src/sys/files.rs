@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::calls::retry;
 use super::filesystem::{Filesystem, Refusal};
+use super::stat::Rights;
 
 pub(super) trait Files {
     /// A moment as the filesystems of this machine record it.
@@ -75,8 +76,8 @@ pub(super) trait Files {
         false
     }
 
-    /// Device and inode of the file at this path, and its mode where that costs nothing more. `None`: the caller must use stat(2).
-    fn id_at(_path: &Path) -> rustix::io::Result<Option<(u64, u64, Option<u32>)>> {
+    /// Device and inode of the file at this path, and its rights where they cost nothing more. `None`: the caller must use stat(2).
+    fn id_at(_path: &Path) -> rustix::io::Result<Option<(u64, u64, Option<Rights>)>> {
         Ok(None)
     }
 }

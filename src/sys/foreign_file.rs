@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::contract::System;
 use super::files::Files;
 use super::room::zeros;
-use super::stat::{FileId, FolderStat};
+use super::stat::{FileId, FolderStat, Rights};
 use super::unix::Dir;
 use super::{is_locked, take_lock, Opened};
 
@@ -19,8 +19,7 @@ pub(crate) struct ForeignFile {
     fd: OwnedFd,
     size: u64,
     pub id: FileId,
-    /// Users other than its owner may write to it.
-    pub is_open_to_others: bool,
+    pub rights: Rights,
     /// Last modified, Unix milliseconds.
     pub modified: i64,
 }
@@ -84,7 +83,7 @@ impl Dir {
         };
         let modified = modified(&stat);
         let (size, stat) = (stat.st_size as u64, FolderStat::of(&stat));
-        Ok(Opened::File(ForeignFile { fd, size, id: stat.id, is_open_to_others: stat.is_open_to_others(), modified }))
+        Ok(Opened::File(ForeignFile { fd, size, id: stat.id, rights: stat.rights(), modified }))
     }
 
     /// Takes the lock of a file that never got its content, and deletes the file. False: another process has the lock, the file has

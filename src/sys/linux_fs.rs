@@ -17,6 +17,7 @@ use super::files::Files;
 use super::filesystem::{Filesystem, Refusal};
 use super::linux_mounts::{self, Mount};
 use super::linux_proc::{own_proc, Proc};
+use super::stat::Rights;
 
 /// The flag for opening a folder so that a listing does not change its time of last access.
 const UNNOTICED: OFlags = OFlags::NOATIME;
@@ -128,13 +129,13 @@ fn kind_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileType>>
 /// This is not stat(2), because stat(2) also asks for the time of the last change. Since Linux 6.13 the next change after such a
 /// question gets a finer timestamp, and this makes a lock and unlock a tenth slower.
 ///
-/// Local filesystems tell the mode unasked. A network filesystem may ask its server for it, so we do not ask.
-fn id_at(path: &Path) -> rustix::io::Result<Option<(u64, u64, Option<u32>)>> {
+/// Local filesystems tell the rights unasked. A network filesystem may ask its server for them, so we do not ask.
+fn id_at(path: &Path) -> rustix::io::Result<Option<(u64, u64, Option<Rights>)>> {
     match fs::statx(CWD, path, AtFlags::empty(), StatxFlags::INO) {
         Ok(stat) => {
-            let mode = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::MODE);
-            let mode = mode.then_some(stat.stx_mode.into());
-            Ok(Some((fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino, mode)))
+            let told = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::MODE | StatxFlags::GID);
+            let rights = told.then(|| Rights::new(stat.stx_mode.into(), stat.stx_gid));
+            Ok(Some((fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino, rights)))
         }
         // Linux before 4.11 does not have this call, and some sandboxes forbid it.
         Err(Errno::NOSYS | Errno::PERM) => Ok(None),
@@ -283,7 +284,7 @@ impl Files for System {
         is_fixed(path)
     }
 
-    fn id_at(path: &Path) -> rustix::io::Result<Option<(u64, u64, Option<u32>)>> {
+    fn id_at(path: &Path) -> rustix::io::Result<Option<(u64, u64, Option<Rights>)>> {
         id_at(path)
     }
 }

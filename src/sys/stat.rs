@@ -27,18 +27,29 @@ impl FileId {
     }
 }
 
-/// The mode of a folder: what its owner, its group and all others may do. If there is an access control list, the group bits are its mask.
+/// What the owner, the group and all others may do with a folder or a file. If there is an access control list, the group bits are its
+/// mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rights(u32);
+pub(crate) struct Rights {
+    mode: u32,
+    group: u32,
+}
 
 impl Rights {
-    pub(super) fn of_mode(mode: u32) -> Rights {
-        Rights(mode & 0o7777)
+    pub(super) fn new(mode: u32, group: u32) -> Rights {
+        Rights { mode: mode & 0o7777, group }
     }
 
     /// Whether only the owner of this folder can delete files of others in it.
     pub fn is_sticky(self) -> bool {
-        self.0 & 0o1000 != 0
+        self.mode & 0o1000 != 0
+    }
+
+    /// Whether all users that may write to a file in this folder, apart from its owner, may delete it too.
+    pub fn let_delete(self, file: Rights) -> bool {
+        let group = file.mode & 0o020 == 0 || self.mode & 0o020 != 0 && self.group == file.group;
+        let others = file.mode & 0o002 == 0;
+        file.mode & 0o022 == 0 || !self.is_sticky() && (self.mode & 0o002 != 0 || group && others)
     }
 }
 
@@ -97,7 +108,7 @@ impl FolderStat {
     }
 
     pub fn rights(&self) -> Rights {
-        Rights::of_mode(self.mode)
+        Rights::new(self.mode, self.group)
     }
 
     /// Whether only the owner of this folder can delete files of others in it.

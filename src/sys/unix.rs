@@ -128,8 +128,8 @@ impl Dir {
 
     /// The same, with its rights where the system tells them at no cost.
     pub fn look_up(path: &Path) -> io::Result<(FileId, Option<Rights>)> {
-        if let Some((device, inode, mode)) = retry(|| System::id_at(path))? {
-            return Ok((FileId { device, inode }, mode.map(Rights::of_mode)));
+        if let Some((device, inode, rights)) = retry(|| System::id_at(path))? {
+            return Ok((FileId { device, inode }, rights));
         }
         let stat = FolderStat::of(&retry(|| fs::statat(CWD, path, AtFlags::empty()))?);
         Ok((stat.id, Some(stat.rights())))

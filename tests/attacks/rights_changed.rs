@@ -20,6 +20,7 @@ both!(
     a_bid_that_was_given_away_and_forged_is_lost,
     a_default_acl_of_the_sub_folder_hides_no_bid,
     a_user_that_may_not_lock_any_more_gives_nobody_a_lease,
+    a_forked_child_keeps_no_dead_holder_alive_where_all_may_delete,
 );
 
 const OWNER: User = User { id: 47_151, group: 47_151 };
@@ -223,5 +224,23 @@ fn a_user_that_may_not_lock_any_more_gives_nobody_a_lease(kind: Kind) {
         std::thread::sleep(Duration::from_millis(5100)); // an open handle looks again after 5 s
         open.must("lock 0");
         assert!(!states_lease(), "{owned:?}");
+    }
+}
+
+/// There the kernel's lock, which the child keeps, must not decide: nobody gains by a false bid.
+fn a_forked_child_keeps_no_dead_holder_alive_where_all_may_delete(kind: Kind) {
+    if !root_or_skip("several users") {
+        return;
+    }
+    for mode in [0o777, 0o775] {
+        let scratch = Scratch::public();
+        let folder = scratch.folder_with_mode(mode);
+        let mut holder = Puppet::at(kind, &folder);
+        holder.must("lock 0");
+        run("chmod", &["-R", if mode == 0o777 { "a+w" } else { "g+w" }], &folder);
+        let _child = holder.fork();
+        holder.kill();
+        holder.wait_for_exit();
+        Puppet::at(kind, &folder).must("lock 0");
     }
 }

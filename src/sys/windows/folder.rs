@@ -64,8 +64,7 @@ fn verbatim(path: &Path) -> PathBuf {
 pub(crate) struct ForeignFile {
     file: File,
     pub id: FileId,
-    /// Always false: docs/platforms.md says what is not looked at here.
-    pub is_open_to_others: bool,
+    pub rights: Rights,
     /// When it was last modified, in Unix milliseconds.
     pub modified: i64,
 }
@@ -293,7 +292,7 @@ impl Dir {
         let about = About::file(&file)?;
         let modified = about.modified();
         Ok(match about.is_regular() {
-            true => Opened::File(ForeignFile { file, id: about.id(), is_open_to_others: false, modified }),
+            true => Opened::File(ForeignFile { file, id: about.id(), rights: Rights, modified }),
             false => Opened::NotRegular { modified },
         })
     }

@@ -35,6 +35,11 @@ impl Rights {
     pub fn is_sticky(self) -> bool {
         false
     }
+
+    /// Whether all users that may write to a file in this folder may delete it too. It is not looked at here: see docs/platforms.md.
+    pub fn let_delete(self, _file: Rights) -> bool {
+        true
+    }
 }
 
 /// The identity of a folder, or of a file in it, and whether other users may write to it.
