@@ -24,8 +24,9 @@ pub(super) struct Seen {
 
 pub(super) fn probe(one: &Path, other: &Path) -> io::Result<Seen> {
     let name = format!(".lockfolder-check-{}", std::process::id());
-    let file = Temporary(one.join(&name));
-    File::create_new(&file.0)?;
+    let path = one.join(&name);
+    File::create_new(&path)?;
+    let _file = Temporary(path); // only now, because a file that was there before is not ours
     let began = Instant::now();
     while !lists(other, &name)? {
         if began.elapsed() > PATIENCE {
@@ -38,9 +39,10 @@ pub(super) fn probe(one: &Path, other: &Path) -> io::Result<Seen> {
         // In turn the one and the other mount is the one that changes.
         let (here, there) = if round % 2 == 0 { (one, other) } else { (other, one) };
         let new = format!("{name}-{round}");
-        let link = Temporary(here.join(&new));
+        let path = here.join(&new);
         let _ = lists(there, &new)?; // fills its caches
-        fs::hard_link(here.join(&name), &link.0)?;
+        fs::hard_link(here.join(&name), &path)?;
+        let link = Temporary(path);
         seen.missed += usize::from(!lists(there, &new)?);
         drop(link);
         seen.lingering += usize::from(lists(there, &new)?);

@@ -45,7 +45,9 @@ pub fn watch(path: &Path, picture: Option<&Path>) -> i32 {
         }
     }
     match watched {
-        Ok(()) => 0,
+        Ok(Over::Quit) => 0,
+        #[cfg(unix)]
+        Ok(Over::Signal(signal)) => crate::run::die_by(signal),
         Err(text) => {
             say(text);
             TROUBLE
@@ -53,7 +55,17 @@ pub fn watch(path: &Path, picture: Option<&Path>) -> i32 {
     }
 }
 
-fn on_screen(looked: &Looked, timeline: &mut Option<Timeline>) -> Result<(), String> {
+/// Why the view ends.
+enum Over {
+    Quit,
+    #[cfg(unix)]
+    Signal(i32),
+}
+
+fn on_screen(looked: &Looked, timeline: &mut Option<Timeline>) -> Result<Over, String> {
+    // A signal that ends us must not leave the terminal as it is now.
+    #[cfg(unix)]
+    let signals = crate::run::Signals::heed().map_err(|error| format!("cannot prepare for signals: {error}"))?;
     let screen = Screen::take().map_err(|error| error.to_string())?;
     let mut history = History::new();
     let mut drawn: Option<Instant> = None;
@@ -67,7 +79,11 @@ fn on_screen(looked: &Looked, timeline: &mut Option<Timeline>) -> Result<(), Str
             drawn = Some(Instant::now());
         }
         if screen.is_over(LOOK) {
-            return Ok(());
+            return Ok(Over::Quit);
+        }
+        #[cfg(unix)]
+        if let Some(signal) = signals.ending() {
+            return Ok(Over::Signal(signal));
         }
     }
 }

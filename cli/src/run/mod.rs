@@ -14,6 +14,8 @@ use lockfolder::{ErrorKind, Guard, LockFolder};
 use unix as system;
 #[cfg(unix)]
 pub use unix::die_by;
+#[cfg(unix)]
+pub(crate) use unix::Signals;
 #[cfg(windows)]
 use windows as system;
 

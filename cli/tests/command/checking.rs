@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use super::support::*;
 
@@ -61,4 +62,21 @@ fn two_paths_of_one_folder_are_tried_and_those_of_two_are_told_apart() {
     fs::create_dir_all(scratch.path("upper")).unwrap();
     let (code, said) = check(&[&lock, &scratch.path("upper")]);
     assert!(code == 1 && said.contains("two folders"), "{said}");
+}
+
+/// The name of its file may be taken.
+#[test]
+fn it_deletes_no_file_that_was_there_before() {
+    let scratch = Scratch::new();
+    let lock = scratch.lock();
+    assert_eq!(status(&run(&["run", &lock, "true"])), 0);
+    let mut command = Command::new("sh");
+    let script = r#"touch "$2/.lockfolder-check-$$"; exec "$1" check "$2" "$2""#;
+    let output = command.args(["-c", script, "sh", OURS, &lock]).output().unwrap();
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(status(&output) != 0 && said.contains("exists"), "{said}");
+    let left = fs::read_dir(&lock)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(".lockfolder-check-"));
+    assert_eq!(left.count(), 1);
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use rustix::process::{kill_process, Signal};
+use rustix::process::{kill_process, Pid, Signal};
 
 use super::support::*;
 
@@ -119,6 +119,23 @@ fn the_live_view_shows_who_holds_who_waits_and_who_died() {
     drop(waiter);
     let output = run(&["ls", "--watch", &lock]);
     assert!(status(&output) == 2 && text(&output.stderr).contains("needs a terminal"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_live_view_gives_the_terminal_back_when_a_signal_ends_it() {
+    for (signal, ending) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
+        let terminal = Terminal::new();
+        let lock = terminal.scratch.lock();
+        assert_eq!(status(&run(&["run", &lock, "true"])), 0);
+        terminal.enter(&format!("sh -c 'echo $$ >pid; exec {OURS} ls --watch lock'"));
+        terminal.wait_for("q: quit");
+        let pid = fs::read_to_string(terminal.scratch.path("pid")).unwrap();
+        kill_process(Pid::from_raw(pid.trim().parse().unwrap()).unwrap(), signal).unwrap();
+        terminal.wait_for("be''gin"); // the first screen is back
+        terminal
+            .enter("echo it ends with $?, $(stty -a | tr ' ' '\\n' | grep -x -e isig -e icanon -e echo | wc -l) flags");
+        terminal.wait_for(&format!("it ends with {ending}, 3 flags"));
+    }
 }
 
 #[test]

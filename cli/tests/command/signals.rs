@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{kill_process, kill_process_group, Pid, Signal};
 
@@ -178,4 +180,50 @@ fn a_signal_to_each_process_reaches_the_command_once() {
         },
         &[],
     );
+}
+
+/// More signals than the runner can note, while the command ends: the runner still ends, and with the status of the command.
+#[test]
+fn a_storm_of_signals_does_not_hide_the_end_of_the_command() {
+    let script = "s=34; while [ $s -le 64 ]; do trap '' $s; s=$((s + 1)); done; echo ready; read -r go; exit 7";
+    for _ in 0..5 {
+        let scratch = Scratch::new();
+        let mut running = Running::start(Command::new(OURS).args(["run", &scratch.lock(), "--", "sh", "-c", script]));
+        running.expect("ready");
+        let runner = running.pid();
+        let storm = || {
+            for _ in 0..20_000 {
+                // SAFETY: a plain system call.
+                unsafe { libc::kill(runner.as_raw_nonzero().get(), libc::SIGRTMIN() + 3) };
+            }
+        };
+        thread::scope(|scope| {
+            (0..4).for_each(|_| drop(scope.spawn(storm)));
+            // While the runner is stopped, more signals come than the pipe takes.
+            for _ in 0..20 {
+                running.signal(Signal::STOP);
+                thread::sleep(Duration::from_millis(20));
+                running.signal(Signal::CONT);
+                thread::sleep(Duration::from_millis(1));
+            }
+            running.write("go");
+        });
+        assert_eq!(running.end().code(), Some(7));
+    }
+}
+
+/// The system has no room for one more signal with a value, so the witness can't be asked.
+#[test]
+fn a_signal_is_passed_on_where_the_queue_of_signals_is_full() {
+    let scratch = Scratch::new();
+    let mut command = Command::new("prlimit");
+    command.args(["--sigpending=0:0", OURS, "run", &scratch.lock(), &helper()]);
+    let counter = Running::start(&mut command);
+    let ready = counter.line().unwrap();
+    let runner = Pid::from_raw(ready.strip_prefix("ready ").unwrap().parse().unwrap()).unwrap();
+    for signal in [Signal::TERM, Signal::USR2] {
+        kill_process(runner, signal).unwrap();
+        counter.expect(&signal.as_raw().to_string());
+    }
+    assert_eq!(counter.end().code(), Some(0));
 }

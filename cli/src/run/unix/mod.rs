@@ -16,7 +16,7 @@ use std::io::{self, IsTerminal};
 
 pub use ending::die_by;
 use lockfolder::Guard;
-pub(super) use signals::Signals;
+pub(crate) use signals::Signals;
 
 use super::{words, Ran};
 use crate::args::Job;

@@ -7,7 +7,7 @@ use rustix::process::Pid;
 
 use super::senders::settle;
 use super::signals::{Record, Signals};
-use super::witness::Witness;
+use super::witness::{Asked, Witness};
 
 /// What has come: the signals that we got, and those that the witness got.
 #[derive(Default)]
@@ -103,28 +103,38 @@ impl Relay {
         senders
     }
 
-    /// Hears the witness: after this, all that it got is known.
+    /// Hears the witness: after this, all that it got is known. Where the witness can't be asked, only what it has told so far is known. A
+    /// signal to the group may then be sent to the command once more, and none is lost.
     fn hear(&mut self, signals: &Signals, witness: &Witness) {
-        if !witness.ask() {
-            return;
-        }
+        let question = witness.question();
+        let mut tries = 0..TRIES;
         loop {
-            while let Some(record) = signals.next() {
-                if witness.is_answer(&record) {
-                    self.read(signals, witness);
-                    return;
-                }
-                self.sort(record, signals, witness);
+            match witness.ask(&question) {
+                Asked::Gone => return,
+                Asked::Yes => tries = 0..TRIES,
+                Asked::NotNow if tries.next().is_none() => return,
+                Asked::NotNow => {}
             }
-            if !wait_for(signals, Duration::from_millis(20)) {
-                if witness.is_gone() {
-                    return;
+            // The answer may be lost, if the pipe is full. So we ask again after a while.
+            while wait_for(signals, Duration::from_millis(20)) {
+                while let Some(record) = signals.next() {
+                    if witness.is_answer(&record, &question) {
+                        self.read(signals, witness);
+                        return;
+                    }
+                    self.sort(record, signals, witness);
                 }
-                witness.wake();
             }
+            if witness.is_gone() {
+                return;
+            }
+            witness.wake();
         }
     }
 }
+
+/// So often we try to ask, 20 ms apart, while the system has no room for the question.
+const TRIES: usize = 25;
 
 /// Waits for a record. False: none came.
 fn wait_for(signals: &Signals, time: Duration) -> bool {

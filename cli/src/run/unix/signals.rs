@@ -7,7 +7,7 @@ use std::io;
 use std::mem::{size_of, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use rustix::io::Errno;
 use rustix::process::{getpid, Pid};
@@ -23,9 +23,14 @@ pub(super) struct Record {
     pub signal: i32,
     /// The process that sent it. 0: the kernel did, as for a key of the terminal or an alarm.
     pub sender: i32,
+    /// The value that came with it (sigqueue(3)), or 0.
+    pub value: i32,
 }
 
 const SIZE: usize = size_of::<Record>();
+
+/// The pipe was full, and a record was lost.
+static IS_LOST: AtomicBool = AtomicBool::new(false);
 
 /// Where the handler writes. The pipe stays open for as long as the program runs.
 static OUTLET: AtomicI32 = AtomicI32::new(-1);
@@ -110,13 +115,18 @@ impl Signals {
                 // SAFETY: each write is of one whole record, which has only integers, and a pipe does not split it.
                 Ok(SIZE) => return Some(unsafe { ptr::read_unaligned(bytes.as_ptr().cast()) }),
                 Err(Errno::INTR) => {}
+                // Among the lost ones may be the end of a child.
+                _ if IS_LOST.swap(false, Ordering::SeqCst) => {
+                    let receiver = self.me.as_raw_nonzero().get();
+                    return Some(Record { receiver, signal: libc::SIGCHLD, sender: 0, value: 0 });
+                }
                 _ => return None,
             }
         }
     }
 
     /// A signal that ends a program, and that has come since the program began.
-    pub(super) fn ending(&self) -> Option<i32> {
+    pub(crate) fn ending(&self) -> Option<i32> {
         std::iter::from_fn(|| self.next()).map(|record| record.signal).find(|signal| *signal != 0 && is_ending(*signal))
     }
 }
@@ -167,7 +177,11 @@ pub(super) fn note(record: Record) {
     // SAFETY: the pipe stays open for as long as the program runs.
     let outlet = unsafe { BorrowedFd::borrow_raw(outlet()) };
     // A full pipe has thousands of records that nobody read: then one more is lost.
-    let _ = rustix::io::write(outlet, bytes);
+    if rustix::io::write(outlet, bytes).is_err() {
+        IS_LOST.store(true, Ordering::SeqCst);
+        // The reader may have emptied the pipe meanwhile, and have gone to sleep.
+        let _ = rustix::io::write(outlet, bytes);
+    }
 }
 
 extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
@@ -177,7 +191,12 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, _context: *mut 
     let info = unsafe { &*info };
     // SAFETY: such a signal has a sender.
     let sender = if is_sent_by_process(info.si_code) { unsafe { info.si_pid() } } else { 0 };
-    note(Record { receiver: getpid().as_raw_nonzero().get(), signal, sender });
+    #[cfg(target_os = "linux")]
+    // SAFETY: a signal of sigqueue(3) has a value, and all bits of it are a number.
+    let value = if info.si_code == libc::SI_QUEUE { unsafe { info.si_value().sival_ptr as usize as i32 } } else { 0 };
+    #[cfg(not(target_os = "linux"))]
+    let value = 0;
+    note(Record { receiver: getpid().as_raw_nonzero().get(), signal, sender, value });
     #[cfg(not(target_os = "linux"))]
     set_errno(errno.raw_os_error().unwrap_or(0));
 }

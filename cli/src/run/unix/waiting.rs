@@ -14,7 +14,7 @@ use crate::Ending;
 
 impl Signals {
     /// The outcome, unless a signal has come meanwhile.
-    pub(crate) fn unless_interrupted(&mut self, outcome: Obtained) -> Obtained {
+    pub(in crate::run) fn unless_interrupted(&mut self, outcome: Obtained) -> Obtained {
         match self.interrupted.take().or_else(|| self.ending()) {
             Some(signal) => Obtained::Interrupted(Ending::Signal(signal)),
             None => outcome,
@@ -22,7 +22,7 @@ impl Signals {
     }
 
     /// Waits by this call for the lock. A signal cancels the wait.
-    pub(crate) fn while_waiting(
+    pub(in crate::run) fn while_waiting(
         &mut self,
         folder: &LockFolder,
         wait: impl FnOnce() -> Result<Guard> + Send,
@@ -33,7 +33,7 @@ impl Signals {
             let waiter = scope.spawn(|| {
                 let waited = wait();
                 is_over.store(true, Ordering::SeqCst);
-                note(Record { receiver: 0, signal: 0, sender: 0 });
+                note(Record { receiver: 0, signal: 0, sender: 0, value: 0 });
                 waited
             });
             before.set();

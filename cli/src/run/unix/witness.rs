@@ -6,6 +6,7 @@
 //!
 //! It also serves where a service manager sends a signal to each process of a unit, one by one.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::RawFd;
 
@@ -13,8 +14,19 @@ use rustix::process::{kill_process, Pid, Signal};
 
 use super::signals::{self, set_handler, Mask, Signals};
 
-/// The question to the witness. Linux delivers pending signals in the order of their numbers, so the answer comes after all others.
-fn question() -> i32 {
+/// What became of the signal that asks.
+#[derive(PartialEq)]
+pub(super) enum Asked {
+    Yes,
+    NotNow,
+    Gone,
+}
+
+/// One question to the witness. An answer to an earlier question says nothing about it.
+pub(super) struct Question(i32);
+
+/// The signal that asks the witness. Linux delivers pending signals in the order of their numbers, so the answer comes after all others.
+fn signal() -> i32 {
     #[cfg(target_os = "linux")]
     return libc::SIGRTMAX();
     #[cfg(not(target_os = "linux"))]
@@ -24,6 +36,7 @@ fn question() -> i32 {
 pub(super) struct Witness {
     pub pid: Pid,
     me: Pid,
+    asked: Cell<i32>,
 }
 
 impl Witness {
@@ -34,19 +47,45 @@ impl Witness {
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
             0 => watch(me),
-            pid => Ok(Witness { pid: Pid::from_raw(pid).expect("a child has a PID"), me }),
+            pid => Ok(Witness { pid: Pid::from_raw(pid).expect("a child has a PID"), me, asked: Cell::new(0) }),
         }
     }
 
-    /// Asks. The answer is a record, see [`Witness::is_answer`]. Every signal to the group that was sent before the question is then
-    /// recorded: that of the witness, and ours.
-    pub fn ask(&self) -> bool {
+    /// A new question. Every signal to the group that was sent before [`Witness::ask`] is recorded before the answer: that of the witness,
+    /// and ours.
+    pub fn question(&self) -> Question {
         // The kernel holds its lock of all processes while it sends a signal to a group, and setpgid(2) waits for this lock. So a signal
         // that one of us has got by now, the others have got too. (The call changes nothing: there is no such group.)
         // SAFETY: the call has no other effect.
         unsafe { libc::setpgid(self.pid.as_raw_nonzero().get(), i32::MAX) };
+        self.asked.set(self.asked.get().wrapping_add(1));
+        Question(self.asked.get())
+    }
+
+    /// Asks, or asks again: in a storm of signals the pipe is full, and an answer can be lost.
+    pub fn ask(&self, question: &Question) -> Asked {
+        let pid = self.pid.as_raw_nonzero().get();
+        #[cfg(target_os = "linux")]
         // SAFETY: the witness is our child and we have not reaped it.
-        unsafe { libc::kill(self.pid.as_raw_nonzero().get(), question()) == 0 }
+        let is_asked = unsafe {
+            libc::sigqueue(
+                pid,
+                signal(),
+                libc::sigval { sival_ptr: std::ptr::without_provenance_mut(question.0 as usize) },
+            ) == 0
+        };
+        #[cfg(not(target_os = "linux"))]
+        let is_asked = {
+            let _ = question;
+            // SAFETY: the same.
+            unsafe { libc::kill(pid, signal()) == 0 }
+        };
+        match is_asked {
+            true => Asked::Yes,
+            // Our user has as many signals in the queues of all its processes as RLIMIT_SIGPENDING allows (sigqueue(3)).
+            false if io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN) => Asked::NotNow,
+            false => Asked::Gone,
+        }
     }
 
     /// A witness that somebody stopped does not answer.
@@ -54,8 +93,9 @@ impl Witness {
         let _ = kill_process(self.pid, Signal::CONT);
     }
 
-    pub fn is_answer(&self, record: &signals::Record) -> bool {
-        self.is_of(record) && record.signal == question() && record.sender == self.me.as_raw_nonzero().get()
+    pub fn is_answer(&self, record: &signals::Record, question: &Question) -> bool {
+        let is_answer = record.signal == signal() && record.sender == self.me.as_raw_nonzero().get();
+        self.is_of(record) && is_answer && (cfg!(not(target_os = "linux")) || record.value == question.0)
     }
 
     /// Whether the record is of the witness.
@@ -85,7 +125,7 @@ fn watch(parent: Pid) -> ! {
     if lives {
         hide();
         close_all_but(signals::outlet());
-        set_handler(question());
+        set_handler(signal());
         Mask::none().set();
     }
     loop {
