@@ -224,7 +224,7 @@ impl Folder {
         found.map_err(|e| Error::io("look for our bid", join(&self.path, bid.as_c_str()), e))
     }
 
-    /// Somebody changed the owner or the mode of our bid. Other users may then have changed its content too, and rivals judge us by it.
+    /// Our bid is not as we made it. Other users may then have changed its content, and rivals judge us by it.
     fn find_unforged(&self, bid: &BidName, claim: &Claim) -> io::Result<Found> {
         Ok(match self.read_bid(bid)? {
             Some(Some(content)) if !claim.has(&content) => Found::Another,

@@ -98,14 +98,17 @@ impl Claim {
         self.is_trusted && !self.me.clock_stepped()
     }
 
-    /// Whether our file still has the owner and the mode that we gave it. After `chmod -R` other users could write to our bids, or could
-    /// not read them. `rights`: those to the lock folder now.
+    /// Whether our file is still as we made it. After `chmod -R` other users could write to our bids, or could not read them. `rights`: those
+    /// to the lock folder now.
     ///
     /// The look costs a system call. So we look only in a sticky folder, in which a user that may write to a bid need not be one that may
     /// delete it, and after somebody changed the rights to the lock folder.
     pub fn is_untouched(&mut self, rights: Rights) -> bool {
         let has_changed = self.rights.replace(rights).is_some_and(|before| before != rights);
-        !(rights.is_sticky() || has_changed) || self.file.is_untouched()
+        if (rights.is_sticky() || has_changed) && !self.file.is_untouched() {
+            self.is_trusted = false; // for good
+        }
+        self.is_trusted
     }
 
     pub fn hidden(&self) -> &Arc<Hidden> {
@@ -140,7 +143,7 @@ impl Claim {
         content == self.content.as_bytes()
     }
 
-    /// Whether a look at our file shows the owner and the mode that we gave it.
+    /// Whether a look at our file shows it as we made it.
     pub fn is_as_made(&self, stat: &FolderStat) -> bool {
         self.file.is_as_made(stat)
     }

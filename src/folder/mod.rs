@@ -246,7 +246,8 @@ impl Folder {
             match lease.and_then(|lease| Claim::prepare(hidden, &path, me, self.location.on, lease, random)) {
                 Err(e) if says_gone(&e) && left > 0 => {} // another process deletes the sub-folder at this moment
                 claim => {
-                    self.claim = Some(claim?);
+                    let claim = self.claim.insert(claim?);
+                    claim.is_untouched(self.location.rights); // from now on it notices a change of these
                     break;
                 }
             }

@@ -3,7 +3,7 @@
 //!
 //! | the bid | its owner is judged by |
 //! | --- | --- |
-//! | users that may not delete it may write to it (`chmod -R` in a sticky folder) | that lock first, because they may have changed what the bid says; where locks prove nothing it is unknown |
+//! | users that may not delete it may write to it (`chmod -R` in a sticky folder), or could and did | that lock first, because they may have changed what the bid says; where locks prove nothing it is unknown |
 //! | our boot, our PID namespace | the process with its PID; if that seems to be another process, by the lock that the kernel keeps on the bid while its owner lives |
 //! | our boot, another PID namespace | that lock |
 //! | another boot | that lock too; on a local filesystem a free lock means that the boot is over |
@@ -79,7 +79,7 @@ pub(crate) fn judge(
     if is_copy(bid, &file, on) {
         return (Verdict::Stale, Probe::None);
     }
-    if !folder.let_delete(file.rights) {
+    if !folder.let_delete(file.rights) || folder.is_sticky() && file.was_rewritten() {
         match is_locked(&file, on) {
             Ok(true) => return (Verdict::Live, Probe::Lock(file)),
             Err(_) if on.is_shared() => return (Verdict::Unknown, Probe::None),

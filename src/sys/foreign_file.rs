@@ -57,11 +57,20 @@ impl ForeignFile {
         System::born(self.fd.as_fd()).map(System::nanos)
     }
 
+    /// Whether it was written to after it was made. Its owner writes to a bid once, at its making. False, if the filesystem does not tell.
+    pub fn was_rewritten(&self) -> bool {
+        let born = self.born().and_then(|nanos| i64::try_from(nanos / 1_000_000).ok());
+        born.is_some_and(|born| self.modified.saturating_sub(born) > AT_ONCE)
+    }
+
     /// Whether its owner holds the lock that proves that it lives.
     pub fn is_locked(&self) -> io::Result<bool> {
         is_locked(self.fd.as_fd())
     }
 }
+
+/// The owner of a bid makes the file and writes it in so many milliseconds, unless it is stopped in between.
+const AT_ONCE: i64 = 1000;
 
 impl Dir {
     /// Opens a small file of another process.

@@ -61,10 +61,12 @@ pub(crate) struct FolderStat {
     pub(super) owner: u32,
     pub(super) group: u32,
     pub(super) mode: u32,
+    /// When the content last changed: seconds, nanoseconds.
+    pub(super) modified: (i64, i64),
 }
 
 impl FolderStat {
-    #[allow(clippy::useless_conversion)] // the types of these fields differ by system
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast)] // the types of these fields differ by system
     pub(super) fn of(stat: &fs::Stat) -> FolderStat {
         let kind = FileType::from_raw_mode(stat.st_mode);
         FolderStat {
@@ -74,6 +76,7 @@ impl FolderStat {
             owner: stat.st_uid,
             group: stat.st_gid,
             mode: u32::from(stat.st_mode) & 0o7777,
+            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
         }
     }
 

@@ -52,10 +52,12 @@ pub(crate) struct LockedFile {
 }
 
 impl LockedFile {
-    /// Whether a look at this file shows the owner and the mode that it had when we made it. No other user then got a right to it. (The
-    /// mode has the mask of an access control list.)
+    /// Whether a look at this file shows the owner, the mode and the time of the last change that it had when we made it. No other user
+    /// then has a right to it (the mode has the mask of an access control list), or has used a right that it had for a while. (Only the
+    /// owner can set that time back: utimensat(2).)
     pub fn is_as_made(&self, stat: &FolderStat) -> bool {
-        (stat.owner, stat.mode) == (self.made.owner, self.made.mode)
+        let told = |stat: &FolderStat| (stat.owner, stat.mode, stat.modified);
+        told(stat) == told(&self.made)
     }
 
     /// Whether the file itself is so now.

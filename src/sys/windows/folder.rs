@@ -70,6 +70,11 @@ pub(crate) struct ForeignFile {
 }
 
 impl ForeignFile {
+    /// Always false, as [`Rights::let_delete`] is always true.
+    pub fn was_rewritten(&self) -> bool {
+        false
+    }
+
     /// The content, at most `limit` bytes.
     pub fn read(&self, limit: usize) -> io::Result<Option<Vec<u8>>> {
         let mut content = Vec::new();
