@@ -43,7 +43,7 @@ impl Folder {
         };
         tickets.retain(|ticket| !has_bid(ticket));
         let scanner = self.scanner_of(&hidden);
-        let judge = |ticket: Ticket| match scanner.judge(&(ticket.claim.file(), 0)) {
+        let judge = |ticket: Ticket| match scanner.judge_to_show(&(ticket.claim.file(), 0)) {
             Ok(Some(owner)) => {
                 let waits = !matches!(owner.verdict, Verdict::Stale | Verdict::Malformed);
                 waits.then_some(Ok((ticket, owner)))

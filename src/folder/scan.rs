@@ -168,7 +168,13 @@ impl Scanner<'_> {
         let mut entries = Vec::new();
         self.list(&mut entries, None)?;
         entries.sort_unstable();
-        entries.iter().filter_map(|e| self.judge(e).transpose()).collect()
+        entries.iter().filter_map(|e| self.judge_to_show(e).transpose()).collect()
+    }
+
+    /// Reads and judges one of many bids that are only to be shown. There can be more of them than this process may have descriptors, so
+    /// none is kept open.
+    pub fn judge_to_show(&self, entry: &Entry) -> io::Result<Option<Rival>> {
+        Ok(self.judge(entry)?.map(Rival::without_probe))
     }
 
     /// Fills `entries` with the bids of rivals. The result is the number of the file that has the name of our own bid.
@@ -419,6 +425,21 @@ mod tests {
             std::fs::write(folder.at("a"), content).unwrap();
             assert_eq!(folder.scanner().rivals().unwrap()[0].verdict, verdict);
         }
+    }
+
+    #[test]
+    fn bids_that_are_only_shown_are_not_kept_open() {
+        let folder = Folder::new();
+        for word in ["one", "two", "three"] {
+            std::fs::write(
+                folder.path.join(bid_name(word)),
+                Bid { pid: std::process::id(), ..Bid::default() }.to_json(),
+            )
+            .unwrap();
+        }
+        let rivals = folder.scanner().rivals().unwrap();
+        assert_eq!(rivals.len(), 3);
+        assert!(rivals.iter().all(|rival| rival.verdict == Verdict::Live && matches!(rival.probe, Probe::None)));
     }
 
     #[test]

@@ -38,6 +38,12 @@ impl Rival {
         Rival::new(entry, Err(Flaw::Denied), Verdict::Unknown, None, Probe::None)
     }
 
+    /// The same without the descriptors that its probe holds.
+    pub fn without_probe(mut self) -> Rival {
+        self.probe = Probe::None;
+        self
+    }
+
     pub fn is(&self, (name, number): &Entry) -> bool {
         self.name == *name && self.number == *number
     }
