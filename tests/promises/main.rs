@@ -26,6 +26,7 @@ mod present;
 mod python_peers;
 mod refusals;
 mod sequences;
+mod slots;
 mod stepped_clock;
 #[cfg(feature = "capi")] // this calls the C interface from Rust
 mod threads;

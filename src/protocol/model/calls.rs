@@ -11,6 +11,8 @@ pub const FORGOTTEN: u8 = u8::MAX - 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Glance,
+    /// With the eyes of the first in line.
+    GlanceForFirst,
     Post,
     Check,
     Pause,

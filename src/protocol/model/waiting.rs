@@ -329,7 +329,7 @@ impl Waiting {
         to.tidy();
         let c = &mut to.claimants[who];
         c.at = match call {
-            Call::Glance => At::Glance,
+            Call::Glance | Call::GlanceForFirst => At::Glance,
             Call::Post => At::Post,
             Call::Check => At::Check,
             // The pause may allow any number of looks, even none.
