@@ -11,6 +11,7 @@ mod bad_bids;
 mod cleaned;
 mod copies;
 mod courtesy;
+mod crowds;
 mod event_loops;
 mod exchanged;
 mod exclusion;
