@@ -14,6 +14,7 @@ both!(
     neighbours_in_line_go_in_together,
     a_waiting_writer_comes_before_later_readers,
     the_death_of_any_holder_lets_the_first_in_line_in,
+    holders_together_have_tokens_of_their_own,
 );
 
 /// A puppet with a handle of so many slots.
@@ -224,4 +225,24 @@ fn the_death_of_any_holder_lets_the_first_in_line_in(kind: Kind) {
         assert_eq!(waiter.hear(), "LF_OK", "{dies}");
         waiter.must("unlock 0");
     }
+}
+
+fn holders_together_have_tokens_of_their_own(kind: Kind) {
+    let scratch = Scratch::shm();
+    let mut holders: [Puppet; 3] = several(kind, &scratch.folder(), 3);
+    let mut given = std::collections::BTreeSet::new();
+    for _ in 0..10 {
+        let largest = given.last().copied().unwrap_or(0);
+        holders.iter_mut().for_each(|holder| drop(holder.must("lock 0")));
+        holders.iter_mut().for_each(|holder| holder.tell("fence 0"));
+        for holder in &mut holders {
+            let token = holder.hear().number();
+            assert!(token > largest && given.insert(token), "{token} after {given:?}");
+        }
+        holders.iter_mut().for_each(|holder| drop(holder.must("unlock 0")));
+    }
+    holders[0].must("lock 0");
+    assert!(holders[0].must("fence 0").number() > *given.last().unwrap());
+    let fences = crate::support::listing(&scratch.folder().join(".lockfolder"));
+    assert_eq!(fences.iter().filter(|name| name.starts_with("fence-")).count(), 1, "{fences:?}");
 }
