@@ -32,6 +32,7 @@ pub enum Call {
     IsOvertaken(u8, u8),
     RestoreOrder(u8),
     Discard(u8),
+    PassOn,
     Leave(Leaving),
 }
 

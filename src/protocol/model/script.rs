@@ -374,7 +374,9 @@ impl Line for Script {
         self.ask(Call::Discard(ticket.number()));
     }
 
-    fn pass_on(&mut self) {}
+    fn pass_on(&mut self) {
+        self.ask(Call::PassOn);
+    }
 
     fn comes_later(&self, _: &Rival) -> Error {
         refusal()
