@@ -124,6 +124,11 @@
 #define LF_OPEN_NO_THREAD 8
 
 /**
+ * For `lf_set_slots`: any number of claimants may hold the lock together, as readers do.
+ */
+#define LF_SLOTS_ANY 0
+
+/**
  * A snapshot of a folder's bids, ordered by name. Opaque: made by `lf_bids`, freed by `lf_bid_list_free`. It never
  * changes, so any thread may read it. It stays valid after its handle was closed.
  */
@@ -350,7 +355,8 @@ void lf_close(struct lf_folder *folder);
  * `LF_ERR_ALREADY_HELD`: this handle holds the lock; also after the bid was lost, until `lf_unlock` has reported it;
  * `LF_ERR_IO`; `LF_ERR_UNSAFE`: `LF_OPEN_PRIVATE` is set, and the folder, or what the library keeps in it, is not
  * private now; `LF_ERR_UNSUPPORTED`: the folder at the path was replaced, and `lf_open` would refuse the new one, or
- * a listing does not show our own bid, or /proc can't be read; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+ * a listing does not show our own bid, or /proc can't be read; `LF_ERR_INVALID`: also where another number of slots is
+ * in use (see `lf_set_slots`); `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
 LF_MUST_USE
 lf_status lf_lock(struct lf_folder *folder);
@@ -370,7 +376,8 @@ lf_status lf_lock(struct lf_folder *folder);
  * `LF_ERR_ALREADY_HELD`: this handle holds the lock; also after the bid was lost, until `lf_unlock` has reported it;
  * `LF_ERR_IO`; `LF_ERR_UNSAFE`: `LF_OPEN_PRIVATE` is set, and the folder, or what the library keeps in it, is not
  * private now; `LF_ERR_UNSUPPORTED`: the folder at the path was replaced, and `lf_open` would refuse the new one, or
- * a listing does not show our own bid, or /proc can't be read; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+ * a listing does not show our own bid, or /proc can't be read; `LF_ERR_INVALID`: also where another number of slots is
+ * in use (see `lf_set_slots`); `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
  */
 LF_MUST_USE
 lf_status lf_lock_wait(struct lf_folder *folder,
@@ -448,7 +455,8 @@ lf_status lf_reap_stale(struct lf_folder *folder,
  * Gives a fencing token: a number that is larger than every earlier one of this folder.
  *
  * Each call gives a new, larger number, also after crashes and power loss (it is on the disk, by fsync, before the
- * call returns). Hand it to the resource, which refuses any number smaller than the largest that it has seen.
+ * call returns). Where several hold the lock together (`lf_set_slots`), no two get the same number, and each number is
+ * larger than those of all who had left before its owner came. Hand it to the resource, which refuses any number smaller than the largest that it has seen.
  * `*token` is 1 or more, and is set on `LF_OK` only. If the folder is deleted, the numbers begin again.
  *
  * In a sticky folder only root and the owner of the folder get tokens. Any other user could delete its own token there,
@@ -463,6 +471,24 @@ lf_status lf_reap_stale(struct lf_folder *folder,
 LF_MUST_USE
 lf_status lf_fence(struct lf_folder *folder,
                    uint64_t *token);
+
+/**
+ * Sets how many may hold the lock together with this handle.
+ *
+ * `n` is 1, the default: nobody else, as a writer needs it; more than 1: so many, this one included, as in a semaphore;
+ * `LF_SLOTS_ANY`: any number, as readers need it. It holds from the next lock on. A handle of 1 holds the lock alone,
+ * whatever the others name, and so does a peer of the Python package. Callers that wait in `lf_lock_wait` are served
+ * first come, first served, and those next to each other in line that may hold the lock together get it together. So no
+ * stream of readers keeps a writer out.
+ *
+ * All handles that share a folder name the same number. If another number (other than 1) is in use there, `lf_lock` and
+ * `lf_lock_wait` return `LF_ERR_INVALID`, and `lf_error_message` has both numbers.
+ *
+ * Returns `LF_OK`; `LF_BUSY`: a lock call on this handle is in progress, or a wait that `lf_wait_begin` began;
+ * `LF_ERR_ALREADY_HELD`: not while the lock is held; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+ */
+lf_status lf_set_slots(struct lf_folder *folder,
+                       uint32_t n);
 
 /**
  * Sets after how long a cut-off bid counts as stale.

@@ -130,6 +130,17 @@ pub struct Error {
     left_behind: Option<PathBuf>,
 }
 
+/// In what way a rival keeps us out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It and we do not tolerate each other.
+    Alone,
+    /// It has the last one of so many places.
+    Places(u32),
+    /// It keeps out a claimant that waits, and that claimant comes before us.
+    ForAnother,
+}
+
 #[derive(Clone, Debug)]
 enum Reason {
     Text(String),
@@ -144,6 +155,7 @@ enum Reason {
     Busy {
         folder: Arc<Path>,
         holder: Arc<Holder>,
+        why: Taken,
     },
     Handle {
         folder: Arc<Path>,
@@ -173,8 +185,8 @@ impl Error {
         Self::from_reason(ErrorKind::Io, Reason::System { doing, path: path.into(), source: Arc::new(source) })
     }
 
-    pub(crate) fn busy(folder: &Arc<Path>, holder: &Arc<Holder>) -> Self {
-        let reason = Reason::Busy { folder: Arc::clone(folder), holder: Arc::clone(holder) };
+    pub(crate) fn busy(folder: &Arc<Path>, holder: &Arc<Holder>, why: Taken) -> Self {
+        let reason = Reason::Busy { folder: Arc::clone(folder), holder: Arc::clone(holder), why };
         Self::from_reason(ErrorKind::Busy, reason)
     }
 
@@ -341,7 +353,17 @@ impl fmt::Display for Error {
             Reason::Fixed(text) => f.write_str(text)?,
             Reason::System { doing, path, source } => write!(f, "cannot {doing} {}: {source}", path.display())?,
             Reason::Handle { folder, what } => write!(f, "this handle on the lock folder {} {what}", folder.display())?,
-            Reason::Busy { folder, holder } => write!(f, "the lock folder {} is busy: {holder}", folder.display())?,
+            Reason::Busy { folder, holder, why } => {
+                write!(f, "the lock folder {} is busy: ", folder.display())?;
+                match why {
+                    Taken::Alone => {}
+                    Taken::Places(n) => write!(f, "{n} of {n} places are taken, one by ")?,
+                    Taken::ForAnother => {
+                        f.write_str("a claimant that waits for the lock comes first, and it is kept out by ")?
+                    }
+                }
+                write!(f, "{holder}")?;
+            }
         }
         if let Some(advice) = self.advice {
             write!(f, " ({advice})")?;

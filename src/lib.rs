@@ -44,6 +44,7 @@ mod owner;
 mod protocol;
 #[cfg(test)]
 mod scratch;
+mod slots;
 #[allow(unsafe_code)]
 mod sys;
 
@@ -54,6 +55,7 @@ use std::sync;
 pub use api::LostSignal;
 pub use api::{BidInfo, Guard, LockFolder, OpenOptions, PendingLock, UnlockError, WaiterInfo};
 pub use error::{BidState, Error, ErrorKind, Holder, Reach, Result};
+pub use slots::Slots;
 
 /// Several threads may share each of these, and send it to each other.
 const _: () = {
@@ -67,4 +69,5 @@ const _: () = {
     is_send_and_sync::<Holder>();
     is_send_and_sync::<BidInfo>();
     is_send_and_sync::<WaiterInfo>();
+    is_send_and_sync::<Slots>();
 };

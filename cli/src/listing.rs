@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lockfolder::{BidInfo, BidState, Reach, WaiterInfo};
+use lockfolder::{BidInfo, BidState, Reach, Slots, WaiterInfo};
 
 use crate::errors::explain;
 use crate::looking::Looked;
@@ -42,7 +42,7 @@ impl Listing {
     }
 
     pub fn is_holder(&self, bid: &BidInfo) -> bool {
-        self.holder().is_some_and(|holder| holder.name == bid.name)
+        holders_of(&self.bids).iter().any(|holder| holder.name == bid.name)
     }
 
     pub fn place_of_bid(&self, bid: &BidInfo) -> Option<Place> {
@@ -54,9 +54,23 @@ impl Listing {
     }
 }
 
-/// The bid of the one that holds. If there are several live ones, the others are about to withdraw: that is so for an instant.
+/// The bid of the one that holds, or of the one of them that has held it for longest.
 pub fn holder_of(bids: &[BidInfo]) -> Option<&BidInfo> {
-    bids.iter().filter(|bid| bid.state != BidState::Stale).max_by_key(|bid| bid.age)
+    holders_of(bids).first().copied()
+}
+
+/// The bids of those that hold, the oldest first. If there are other live ones, they are about to withdraw: that is so for an instant.
+pub fn holders_of(bids: &[BidInfo]) -> Vec<&BidInfo> {
+    let mut live: Vec<_> = bids.iter().filter(|bid| bid.state != BidState::Stale).collect();
+    live.sort_by_key(|bid| std::cmp::Reverse(bid.age));
+    let Some(slots) = live.first().map(|oldest| oldest.slots) else { return live };
+    live.retain(|bid| bid.slots == slots);
+    live.truncate(match slots {
+        Slots::One => 1,
+        Slots::AtMost(places) => places as usize,
+        Slots::Any => usize::MAX,
+    });
+    live
 }
 
 pub fn people(count: usize) -> String {

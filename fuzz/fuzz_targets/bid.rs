@@ -9,8 +9,12 @@ use libfuzzer_sys::fuzz_target;
 #[allow(dead_code)]
 #[path = "../../src/owner/bid.rs"]
 mod bid;
+#[allow(dead_code)]
+#[path = "../../src/slots.rs"]
+mod slots;
 
 use bid::{Bid, BidName, MAX_BYTES};
+use slots::Slots;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(read) = Bid::parse(bytes) {
@@ -32,10 +36,14 @@ fuzz_target!(|bytes: &[u8]| {
     // A bid of ours, for any time and any random number.
     if let Some(&[now, chance]) = bytes.as_chunks::<8>().0.first_chunk() {
         let now = u64::from_le_bytes(now);
-        let name = BidName::new(now, chance);
-        assert!(bid::is_bid_name(name.as_c_str()));
-        assert_eq!(bid::posted_at(name.as_c_str()), Some((now / 1_000_000) as i64));
-        let later = BidName::new(now.saturating_add(1_000_000), [0; 8]);
-        assert!(now > u64::MAX - 1_000_000 || name.as_c_str() < later.as_c_str());
+        for slots in [Slots::One, Slots::Any] {
+            let name = BidName::new(now, chance, slots);
+            assert!(bid::is_bid_name(name.as_c_str()));
+            assert_eq!(bid::posted_at(name.as_c_str()), Some((now / 1_000_000) as i64));
+            for later in [Slots::One, Slots::Any] {
+                let later = BidName::new(now.saturating_add(1_000_000), [0; 8], later);
+                assert!(now > u64::MAX - 1_000_000 || name.as_c_str() < later.as_c_str());
+            }
+        }
     }
 });

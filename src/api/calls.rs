@@ -6,6 +6,7 @@ use crate::api::snapshot::{BidInfo, WaiterInfo};
 use crate::error::{BidState, ErrorKind, Result};
 use crate::folder::Folder;
 use crate::protocol::{Place, Session};
+use crate::slots::Slots;
 
 /// Each call looks first whether we hold the lock, and with which bid.
 impl Session<Folder> {
@@ -65,6 +66,11 @@ impl Session<Folder> {
                 Err(self.place.misuse(ErrorKind::AlreadyHeld, "holds the lock, so its lease can't be changed now"))
             }
         }
+    }
+
+    /// The caller has the turn, so the lock is not held, and no wait is in progress.
+    pub fn set_slots(&mut self, slots: Slots) -> Result<()> {
+        self.place.set_slots(slots)
     }
 
     pub fn fence(&mut self) -> Result<u64> {

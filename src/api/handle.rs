@@ -98,6 +98,14 @@ impl Handle {
         Ok(turn)
     }
 
+    /// A call that changes how the next lock is taken. Until it has returned, no lock call is in progress.
+    pub fn call_between_locks<T>(&self, call: impl FnOnce(&mut Session<Folder>) -> Result<T>) -> Result<T> {
+        self.in_opener(|| {
+            let _turn = self.turn()?;
+            call(&mut self.claimant())
+        })
+    }
+
     /// Ends a turn that was kept.
     pub(super) fn end_turn(&self) {
         self.locking.store(false, Ordering::Release);

@@ -12,6 +12,7 @@ use crate::api::snapshot::{BidInfo, WaiterInfo};
 use crate::error::{Error, ErrorKind};
 use crate::error::{Reach, Result};
 use crate::protocol::Session;
+use crate::slots::Slots;
 #[cfg(unix)]
 use crate::sys::Alarm;
 
@@ -342,6 +343,42 @@ impl LockFolder {
     /// ```
     pub fn set_lease(&self, lease: Duration) -> Result<()> {
         self.handle.call(|claimant| claimant.set_lease(lease))
+    }
+
+    /// Sets how many may hold the lock together with this handle, from its next lock on. The default is [`Slots::One`]: nobody else.
+    ///
+    /// With [`Slots::AtMost`] the folder is a semaphore: of all handles that name this number, so many hold the lock at once. With
+    /// [`Slots::Any`] it is the shared half of a lock for readers and writers. A handle with [`Slots::One`] is the other half: it
+    /// holds the lock alone, whatever the others name. So do peers of the Python package. Waiters are served first come, first served,
+    /// and those next to each other in line that may hold the lock together get it together. So no stream of readers keeps
+    /// a writer out.
+    ///
+    /// All handles that share a folder name the same number. If another number is in use, a lock or a wait fails with
+    /// [`ErrorKind::Invalid`], and the message has both numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`]: `AtMost(0)`. [`ErrorKind::AlreadyHeld`], [`ErrorKind::Forked`]. [`ErrorKind::Busy`]: a lock call on this
+    /// handle is in progress, or a wait that the program has begun.
+    ///
+    /// ```
+    /// use lockfolder::{ErrorKind, LockFolder, Slots};
+    /// # let path = std::env::temp_dir().join(format!("lockfolder-doc-slots-{}", std::process::id()));
+    /// let readers = [LockFolder::open(&path)?, LockFolder::open(&path)?];
+    /// for reader in &readers {
+    ///     reader.set_slots(Slots::Any)?;
+    /// }
+    /// let guards = [readers[0].lock()?, readers[1].lock()?];
+    /// let writer = LockFolder::open(&path)?;
+    /// assert_eq!(writer.try_lock().unwrap_err().kind(), ErrorKind::Busy);
+    /// drop(guards);
+    /// let guard = writer.lock()?;
+    /// # drop((readers, writer, guard));
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), lockfolder::Error>(())
+    /// ```
+    pub fn set_slots(&self, slots: Slots) -> Result<()> {
+        self.handle.call_between_locks(|claimant| claimant.set_slots(slots))
     }
 
     /// A descriptor that becomes readable when a lease is lost: a lock that this handle holds, and the lease of which is over or was

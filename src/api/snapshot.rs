@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::BidState;
 use crate::owner::bid::posted_at;
 use crate::owner::rival::Rival;
+use crate::slots::Slots;
 use crate::sys;
 
 /// One bid of a snapshot.
@@ -29,6 +30,8 @@ pub struct BidInfo {
     pub boot: Option<String>,
     /// The length of the owner's lease. `None`: it has none.
     pub lease: Option<Duration>,
+    /// How many may hold the lock together by this bid.
+    pub slots: Slots,
     /// The time since the bid was posted, by the wall clock, in whole milliseconds.
     pub age: Duration,
     /// The state of the bid.
@@ -40,6 +43,7 @@ impl BidInfo {
         let state = if is_own { BidState::Own } else { rival.state() };
         let now = (sys::unix_nanos() / 1_000_000) as i64;
         let posted = posted_at(&rival.name).or(rival.modified).unwrap_or(now);
+        let slots = rival.slots();
         let bid = rival.bid.ok();
         BidInfo {
             name: sys::file_name(&rival.name),
@@ -50,6 +54,7 @@ impl BidInfo {
             boot: bid.as_ref().and_then(|bid| bid.boot.clone()),
             lease: bid.as_ref().and_then(|bid| bid.lease).map(|ms| Duration::from_millis(ms.into())),
             command: bid.and_then(|bid| bid.command),
+            slots,
             age: Duration::from_millis(now.saturating_sub(posted).try_into().unwrap_or(0)),
             state,
         }

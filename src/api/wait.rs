@@ -126,14 +126,14 @@ impl Waiting {
         let bell = handle.waiter.bell().expect("it was made when the wait began");
         if let Some(quiet_until) = self.quiet_until() {
             let quiet = quiet_until.saturating_duration_since(sys::now());
-            let _ = bell.sleep(Folder::sources_but_news(&self.wait), quiet);
+            let _ = bell.sleep(&Folder::sources_but_news(&self.wait), quiet);
             handle.check_owner()?; // a signal handler may have forked
             if handle.waiter.is_cancelled() || sys::now() < quiet_until {
                 return Ok(false);
             }
         }
         loop {
-            let woken = bell.sleep(Folder::sources(&self.wait), self.until.saturating_duration_since(sys::now()));
+            let woken = bell.sleep(&Folder::sources(&self.wait), self.until.saturating_duration_since(sys::now()));
             handle.check_owner()?; // a signal handler may have forked
             if !woken || !Folder::is_others_change(&self.wait) {
                 return Ok(woken);

@@ -2,6 +2,10 @@ use std::time::Duration;
 
 use super::convert::{call, call_from_signal_handler, lf_folder, out};
 use super::status::lf_status;
+use crate::Slots;
+
+/// For `lf_set_slots`: any number of claimants may hold the lock together, as readers do.
+pub const LF_SLOTS_ANY: u32 = 0;
 
 /// Takes the lock if it is free.
 ///
@@ -17,7 +21,8 @@ use super::status::lf_status;
 /// `LF_ERR_ALREADY_HELD`: this handle holds the lock; also after the bid was lost, until `lf_unlock` has reported it;
 /// `LF_ERR_IO`; `LF_ERR_UNSAFE`: `LF_OPEN_PRIVATE` is set, and the folder, or what the library keeps in it, is not
 /// private now; `LF_ERR_UNSUPPORTED`: the folder at the path was replaced, and `lf_open` would refuse the new one, or
-/// a listing does not show our own bid, or /proc can't be read; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+/// a listing does not show our own bid, or /proc can't be read; `LF_ERR_INVALID`: also where another number of slots is
+/// in use (see `lf_set_slots`); `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_lock(folder: *mut lf_folder) -> lf_status {
@@ -39,7 +44,8 @@ pub unsafe extern "C" fn lf_lock(folder: *mut lf_folder) -> lf_status {
 /// `LF_ERR_ALREADY_HELD`: this handle holds the lock; also after the bid was lost, until `lf_unlock` has reported it;
 /// `LF_ERR_IO`; `LF_ERR_UNSAFE`: `LF_OPEN_PRIVATE` is set, and the folder, or what the library keeps in it, is not
 /// private now; `LF_ERR_UNSUPPORTED`: the folder at the path was replaced, and `lf_open` would refuse the new one, or
-/// a listing does not show our own bid, or /proc can't be read; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+/// a listing does not show our own bid, or /proc can't be read; `LF_ERR_INVALID`: also where another number of slots is
+/// in use (see `lf_set_slots`); `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_lock_wait(folder: *mut lf_folder, timeout_ms: i64) -> lf_status {
@@ -140,7 +146,8 @@ pub unsafe extern "C" fn lf_reap_stale(folder: *mut lf_folder, reaped: *mut usiz
 /// Gives a fencing token: a number that is larger than every earlier one of this folder.
 ///
 /// Each call gives a new, larger number, also after crashes and power loss (it is on the disk, by fsync, before the
-/// call returns). Hand it to the resource, which refuses any number smaller than the largest that it has seen.
+/// call returns). Where several hold the lock together (`lf_set_slots`), no two get the same number, and each number is
+/// larger than those of all who had left before its owner came. Hand it to the resource, which refuses any number smaller than the largest that it has seen.
 /// `*token` is 1 or more, and is set on `LF_OK` only. If the folder is deleted, the numbers begin again.
 ///
 /// In a sticky folder only root and the owner of the folder get tokens. Any other user could delete its own token there,
@@ -161,6 +168,25 @@ pub unsafe extern "C" fn lf_fence(folder: *mut lf_folder, token: *mut u64) -> lf
             Ok(())
         })
     }
+}
+
+/// Sets how many may hold the lock together with this handle.
+///
+/// `n` is 1, the default: nobody else, as a writer needs it; more than 1: so many, this one included, as in a semaphore;
+/// `LF_SLOTS_ANY`: any number, as readers need it. It holds from the next lock on. A handle of 1 holds the lock alone,
+/// whatever the others name, and so does a peer of the Python package. Callers that wait in `lf_lock_wait` are served
+/// first come, first served, and those next to each other in line that may hold the lock together get it together. So no
+/// stream of readers keeps a writer out.
+///
+/// All handles that share a folder name the same number. If another number (other than 1) is in use there, `lf_lock` and
+/// `lf_lock_wait` return `LF_ERR_INVALID`, and `lf_error_message` has both numbers.
+///
+/// Returns `LF_OK`; `LF_BUSY`: a lock call on this handle is in progress, or a wait that `lf_wait_begin` began;
+/// `LF_ERR_ALREADY_HELD`: not while the lock is held; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+#[no_mangle]
+pub unsafe extern "C" fn lf_set_slots(folder: *mut lf_folder, n: u32) -> lf_status {
+    // SAFETY: by the caller's promise.
+    unsafe { call(folder, |folder| folder.set_slots(Slots::of_number(n))) }
 }
 
 /// Sets after how long a cut-off bid counts as stale.

@@ -108,7 +108,12 @@ impl Folder {
         let hidden = hidden.map_err(failed("find the last fencing token in"))?;
         self.check_counter(&hidden)?;
         hidden.look(&self.location.dir);
-        let token = fence::next(&hidden, !self.location.on.is_local(), || self.holds(bid));
+        let is_alone = self.slots.tolerates_company().then_some(|| {
+            let mut others = Vec::new();
+            let listed = self.scanner_of(&self.location.dir).list(&mut others, Some(bid.as_c_str()));
+            listed.is_ok() && others.is_empty()
+        });
+        let token = fence::next(&hidden, !self.location.on.is_local(), || self.holds(bid), is_alone);
         let token = token.map_err(failed("make a fencing token in"))??;
         // The folders above may be as new as their first token. Where nothing is to be written, this is cheap.
         self.location.sync().map_err(failed("make a fencing token durable in"))?;

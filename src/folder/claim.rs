@@ -13,6 +13,7 @@ use crate::folder::broom::Hidden;
 use crate::folder::location::join;
 use crate::folder::names::ClaimId;
 use crate::owner::bid::{Bid, BidName, MAX_BYTES};
+use crate::slots::Slots;
 use crate::sys::{self, process_mark, Dir, FileId, Filesystem, FolderStat, Identity, LockedFile, ProcessMark, Rights};
 
 /// How a bid is published.
@@ -25,6 +26,14 @@ enum How {
     Rename,
 }
 
+/// What the bids of a claim say of how its owner locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// The lease, if other hosts use the folder too.
+    pub lease: Option<Duration>,
+    pub slots: Slots,
+}
+
 pub(crate) struct Claim {
     hidden: Arc<Hidden>,
     id: ClaimId,
@@ -32,8 +41,7 @@ pub(crate) struct Claim {
     name: CString,
     file: LockedFile,
     content: String,
-    /// The lease of our bids, if other hosts use the folder too.
-    pub lease: Option<Duration>,
+    pub said: Said,
     is_trusted: bool,
     /// The rights to the lock folder when we last published.
     rights: Option<Rights>,
@@ -53,7 +61,7 @@ impl Claim {
         path: &Path,
         me: Arc<Identity>,
         on: Filesystem,
-        lease: Option<Duration>,
+        said: Said,
         mut random: impl FnMut() -> io::Result<u64>,
     ) -> Result<Claim> {
         let mut content = String::new();
@@ -65,7 +73,7 @@ impl Claim {
             let id = ClaimId(random().map_err(|e| Error::io("make a random name in", path, e))?);
             let name = id.file();
             let write = |id: FileId, born: Option<u64>| {
-                content = self::content(&me, &id, born, on, lease);
+                content = self::content(&me, &id, born, on, said);
                 content.clone()
             };
             let made = hidden.claim(&name, write, on.proof());
@@ -80,7 +88,7 @@ impl Claim {
                     name,
                     file,
                     content,
-                    lease,
+                    said,
                     is_trusted: true,
                     rights: None,
                     may_move,
@@ -206,7 +214,7 @@ pub(crate) fn advice_on_sub_folder(error: &io::Error) -> Option<&'static str> {
     Dir::crosses_filesystems(error).then_some("another filesystem is mounted there: unmount it")
 }
 
-fn content(me: &Identity, file: &FileId, born: Option<u64>, on: Filesystem, lease: Option<Duration>) -> String {
+fn content(me: &Identity, file: &FileId, born: Option<u64>, on: Filesystem, said: Said) -> String {
     // A host name has at most 64 bytes (uname(2)), and a command has at most 15 (proc_pid_comm(5)) or, if the program
     // told it, 128 characters. JSON writes one of them in 12 bytes at most, so the content never comes near the limit.
     let bid = Bid {
@@ -221,7 +229,8 @@ fn content(me: &Identity, file: &FileId, born: Option<u64>, on: Filesystem, leas
         born: born.filter(|_| on.has_stable_numbers()),
         overlay: on.is_overlay(),
         shared: !on.is_local(),
-        lease: lease.map(|lease| u32::try_from(lease.as_millis()).unwrap_or(u32::MAX)),
+        lease: said.lease.map(|lease| u32::try_from(lease.as_millis()).unwrap_or(u32::MAX)),
+        slots: said.slots.tolerates_company().then(|| said.slots.number()),
     };
     let content = bid.to_json();
     debug_assert!(content.len() <= MAX_BYTES);
@@ -250,9 +259,10 @@ mod tests {
             std::fs::create_dir(path.join(".lockfolder")).unwrap();
             let folder = Dir::open(&path).unwrap();
             let (hidden, me) = (Hidden::open(&folder).unwrap(), Identity::current().unwrap());
-            let mut claim = Claim::prepare(hidden, &path, me, Filesystem::Local, None, || Ok(0xab)).unwrap();
+            let said = Said { lease: None, slots: Slots::One };
+            let mut claim = Claim::prepare(hidden, &path, me, Filesystem::Local, said, || Ok(0xab)).unwrap();
             claim.how = how;
-            Made { path, folder, claim, bid: BidName::new(1, [7; 8]) }
+            Made { path, folder, claim, bid: BidName::new(1, [7; 8], Slots::One) }
         }
 
         fn publish(&mut self) -> io::Result<()> {

@@ -18,6 +18,15 @@
 //!   happened while another owner held the lock: before this first listing began, or after this confirmation. The
 //!   largest token that was confirmed earlier is therefore there during each whole listing. Each listing shows it, so
 //!   the new token is larger.
+//!
+//! Where several may hold the lock together, others confirm tokens while we list. A listing could then miss the token that
+//! another owner deletes meanwhile, and also the larger one that this owner made meanwhile. So there an owner deletes
+//! nothing but what is more than [`KEPT`] below its own token, unless it sees after its confirmation that nobody else has a
+//! bid. (An owner that comes later begins its listings when our token is there.) A listing shows the largest token that
+//! was confirmed before it began, unless more than [`KEPT`] tokens are made while it lasts. Each is synced to the disk,
+//! and a listing of so few names takes one system call. A token of a claimant is therefore larger than those of all who had left
+//! before it came. It need not be larger than those of the others that hold the lock with it, so those refuse it only if they are
+//! so much larger that its name may have been used before.
 
 use std::io;
 
@@ -26,10 +35,18 @@ use crate::folder::broom::{Hidden, Like};
 use crate::folder::location::TRIES;
 use crate::folder::names::Token;
 
+/// How many of the last tokens stay while others hold the lock together with us.
+const KEPT: u64 = 64;
+
 /// Makes the next token; it is on the disk before the call returns. `holds` checks that the lock is still held. If it
-/// is not, the error of `holds` is the inner result.
-pub(crate) fn next(hidden: &Hidden, anew: bool, holds: impl FnMut() -> Result<()>) -> io::Result<Result<u64>> {
-    next_of(&mut Files { hidden, anew, holds })
+/// is not, the error of `holds` is the inner result. `is_alone`, for a claimant that tolerates company: whether nobody else has a bid.
+pub(crate) fn next(
+    hidden: &Hidden,
+    anew: bool,
+    holds: impl FnMut() -> Result<()>,
+    is_alone: Option<impl FnMut() -> bool>,
+) -> io::Result<Result<u64>> {
+    next_of(&mut Files { hidden, anew, holds, is_alone })
 }
 
 /// The steps that a token takes.
@@ -39,15 +56,20 @@ trait Steps {
     fn make(&mut self, token: u64) -> io::Result<bool>;
     fn delete(&mut self, token: u64);
     fn holds(&mut self) -> Result<()>;
+    /// How many of the last tokens others may be making at this moment.
+    fn kept(&self) -> u64;
+    /// Whether nobody else has a bid.
+    fn is_alone(&mut self) -> bool;
 }
 
-struct Files<'a, Holds> {
+struct Files<'a, Holds, IsAlone> {
     hidden: &'a Hidden,
     anew: bool,
     holds: Holds,
+    is_alone: Option<IsAlone>,
 }
 
-impl<Holds: FnMut() -> Result<()>> Steps for Files<'_, Holds> {
+impl<Holds: FnMut() -> Result<()>, IsAlone: FnMut() -> bool> Steps for Files<'_, Holds, IsAlone> {
     fn list(&mut self) -> io::Result<Vec<u64>> {
         let mut tokens = Vec::new();
         self.hidden.list(self.anew, |name, _| tokens.extend(Token::of_file(name).map(|token| token.0)))?;
@@ -66,6 +88,14 @@ impl<Holds: FnMut() -> Result<()>> Steps for Files<'_, Holds> {
     fn holds(&mut self) -> Result<()> {
         (self.holds)()
     }
+
+    fn kept(&self) -> u64 {
+        self.is_alone.as_ref().map_or(0, |_| KEPT)
+    }
+
+    fn is_alone(&mut self) -> bool {
+        self.is_alone.as_mut().is_none_or(|is_alone| is_alone())
+    }
 }
 
 fn next_of(steps: &mut impl Steps) -> io::Result<Result<u64>> {
@@ -82,12 +112,13 @@ fn next_of(steps: &mut impl Steps) -> io::Result<Result<u64>> {
         if steps.make(token)? {
             // A slow owner can make a name that was already used and deleted. A larger token is then there by now.
             let now = steps.list()?;
-            if now.iter().all(|&other| other <= token) {
+            if now.iter().all(|&other| other <= token.saturating_add(steps.kept())) {
                 // After we made our file, and before we delete the files of others: see above.
                 if let Err(lost) = steps.holds() {
                     return Ok(Err(lost));
                 }
-                now.into_iter().filter(|&old| old < token).for_each(|old| steps.delete(old));
+                let kept = if steps.is_alone() { 0 } else { steps.kept() };
+                now.into_iter().filter(|&old| old < token.saturating_sub(kept)).for_each(|old| steps.delete(old));
                 return Ok(Ok(token));
             }
             steps.delete(token);
@@ -108,6 +139,9 @@ mod tests {
     use crate::scratch::Scratch;
     use crate::sys::Dir;
 
+    /// For a claimant that tolerates no company.
+    const ALONE: Option<fn() -> bool> = None;
+
     #[test]
     fn each_token_is_the_next_number_and_only_the_last_stays() {
         let path = Scratch::new();
@@ -119,7 +153,7 @@ mod tests {
             names.sort();
             names
         };
-        let next = |hidden: &Hidden, anew| next(hidden, anew, || Ok(())).map(|token| token.unwrap());
+        let next = |hidden: &Hidden, anew| next(hidden, anew, || Ok(()), ALONE).map(|token| token.unwrap());
         let mut seen = vec![];
         for anew in [false, true] {
             seen.push((next(&hidden, anew).unwrap(), left()));
@@ -153,6 +187,12 @@ mod tests {
             fn holds(&mut self) -> Result<()> {
                 panic!("no token is to be confirmed");
             }
+            fn kept(&self) -> u64 {
+                0
+            }
+            fn is_alone(&mut self) -> bool {
+                true
+            }
         }
         let error = next_of(&mut Rushed(1)).unwrap_err();
         assert!(error.to_string().contains("all the time"), "{error}");
@@ -164,10 +204,15 @@ mod tests {
         let path = Scratch::new();
         let hidden = Hidden::from(Dir::open(&path).unwrap());
         std::fs::write(path.join("fence-6"), "").unwrap();
-        let lost = next(&hidden, false, || {
-            assert!(path.join("fence-7").exists(), "the lock is checked after the file is made");
-            Err(Error::fixed(ErrorKind::Lost, "robbed"))
-        });
+        let lost = next(
+            &hidden,
+            false,
+            || {
+                assert!(path.join("fence-7").exists(), "the lock is checked after the file is made");
+                Err(Error::fixed(ErrorKind::Lost, "robbed"))
+            },
+            ALONE,
+        );
         assert_eq!(lost.unwrap().unwrap_err().kind(), ErrorKind::Lost);
         assert!(path.join("fence-6").exists());
     }
@@ -181,6 +226,13 @@ mod tests {
         chance: u64,
         depth: u32,
         robbed_and_refused: u32,
+        /// Several hold the lock together, and nobody is robbed. `None`: one at a time. The number is that of the tokens that are kept.
+        together: Option<u64>,
+        /// The owners that hold the lock at this moment.
+        inside: u32,
+        /// All tokens that were given, by owners that hold the lock or have left.
+        all: BTreeSet<u64>,
+        too_small: u32,
     }
 
     struct Owner<'a> {
@@ -198,10 +250,15 @@ mod tests {
 
         fn make_token(&mut self) {
             self.owner += 1;
-            let mut owner = Owner { me: self.owner, given: u64::MAX, world: self };
-            match next_of(&mut owner).unwrap() {
+            self.inside += 1;
+            let given = if self.together.is_some() { self.given } else { u64::MAX };
+            let mut owner = Owner { me: self.owner, given, world: self };
+            let made = next_of(&mut owner).unwrap();
+            let given = owner.given;
+            self.inside -= 1;
+            match made {
                 Ok(token) => {
-                    assert!(token > owner.given, "{token} was given after {}", owner.given);
+                    self.too_small += u32::from(token <= given || !self.all.insert(token));
                     self.given = self.given.max(token);
                 }
                 Err(_) => self.robbed_and_refused += 1,
@@ -240,9 +297,36 @@ mod tests {
 
         fn holds(&mut self) -> Result<()> {
             self.world.others();
+            if self.world.together.is_some() {
+                return Ok(());
+            }
             self.given = self.world.given;
             let holds = self.world.owner == self.me;
             holds.then_some(()).ok_or_else(|| Error::fixed(ErrorKind::Lost, "robbed"))
+        }
+
+        fn kept(&self) -> u64 {
+            self.world.together.unwrap_or(0)
+        }
+
+        fn is_alone(&mut self) -> bool {
+            self.world.others();
+            self.world.together.is_none() || self.world.inside == 1 && self.world.together != Some(0)
+        }
+    }
+
+    fn world(chance: u64, together: Option<u64>) -> World {
+        World {
+            files: BTreeSet::new(),
+            owner: 0,
+            given: 0,
+            chance,
+            depth: 0,
+            robbed_and_refused: 0,
+            together,
+            inside: 0,
+            all: BTreeSet::new(),
+            too_small: 0,
         }
     }
 
@@ -250,11 +334,39 @@ mod tests {
     fn robbed_owners_and_inconsistent_listings_never_make_a_token_too_small() {
         let mut refused = 0;
         for chance in 0..1000 {
-            let mut world =
-                World { files: BTreeSet::new(), owner: 0, given: 0, chance, depth: 0, robbed_and_refused: 0 };
+            let mut world = world(chance, None);
             (0..4).for_each(|_| world.make_token());
+            assert_eq!(world.too_small, 0);
             refused += world.robbed_and_refused;
         }
         assert!(refused > 100, "{refused}");
+    }
+
+    /// Each token is unique, and larger than those of all owners that had left before its own owner came.
+    #[test]
+    fn owners_that_hold_the_lock_together_get_tokens_of_their_own() {
+        let too_small = |kept| {
+            let worlds = (0..20).map(|chance| {
+                let mut world = world(chance, Some(kept));
+                (0..2).for_each(|_| world.make_token());
+                assert_eq!(world.robbed_and_refused, 0);
+                world.too_small
+            });
+            worlds.sum::<u32>()
+        };
+        assert_eq!(too_small(KEPT), 0);
+        assert!(too_small(0) > 0, "nothing shows that the last tokens must stay");
+    }
+
+    #[test]
+    fn the_last_tokens_stay_while_others_hold_the_lock_too() {
+        let path = Scratch::new();
+        let hidden = Hidden::from(Dir::open(&path).unwrap());
+        let next = |is_alone: bool| next(&hidden, false, || Ok(()), Some(|| is_alone)).unwrap().unwrap();
+        let left = || std::fs::read_dir(&*path).unwrap().count() as u64;
+        for token in 1..=KEPT + 10 {
+            assert_eq!((next(false), left()), (token, token.min(KEPT + 1)));
+        }
+        assert_eq!((next(true), left()), (KEPT + 11, 1));
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::queue::{self, first, Predecessor, Queue};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Taken};
 use crate::folder::broom::Hidden;
 use crate::folder::claim::Claim;
 use crate::folder::location::TRIES;
@@ -162,12 +162,18 @@ impl protocol::Line for Folder {
         }
     }
 
-    fn rival(&mut self) -> Result<Option<Arc<Rival>>> {
-        Ok(self.scan(None)?.rival)
+    fn rival(&mut self, first: Option<Ticket>) -> Result<Option<Arc<Rival>>> {
+        let slots = first.map_or(self.slots, |first| self.slots_of(first));
+        Ok(self.look(slots, |scanner, memory| scanner.check(memory, None))?.rival)
     }
 
-    fn last_rival(&self) -> Option<Arc<Rival>> {
-        Folder::last_rival(self)
+    fn glance_for(&mut self, first: Ticket) -> Result<Option<Arc<Rival>>> {
+        let slots = self.slots_of(first);
+        self.look(slots, |scanner, memory| scanner.glance(memory))
+    }
+
+    fn last_rivals(&self) -> Vec<Arc<Rival>> {
+        self.rivals_in_the_way()
     }
 
     fn is_same_bid(one: &Arc<Rival>, other: &Arc<Rival>) -> bool {
@@ -201,6 +207,19 @@ impl protocol::Line for Folder {
         self.queue.iter_mut().for_each(|queue| queue.discard(ticket));
     }
 
+    fn pass_on(&mut self) {
+        if self.slots.tolerates_company() {
+            self.leave(Leaving::HandsOver);
+        }
+    }
+
+    fn comes_later(&self, rival: &Arc<Rival>) -> Error {
+        match self.slots.tolerates(rival.slots()) {
+            true => Error::busy(self.path(), rival.holder(), Taken::ForAnother),
+            false => self.busy(rival),
+        }
+    }
+
     fn leave(&mut self, why: Leaving) {
         if self.check_process().is_err() {
             return; // the ticket is our parent's
@@ -217,9 +236,14 @@ impl protocol::Line for Folder {
             Ok(check) => check.rival,
             Err(e) => return e,
         };
-        match rival {
-            Some(rival) => Error::busy(self.path(), rival.holder()),
-            None => Error::new(ErrorKind::Busy, self.why_nobody_holds()),
+        if let Some(rival) = rival {
+            return self.busy(&rival);
+        }
+        let first =
+            protocol::Line::view(self).ok().and_then(|view| view.first).filter(|_| self.slots.tolerates_company());
+        match first.map(|first| self.rival(Some(first))) {
+            Some(Ok(Some(rival))) => self.comes_later(&rival),
+            _ => Error::new(ErrorKind::Busy, self.why_nobody_holds()),
         }
     }
 
@@ -255,25 +279,28 @@ impl Folder {
     }
 
     /// What ends a sleep. The first source is the one with news of the lock.
-    pub(crate) fn sources(wait: &Wait<Folder>) -> [Option<Source<'_>>; 2] {
+    pub(crate) fn sources(wait: &Wait<Folder>) -> Vec<Option<Source<'_>>> {
         match wait.waits_for() {
-            WaitsFor::Predecessor(predecessor) => predecessor.sources(),
-            WaitsFor::Holder(watch, holder) => {
-                [watch.map(|(_, news)| news.source()), holder.and_then(|holder| holder.probe.source())]
+            WaitsFor::Predecessor(predecessor) => predecessor.sources().to_vec(),
+            WaitsFor::Holders(watch, holders) => {
+                let news = watch.map(|(_, news)| news.source());
+                [news].into_iter().chain(holders.iter().map(|holder| holder.probe.source())).collect()
             }
         }
     }
 
     /// The same without the news of the lock.
-    pub(crate) fn sources_but_news(wait: &Wait<Folder>) -> [Option<Source<'_>>; 2] {
-        [None, Folder::sources(wait)[1]]
+    pub(crate) fn sources_but_news(wait: &Wait<Folder>) -> Vec<Option<Source<'_>>> {
+        let mut sources = Folder::sources(wait);
+        sources[0] = None;
+        sources
     }
 
     /// Whether a change in the folder woke us that has nothing to do with locks (see [`may_matter`]). Such news is
     /// discarded.
     pub(crate) fn is_others_change(wait: &Wait<Folder>) -> bool {
         match wait.waits_for() {
-            WaitsFor::Holder(Some((_, news)), _) => !news.has_news(may_matter),
+            WaitsFor::Holders(Some((_, news)), _) => !news.has_news(may_matter),
             _ => false,
         }
     }

@@ -18,6 +18,7 @@ mod queue;
 mod random;
 mod scan;
 mod sightings;
+mod slots;
 mod strays;
 mod sweep;
 #[cfg(test)]
@@ -31,7 +32,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::broom::Hidden;
-use crate::folder::claim::Claim;
+use crate::folder::claim::{Claim, Said};
 use crate::folder::lease::Lease;
 use crate::folder::location::{join, Location, TRIES};
 use crate::folder::names::ClaimId;
@@ -45,6 +46,7 @@ use crate::owner::bid::BidName;
 use crate::owner::liveness::Verdict;
 use crate::owner::opener::Opener;
 use crate::owner::rival::Rival;
+use crate::slots::Slots;
 use crate::sys::{self, Dir, FileId, Identity, SpareWatch, View};
 
 pub(crate) struct Folder {
@@ -68,6 +70,8 @@ pub(crate) struct Folder {
     memory: Memory,
     random: Randomness,
     pub malformed_grace_ms: u32,
+    /// How many may hold the lock together with us.
+    slots: Slots,
     seen: Sightings,
     spare_watch: SpareWatch,
     lease: Box<Lease>,
@@ -97,6 +101,7 @@ impl Folder {
             memory: Memory::default(),
             random: Randomness::default(),
             malformed_grace_ms: 0,
+            slots: Slots::One,
             seen: Sightings::default(),
             spare_watch: SpareWatch::default(),
             lease: Box::default(),
@@ -146,12 +151,13 @@ impl Folder {
         }
     }
 
-    /// Lists the bids, deletes the stale ones, and finds the first live rival.
+    /// Lists the bids, deletes the stale ones, and finds the first live rival that keeps us out.
     pub fn scan(&mut self, own: Option<&BidName>) -> Result<scan::Check> {
-        self.look(|scanner, memory| scanner.check(memory, own.map(BidName::as_c_str)))
+        self.look(self.slots, |scanner, memory| scanner.check(memory, own.map(BidName::as_c_str)))
     }
 
-    fn look<T>(&mut self, look: impl FnOnce(&Scanner<'_>, &mut Memory) -> io::Result<T>) -> Result<T> {
+    /// A look with the eyes of a claimant of so many slots.
+    fn look<T>(&mut self, slots: Slots, look: impl FnOnce(&Scanner<'_>, &mut Memory) -> io::Result<T>) -> Result<T> {
         let scanner = Scanner {
             dir: &self.location.dir,
             rights: self.location.rights,
@@ -161,6 +167,7 @@ impl Folder {
             malformed_grace_ms: self.malformed_grace_ms,
             seen: &self.seen,
             lease: self.lease.length,
+            slots,
         };
         let seen = look(&scanner, &mut self.memory).map_err(|e| Error::io("read the bids in", &*self.path, e));
         self.notice_leases();
@@ -181,11 +188,6 @@ impl Folder {
     /// A random number from 0 to 1.
     pub fn random_share(&mut self) -> f64 {
         self.random.number().unwrap_or(0) as f64 / u64::MAX as f64
-    }
-
-    /// The live rival that the last check found.
-    pub fn last_rival(&self) -> Option<Arc<Rival>> {
-        self.memory.last.clone()
     }
 
     /// The owner of a claim. `None`: the claim is gone.
@@ -216,6 +218,7 @@ impl Folder {
             malformed_grace_ms,
             seen: &self.seen,
             lease,
+            slots: self.slots,
         }
     }
 
@@ -243,7 +246,8 @@ impl Folder {
             self.lease.look_later();
             let me = self.named();
             let random = || self.random.number();
-            match lease.and_then(|lease| Claim::prepare(hidden, &path, me, self.location.on, lease, random)) {
+            let said = lease.map(|lease| Said { lease, slots: self.slots });
+            match said.and_then(|said| Claim::prepare(hidden, &path, me, self.location.on, said, random)) {
                 Err(e) if says_gone(&e) && left > 0 => {} // another process deletes the sub-folder at this moment
                 claim => {
                     let claim = self.claim.insert(claim?);
@@ -281,7 +285,7 @@ impl Folder {
 
     /// A name that was never used before and will never be used again.
     pub fn fresh_name(&mut self) -> Result<BidName> {
-        self.random.name().map_err(|e| Error::io("get random bits for a name in", &*self.path, e))
+        self.random.name(self.slots).map_err(|e| Error::io("get random bits for a name in", &*self.path, e))
     }
 }
 

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::bidding::{Found, Withdrawn};
 use super::Folder;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Taken};
 use crate::folder::location::{self, join};
 use crate::owner::bid::BidName;
 use crate::owner::rival::Rival;
 use crate::protocol::{Backoff, Check, Place, TIE_BREAK};
+use crate::slots::Slots;
 use crate::sys;
 
 impl Place for Folder {
@@ -28,7 +29,7 @@ impl Place for Folder {
     }
 
     fn glance(&mut self) -> Result<Option<Arc<Rival>>> {
-        self.look(|scanner, memory| scanner.glance(memory))
+        self.look(self.slots, |scanner, memory| scanner.glance(memory))
     }
 
     fn post(&mut self) -> Result<BidName> {
@@ -130,7 +131,14 @@ impl Place for Folder {
     }
 
     fn busy(&self, rival: &Arc<Rival>) -> Error {
-        Error::busy(self.path(), rival.holder())
+        let (ours, theirs) = (self.slots, rival.slots());
+        match ours {
+            Slots::AtMost(places) if ours.tolerates(theirs) => {
+                Error::busy(self.path(), rival.holder(), Taken::Places(places))
+            }
+            _ if ours.tolerates_company() && theirs.tolerates_company() => self.differs(rival),
+            _ => Error::busy(self.path(), rival.holder(), Taken::Alone),
+        }
     }
 
     fn misuse(&self, kind: ErrorKind, what: &'static str) -> Error {
@@ -167,7 +175,7 @@ mod tests {
     use crate::scratch::Scratch;
 
     #[test]
-    fn a_check_shows_our_bid_alone_or_the_first_rival() {
+    fn a_check_shows_our_bid_alone_or_the_rival_that_keeps_us_out() {
         let folder = Scratch::new();
         let (mut first, mut second) = (folder.folder(), folder.folder());
         let bid = first.post().unwrap();

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::owner::bid::BidName;
+use crate::slots::Slots;
 use crate::sys;
 
 /// Random bits, fetched for many names at once. This is safe across fork, because a child never uses the handles of its
@@ -28,7 +29,7 @@ impl Randomness {
     }
 
     /// A name that was never used before and will never be used again.
-    pub fn name(&mut self) -> io::Result<BidName> {
-        Ok(BidName::new(sys::unix_nanos(), self.number()?.to_ne_bytes()))
+    pub fn name(&mut self, slots: Slots) -> io::Result<BidName> {
+        Ok(BidName::new(sys::unix_nanos(), self.number()?.to_ne_bytes(), slots))
     }
 }

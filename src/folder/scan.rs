@@ -13,6 +13,8 @@ use crate::folder::sightings::Sightings;
 use crate::owner::bid::{self, is_bid_name, Bid, Flaw};
 use crate::owner::liveness::{self, Probe, Verdict};
 use crate::owner::rival::{Entry, Rival};
+use crate::protocol::Count;
+use crate::slots::Slots;
 use crate::sys::{Dir, Filesystem, Identity, Opened, Rights, View};
 
 /// The settings of a scan: the folder, this process and its view of others, the filesystem, and the grace of a bid that
@@ -29,6 +31,8 @@ pub(crate) struct Scanner<'a> {
     pub seen: &'a Sightings,
     /// Our own lease. A rival's lease expires no sooner.
     pub lease: Duration,
+    /// How many may hold the lock together with us.
+    pub slots: Slots,
 }
 
 /// What a handle remembers from one check to the next.
@@ -37,9 +41,13 @@ pub(crate) struct Memory {
     entries: Vec<Entry>,
     /// The numbers of the bids that were reaped, and whose claims are still to be swept.
     pub reaped: Vec<u64>,
-    /// The last live rival that was seen. While its bid is there and its liveness probe answers, we need not judge it
+    /// The last live rival that kept us out. While its bid is there and its liveness probe answers, we need not judge it
     /// again.
     pub last: Option<Arc<Rival>>,
+    /// The same for the live rivals that were counted before it, and did not keep us out. If there are many, only the first ones.
+    pub company: Vec<Arc<Rival>>,
+    /// The same for the look before.
+    known: Vec<Arc<Rival>>,
     /// Our last bid met a rival that the glance before it had not shown. Posting and withdrawing a bid are events that
     /// wake waiters, including ourselves. To avoid an endless loop, the next glance lists the whole folder.
     was_surprised: bool,
@@ -47,17 +55,29 @@ pub(crate) struct Memory {
     pub leases: Watch,
 }
 
+/// A claimant remembers no more rivals than this beside the one that keeps it out, because the memory of each holds descriptors. (And Windows
+/// waits for 64 handles at most.)
+pub(crate) const MOST_KNOWN: usize = 32;
+
+impl Memory {
+    /// The memory of a rival holds descriptors.
+    pub fn forget_rivals(&mut self) {
+        self.last = None;
+        self.company.clear();
+    }
+}
+
 /// One check.
 pub(crate) struct Check {
     /// The number of the file that the listing shows under the name of our bid. `None`: the listing does not show the
     /// name.
     pub own: Option<u64>,
-    /// The live rival whose name sorts first, if there is one.
+    /// The live rival that keeps us out, if there is one. If there are several, that whose name sorts first.
     pub rival: Option<Arc<Rival>>,
 }
 
 impl Scanner<'_> {
-    /// Lists the folder, deletes the stale bids, and finds the first live rival.
+    /// Lists the folder, deletes the stale bids, and finds the first live rival that keeps us out.
     pub fn check(&self, memory: &mut Memory, own: Option<&CStr>) -> io::Result<Check> {
         let own_number = self.list(&mut memory.entries, own)?;
         let rival = self.first_rival(memory, own.zip(own_number))?;
@@ -67,7 +87,7 @@ impl Scanner<'_> {
         Ok(Check { own: own_number, rival })
     }
 
-    /// Looks for a rival before we bid. A glance may miss a bid; exclusion does not depend on it, because the check
+    /// Looks for a rival that keeps us out, before we bid. A glance may miss a bid; exclusion does not depend on it, because the check
     /// that shows our own bid also shows that one.
     pub fn glance(&self, memory: &mut Memory) -> io::Result<Option<Arc<Rival>>> {
         memory.entries.clear();
@@ -81,14 +101,17 @@ impl Scanner<'_> {
     /// `taker`: our bid, if it is there. By it we take over expired leases.
     fn first_rival(&self, memory: &mut Memory, taker: Option<(&CStr, u64)>) -> io::Result<Option<Arc<Rival>>> {
         if memory.entries.is_empty() {
-            memory.last = None; // the memory of a rival holds descriptors
+            memory.forget_rivals();
             return Ok(None);
         }
         memory.entries.sort_unstable();
-        let (mut first, mut looked) = (None, None);
+        std::mem::swap(&mut memory.company, &mut memory.known);
+        memory.company.clear();
+        let (mut first, mut looked, mut count) = (None, None, Count::new(self.slots));
         for entry in &memory.entries {
             // A Python peer uses its name again, and a file's number is also used again. A name of ours never is.
-            let known = memory.last.as_ref().filter(|known| known.is(entry) && bid::posted_at(&entry.0).is_some());
+            let mut known = memory.last.iter().chain(&memory.known);
+            let known = known.find(|known| known.is(entry) && bid::posted_at(&entry.0).is_some());
             let is_live = match known.filter(|known| known.is_alive() || known.is_leased_elsewhere()) {
                 Some(known) => Some(Arc::clone(known)),
                 // We also judge a known rival whose probe no longer answers: the probe may have watched an unrelated
@@ -118,12 +141,18 @@ impl Scanner<'_> {
                         continue;
                     }
                 }
-                first = Some(rival);
-                break;
+                if count.is_kept_out_by(rival.slots()) {
+                    first = Some(rival);
+                    break;
+                }
+                if memory.company.len() < MOST_KNOWN {
+                    memory.company.push(rival);
+                }
             }
         }
         memory.leases.delete_taken(self.dir);
         memory.last.clone_from(&first);
+        memory.known.clear();
         Ok(first)
     }
 
@@ -313,6 +342,7 @@ mod tests {
                 malformed_grace_ms: 0,
                 seen: &self.seen,
                 lease: crate::protocol::lease::DEFAULT,
+                slots: Slots::One,
             }
         }
 
@@ -356,7 +386,7 @@ mod tests {
     /// scan.
     #[test]
     fn a_known_rival_is_not_read_again() {
-        let ours = bid::BidName::new(1, [7; 8]).as_c_str().to_str().unwrap().to_owned();
+        let ours = bid::BidName::new(1, [7; 8], Slots::One).as_c_str().to_str().unwrap().to_owned();
         for (name, is_read_again) in [(ours, false), (bid_name("python"), true)] {
             let (folder, mut memory) = (Folder::new(), Memory::default());
             let post = |pid| std::fs::write(folder.path.join(&name), Bid { pid, ..Bid::default() }.to_json()).unwrap();
@@ -375,9 +405,10 @@ mod tests {
         folder.post("live", folder.me.pid);
         folder.post("dead", DEAD);
         std::fs::write(folder.at("torn"), "").unwrap();
-        let rivals = folder.scanner().rivals().unwrap();
-        let alive: Vec<_> = rivals.iter().map(|rival| (rival.name.as_c_str(), rival.is_alive())).collect();
+        let scanner = folder.scanner();
         let names = ["dead", "live", "torn"].map(name_of);
+        let rivals = names.clone().map(|name| scanner.judge(&(name, 0)).unwrap().unwrap());
+        let alive: Vec<_> = rivals.iter().map(|rival| (rival.name.as_c_str(), rival.is_alive())).collect();
         assert_eq!(alive, [(&*names[0], false), (&*names[1], true), (&*names[2], false)]);
         assert_eq!(format!("{:?}", rivals[1]), format!("{:?} Live", names[1]));
     }

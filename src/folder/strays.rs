@@ -89,7 +89,7 @@ mod tests {
         let folder = Dir::id_at(&path).unwrap();
         let count = 2 * TRIED_AT_ONCE + 10;
         for n in 0..count {
-            let bid = BidName::new(n as u64 * 1_000_000, [7; 8]);
+            let bid = BidName::new(n as u64 * 1_000_000, [7; 8], crate::slots::Slots::One);
             std::fs::write(crate::folder::location::join(&path, bid.as_c_str()), "").unwrap();
             remember(&path, folder, bid);
         }

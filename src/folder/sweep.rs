@@ -129,6 +129,7 @@ mod tests {
                 malformed_grace_ms: 0,
                 seen: &self.seen,
                 lease: crate::protocol::lease::DEFAULT,
+                slots: crate::slots::Slots::One,
             }
         }
 

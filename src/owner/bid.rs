@@ -4,6 +4,8 @@ use std::ffi::{CStr, CString};
 
 use serde_json::Value;
 
+use crate::slots::Slots;
+
 /// The maximum size of a bid. A reader reads one byte more, to see that a file is too large.
 pub(crate) const MAX_BYTES: usize = 4096;
 
@@ -87,6 +89,8 @@ pub(crate) struct Bid {
     /// The length of the owner's lease in milliseconds, where it has one. An owner that has a lease and sees a disk of its own
     /// (`shared` is false) is a process of the kernel that has the disk, so that kernel can judge it.
     pub lease: Option<u32>,
+    /// How many its owner lets hold the lock together, if that is not one.
+    pub slots: Option<u32>,
 }
 
 impl Bid {
@@ -131,6 +135,8 @@ impl Bid {
             overlay: says("OVERLAY"),
             shared: says("SHARED"),
             lease: value.get("LEASE").and_then(Value::as_u64).map(|ms| u32::try_from(ms).unwrap_or(u32::MAX)),
+            // A number that is none of ours counts as missing, and then the owner tolerates nobody.
+            slots: value.get("SLOTS").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()),
         })
     }
 
@@ -151,6 +157,7 @@ impl Bid {
             self.overlay.then(|| ("OVERLAY", "true".to_owned())),
             self.shared.then(|| ("SHARED", "true".to_owned())),
             self.lease.map(|ms| ("LEASE", ms.to_string())),
+            self.slots.map(|n| ("SLOTS", n.to_string())),
         ];
         let fields: Vec<String> =
             fields.into_iter().flatten().map(|(key, value)| format!("\"{key}\": {value}")).collect();
@@ -158,7 +165,8 @@ impl Bid {
     }
 }
 
-/// The name of a bid of ours: a UUID of version 7 and `.json`. It is kept inline, so that locking allocates nothing.
+/// The name of a bid of ours: a UUID and `.json`. The UUID has version 7, or version 8 if the bid tolerates company. It is kept inline, so
+/// that locking allocates nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BidName([u8; BidName::LEN + 1]);
 
@@ -166,14 +174,18 @@ impl BidName {
     const LEN: usize = 36 + SUFFIX.len();
 
     /// A name that sorts by arrival: the time in milliseconds, then the fraction of a millisecond in the 12 bits that
-    /// RFC 9562 (section 6.2, method 3) allows for it, then 62 random bits.
-    pub fn new(unix_nanos: u64, random: [u8; 8]) -> BidName {
+    /// RFC 9562 (section 6.2, method 3) allows for it, then 62 random bits. Both versions have the time in the same place, so they sort
+    /// together.
+    pub fn new(unix_nanos: u64, random: [u8; 8], slots: Slots) -> BidName {
         let fraction = (unix_nanos % 1_000_000) * 4096 / 1_000_000;
         let [high, low] = (fraction as u16).to_be_bytes();
         let [a, b, c, d, e, f, g, h] = random;
-        let uuid =
-            uuid::Builder::from_unix_timestamp_millis(unix_nanos / 1_000_000, &[high, low, a, b, c, d, e, f, g, h])
-                .into_uuid();
+        let rest = [high, low, a, b, c, d, e, f, g, h];
+        let mut uuid = uuid::Builder::from_unix_timestamp_millis(unix_nanos / 1_000_000, &rest);
+        if slots.tolerates_company() {
+            uuid.set_version(uuid::Version::Custom);
+        }
+        let uuid = uuid.into_uuid();
         let mut name = [0; Self::LEN + 1];
         uuid.hyphenated().encode_lower(&mut name[..36]);
         name[36..Self::LEN].copy_from_slice(SUFFIX);
@@ -195,10 +207,21 @@ impl std::fmt::Debug for BidName {
     }
 }
 
-/// When a bid was posted, in Unix milliseconds, if its name says so (a UUID of version 7).
+/// The version of the names of bids that tolerate company.
+const SHARED: usize = 8;
+
+/// When a bid was posted, in Unix milliseconds, if its name says so (a UUID of one of our versions).
 pub(crate) fn posted_at(name: &CStr) -> Option<i64> {
     let uuid = uuid_of(name)?;
-    (uuid.get_version_num() == 7).then(|| (uuid.as_u128() >> 80) as i64)
+    matches!(uuid.get_version_num(), 7 | SHARED).then(|| (uuid.as_u128() >> 80) as i64)
+}
+
+/// How many hold the lock together by a bid with this name and this content. Both must say that it tolerates company, in the way
+/// that we write it. If they do not agree, or the content can't be read, the bid tolerates nobody.
+pub(crate) fn slots(name: &CStr, bid: Result<&Bid, &Flaw>) -> Slots {
+    let is_shared = canonical(name).is_some_and(|uuid| uuid.get_version_num() == SHARED);
+    let stated = bid.ok().and_then(|bid| bid.slots);
+    stated.filter(|_| is_shared).map_or(Slots::One, Slots::of_number)
 }
 
 /// The greatest number of arrays and objects that are open at once in a JSON text.
@@ -255,6 +278,7 @@ mod tests {
             overlay: true,
             shared: true,
             lease: Some(30_000),
+            slots: Some(3),
         };
         assert_eq!(Bid::parse(bid.to_json().as_bytes()), Ok(bid));
     }
@@ -314,7 +338,8 @@ mod tests {
     #[test]
     fn names_sort_by_arrival_below_a_millisecond() {
         let t = 1_700_000_000_123_000_000;
-        let names: Vec<_> = [0, 250_000, 500_000, 1_000_000].map(|later| BidName::new(t + later, [0xff; 8])).to_vec();
+        let names: Vec<_> =
+            [0, 250_000, 500_000, 1_000_000].map(|later| BidName::new(t + later, [0xff; 8], Slots::One)).to_vec();
         assert!(names.windows(2).all(|w| w[0].as_c_str() < w[1].as_c_str()), "{names:?}");
         assert_eq!(posted_at(names[0].as_c_str()), Some(1_700_000_000_123));
         assert!(is_bid_name(names[0].as_c_str()));

@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{BidState, Holder, Unread};
-use crate::owner::bid::{canonical, Bid, Flaw};
+use crate::owner::bid::{self, canonical, Bid, Flaw};
 use crate::owner::liveness::{Probe, Verdict};
+use crate::slots::Slots;
 use crate::sys::{self, FileId};
 
 /// A bid that is not ours, read and judged.
@@ -62,6 +63,11 @@ impl Rival {
     pub fn lease(&self) -> Option<u32> {
         canonical(&self.name)?;
         self.bid.as_ref().ok()?.lease
+    }
+
+    /// How many hold the lock together by this bid.
+    pub fn slots(&self) -> Slots {
+        bid::slots(&self.name, self.bid.as_ref())
     }
 
     /// Whether a lease alone tells that the owner is gone.

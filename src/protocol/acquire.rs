@@ -29,14 +29,14 @@ pub(crate) fn acquire<P: Place>(place: &mut P) -> Result<P::Bid> {
     }
 }
 
-/// Succeeds once our bid is the only live one. Of several bids, the first waits until the others are gone; each of the
-/// others gives up at once.
+/// Succeeds once no live bid keeps ours out: for a claimant that tolerates no company, once our bid is the only live one. Of several
+/// bids, the first ones, as many as there are places, wait until the others are gone; each of the others gives up at once.
 fn win<P: Place>(place: &mut P, bid: &P::Bid) -> Result<()> {
     let mut backoff = None;
     loop {
         place.check_process()?; // a signal handler may have forked
         let refusal = match place.check(bid)? {
-            // This proves exclusion: each later bidder sees our bid, and the bid is the file that we prepared.
+            // This proves exclusion: each later bidder sees and counts our bid, and the bid is the file that we prepared.
             Check::Alone => return Ok(()),
             Check::Unseen => place.unseen(bid)?,
             // That rival wins, or a bid that precedes it.

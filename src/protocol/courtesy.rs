@@ -57,7 +57,7 @@ impl<T: Copy + PartialEq> Courtesy<T> {
             return Ok(None);
         }
         self.owed = Some(first);
-        let rival = leave_turn(place)?;
+        let rival = leave_turn(place, first)?;
         if rival.is_none() {
             self.settle(place.now() + AFTER_NO_SHOW);
         }
@@ -69,11 +69,12 @@ impl<T: Copy + PartialEq> Courtesy<T> {
     }
 }
 
-/// Leaves the lock to the first in line for a moment. The result is the rival's bid that was in the place or came meanwhile.
-pub(super) fn leave_turn<P: Line>(place: &mut P) -> Result<Option<P::Rival>> {
+/// Leaves the lock to the first in line for a moment. The result is the rival's bid that was in the place or came meanwhile, and that
+/// keeps the first in line out. So a reader never goes ahead of a writer that waits until other readers leave.
+pub(super) fn leave_turn<P: Line>(place: &mut P, first: P::Ticket) -> Result<Option<P::Rival>> {
     let mut backoff = Backoff::new(place.now(), TURN);
     loop {
-        if let Some(rival) = place.glance()? {
+        if let Some(rival) = place.glance_for(first)? {
             return Ok(Some(rival));
         }
         if !place.pause(&mut backoff) {

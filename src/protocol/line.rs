@@ -56,11 +56,16 @@ pub(crate) trait Line: Place {
     /// Keeps a watch that we no longer need until we leave the line, because closing it takes time.
     fn put_by(&mut self, watch: Self::Watch);
 
-    /// The first live rival, if there is one. We have no bid at that moment.
-    fn rival(&mut self) -> Result<Option<Self::Rival>>;
+    /// The live rival that keeps the first in line out, if there is one. Without `first` it is the one that keeps us out. We have no bid
+    /// at that moment. (Where nobody shares, any live rival keeps everybody out, so the first in line does not matter.)
+    fn rival(&mut self, first: Option<Self::Ticket>) -> Result<Option<Self::Rival>>;
 
-    /// The live rival that the last look found.
-    fn last_rival(&self) -> Option<Self::Rival>;
+    /// The same as a quick look, which may miss a bid (see [`Place::glance`]).
+    fn glance_for(&mut self, first: Self::Ticket) -> Result<Option<Self::Rival>>;
+
+    /// The live rivals that made our last attempt fail, if we can watch them all. As soon as one of them is gone, another attempt may
+    /// succeed. The last one is that which kept us out.
+    fn last_rivals(&self) -> Vec<Self::Rival>;
 
     /// Whether two looks showed the same bid.
     fn is_same_bid(one: &Self::Rival, other: &Self::Rival) -> bool;
@@ -78,8 +83,15 @@ pub(crate) trait Line: Place {
     /// Takes another claimant's ticket out of the line.
     fn discard(&mut self, ticket: Self::Ticket);
 
+    /// We hold the lock. A claimant that tolerates company leaves the line now, so that its successor can try at once. Any other one
+    /// keeps its ticket until it gives the lock back.
+    fn pass_on(&mut self);
+
     /// Leaves the line, if we are in it.
     fn leave(&mut self, why: Leaving);
+
+    /// The error of a claimant that gives way to the first in line. The rival keeps that one out.
+    fn comes_later(&self, rival: &Self::Rival) -> Error;
 
     /// An error that tells a person what keeps us from the lock.
     fn why_not_yet(&mut self) -> Error;
@@ -91,7 +103,7 @@ pub(crate) trait Line: Place {
 /// Why a claimant leaves the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leaving {
-    /// It had the lock and gave it back.
+    /// It had the lock and gave it back, or it has the lock and tolerates company. No claimant is before its successor.
     HandsOver,
     /// It did not have the lock, so other claimants may still be before its successor.
     GivesUp,

@@ -5,6 +5,7 @@
 
 mod acquire;
 mod backoff;
+mod count;
 mod courtesy;
 pub(crate) mod lease;
 mod line;
@@ -17,6 +18,7 @@ mod wait;
 
 pub(crate) use acquire::acquire;
 pub(crate) use backoff::{Backoff, TIE_BREAK};
+pub(crate) use count::Count;
 use courtesy::Courtesy;
 pub(crate) use line::{Leaving, Line, Standing, View};
 pub(crate) use place::{Check, Place};

@@ -23,7 +23,7 @@ pub(crate) trait Place {
     /// Does only the first half of [`Place::enter`]: no earlier bid of ours is left.
     fn clear(&mut self) -> Result<()>;
 
-    /// Looks for a live rival before we bid. A glance may miss a bid; exclusion does not depend on it.
+    /// Looks for a live rival that keeps us out, before we bid. A glance may miss a bid; exclusion does not depend on it.
     fn glance(&mut self) -> Result<Option<Self::Rival>>;
 
     /// Posts a complete bid in one atomic step. After an error no bid of ours is there, or the error says that one is.
@@ -79,10 +79,11 @@ pub(crate) trait Place {
 
 /// What a check showed.
 pub(crate) enum Check<R> {
-    /// Our bid is there, and no live rival has one.
+    /// Our bid is there, and no live rival keeps us out (see [`Count`](super::Count)). For a claimant that tolerates no company: no live
+    /// rival has a bid.
     Alone,
     /// Our bid is missing, or another file has its name. The absence of rivals then proves nothing.
     Unseen,
-    /// There is a live rival. If there are several, this is the first of them.
+    /// This live rival keeps us out. If there are several, this is the first of them.
     Rival(R),
 }

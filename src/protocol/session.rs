@@ -51,8 +51,8 @@ impl<P: Line> Session<P> {
     pub fn lock_out_of_turn(&mut self) -> Result<()> {
         self.place.leave(Leaving::GivesUp);
         self.place.approach()?;
-        if self.place.first_in_line().is_some() {
-            if let Some(rival) = leave_turn(&mut self.place)? {
+        if let Some(first) = self.place.first_in_line() {
+            if let Some(rival) = leave_turn(&mut self.place, first)? {
                 return self.fail(&rival);
             }
         }
@@ -61,7 +61,7 @@ impl<P: Line> Session<P> {
 
     fn fail(&mut self, rival: &P::Rival) -> Result<()> {
         self.place.tidy();
-        Err(self.place.busy(rival))
+        Err(self.place.comes_later(rival))
     }
 
     /// [`Session::lock`], with a rival that holds the lock as `false` in place of an error.

@@ -52,16 +52,16 @@ pub(crate) enum Step {
 /// What should wake a waiter.
 pub(crate) enum WaitsFor<'a, P: Line> {
     Predecessor(&'a P::Predecessor),
-    /// For the first in line: a change of the place, or the death of the holder.
-    Holder(Option<&'a P::Watch>, Option<&'a P::Rival>),
+    /// For the first in line: a change of the place, or the death of a holder.
+    Holders(Option<&'a P::Watch>, &'a [P::Rival]),
 }
 
 /// One wait: what should wake it, and what it remembers from one step to the next.
 pub(crate) struct Wait<P: Line> {
     /// The watch on the place. We set it up when we were the first in line and the lock was not free.
     pub(super) watch: Option<P::Watch>,
-    /// If we are the first in line: the rival that we wait for.
-    pub(super) holder: Option<P::Rival>,
+    /// If we are the first in line: the rivals that we wait for. One of them must go.
+    pub(super) holders: Vec<P::Rival>,
     /// If we are not the first in line: the claimant that we wait for.
     pub(super) ahead: Option<P::Predecessor>,
     /// The line as we last saw it.
@@ -86,7 +86,7 @@ impl<P: Line> Wait<P> {
     pub fn new(place: &mut P) -> Wait<P> {
         Wait {
             watch: None,
-            holder: None,
+            holders: Vec::new(),
             ahead: None,
             view: View::default(),
             next_look: place.now() + jittered(LOOK, place.chance()),
@@ -106,6 +106,7 @@ impl<P: Line> Wait<P> {
         let round = self.advance(session, now, woken)?;
         Ok(match self.bounded(round) {
             Round::Acquired => {
+                session.place.pass_on();
                 self.watch.take().into_iter().for_each(|watch| session.place.put_by(watch));
                 Step::Acquired
             }
@@ -151,7 +152,7 @@ impl<P: Line> Wait<P> {
     pub fn waits_for(&self) -> WaitsFor<'_, P> {
         match &self.ahead {
             Some(ahead) => WaitsFor::Predecessor(ahead),
-            None => WaitsFor::Holder(self.watch.as_ref(), self.holder.as_ref()),
+            None => WaitsFor::Holders(self.watch.as_ref(), &self.holders),
         }
     }
 
@@ -174,7 +175,9 @@ impl<P: Line> Wait<P> {
     pub(super) fn is_told(&self) -> bool {
         match self.waits_for() {
             WaitsFor::Predecessor(ahead) => P::tells(ahead),
-            WaitsFor::Holder(watch, holder) => watch.is_some() && holder.is_some_and(P::tells_death),
+            WaitsFor::Holders(watch, holders) => {
+                watch.is_some() && !holders.is_empty() && holders.iter().all(P::tells_death)
+            }
         }
     }
 
@@ -193,7 +196,7 @@ impl<P: Line> Wait<P> {
 
     /// Forgets what we saw, and looks at everything anew after a pause.
     fn start_anew_later(&mut self) -> Round {
-        (self.ahead, self.holder, self.watch) = (None, None, None);
+        (self.ahead, self.holders, self.watch) = (None, Vec::new(), None);
         (self.view, self.polled) = (View::default(), LONGEST_PAUSE);
         Round::Sleep
     }
@@ -234,7 +237,7 @@ impl<P: Line> Wait<P> {
                 self.view = session.place.view()?;
             }
             Standing::Nowhere => {
-                (self.ahead, self.holder, self.watch) = (None, None, None);
+                (self.ahead, self.holders, self.watch) = (None, Vec::new(), None);
                 self.view = View::default();
                 return session.lock_if_free().map(Round::of); // without a line any claimant may take the lock
             }
@@ -286,8 +289,8 @@ impl<P: Line> Wait<P> {
         if self.watch.is_some() && session.lock_if_free()? {
             return Ok(true);
         }
-        self.holder = session.place.last_rival();
-        if let Some(holder) = &self.holder {
+        self.holders = session.place.last_rivals();
+        if let Some(holder) = self.holders.last() {
             session.place.restore_order(holder)?;
         }
         Ok(false)
@@ -296,7 +299,7 @@ impl<P: Line> Wait<P> {
     /// Looks at the lock. The claimant that was the first in line when we read the line did not use its turn if the lock is free, and
     /// if the lock was free since the last look, because another rival has it now.
     fn look(&mut self, session: &mut Session<P>) -> Result<Lock> {
-        let now = session.place.rival()?;
+        let now = session.place.rival(self.view.first)?;
         let before = std::mem::replace(&mut self.seen, now.clone());
         let Some(now) = now else { return Ok(Lock::Free) };
         let is_another = before.is_some_and(|before| !P::is_same_bid(&before, &now));

@@ -45,7 +45,7 @@ impl Waker {
 
     /// Sleeps until the bell rings, another source wakes the thread, or the time (on the monotonic clock) is over. A signal may wake
     /// the thread too. Silences the bell. True: there is something to read from the first source.
-    pub fn sleep(&self, others: [Option<Source<'_>>; 2], time: Duration) -> bool {
+    pub fn sleep(&self, others: &[Option<Source<'_>>], time: Duration) -> bool {
         let mut fds = vec![PollFd::new(&self.fd, PollFlags::IN)];
         fds.extend(others.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
         // There is no timeout if the time is longer than the kernel can count.
@@ -64,7 +64,7 @@ impl Waker {
         if !fds[0].revents().is_empty() {
             let _ = rustix::io::read(&self.fd, &mut [0u8; 8]);
         }
-        others[0].is_some() && fds[1].revents().contains(PollFlags::IN)
+        others.first().is_some_and(Option::is_some) && fds[1].revents().contains(PollFlags::IN)
     }
 }
 

@@ -259,7 +259,7 @@ mod tests {
                 &path,
                 std::sync::Arc::new(me),
                 Filesystem::Local,
-                None,
+                crate::folder::claim::Said { lease: None, slots: crate::slots::Slots::One },
                 || Ok(1),
             );
             !claim.unwrap().is_current()

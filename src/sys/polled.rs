@@ -50,11 +50,11 @@ impl WaitSet {
         Ok(None)
     }
 
-    pub fn watch(&self, _sources: [Option<Source<'_>>; 2], _time: Duration) {
+    pub fn watch(&self, _sources: &[Option<Source<'_>>], _time: Duration) {
         match *self {}
     }
 
-    pub fn forget(&self, _sources: [Option<Source<'_>>; 2]) {
+    pub fn forget(&self, _sources: &[Option<Source<'_>>]) {
         match *self {}
     }
 

@@ -38,15 +38,15 @@ impl WaitSet {
     }
 
     /// From now on it is readable after this time, or if one of these sources is.
-    pub fn watch(&self, sources: [Option<Source<'_>>; 2], time: Duration) {
-        let is_refused = sources.into_iter().flatten().filter(|source| self.add(*source).is_err()).count() > 0;
+    pub fn watch(&self, sources: &[Option<Source<'_>>], time: Duration) {
+        let is_refused = sources.iter().flatten().filter(|source| self.add(**source).is_err()).count() > 0;
         self.timer.set(TimerfdTimerFlags::empty(), if is_refused { time.min(PAUSE) } else { time });
     }
 
     /// Forgets these sources. They must still be open: a forked child may have them open too, and then the kernel would not forget
     /// them by itself.
-    pub fn forget(&self, sources: [Option<Source<'_>>; 2]) {
-        for source in sources.into_iter().flatten() {
+    pub fn forget(&self, sources: &[Option<Source<'_>>]) {
+        for source in sources.iter().flatten() {
             let _ = epoll::delete(&self.epoll, source);
         }
         self.timer.clear();
@@ -76,21 +76,21 @@ mod tests {
     fn a_set_is_readable_while_one_of_its_sources_is_or_after_its_time() {
         let (bell, other) = (Waker::new().unwrap(), Waker::new().unwrap());
         let set = WaitSet::new(&bell).unwrap().unwrap();
-        let (sources, long) = ([Some(other.source()), None], Duration::from_secs(1000));
+        let (sources, long) = ([Some(other.source())], Duration::from_secs(1000));
         assert!(!set.is_ready());
-        set.watch(sources, long);
+        set.watch(&sources, long);
         assert!(!set.is_ready());
         other.ring();
         assert!(set.is_ready());
-        set.forget(sources);
+        set.forget(&sources);
         assert!(!set.is_ready());
-        set.watch([None; 2], Duration::ZERO);
+        set.watch(&[], Duration::ZERO);
         while !set.is_ready() {}
-        set.forget([None; 2]);
+        set.forget(&[]);
         assert!(!set.is_ready());
         bell.ring();
         assert!(set.is_ready());
-        bell.sleep([None; 2], Duration::ZERO);
+        bell.sleep(&[], Duration::ZERO);
         assert!(!set.is_ready());
     }
 }

@@ -9,12 +9,13 @@ use std::path::Path;
 /// The rooms that each room may import, beside itself.
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("slots", &[]),
     ("sys", &[]),
-    ("protocol", &["error"]),
-    ("owner", &["error", "sys"]),
-    ("folder", &["error", "sys", "owner", "protocol"]),
-    ("api", &["error", "sys", "owner", "protocol", "folder"]),
-    ("ffi", &["error", "sys", "api"]),
+    ("protocol", &["error", "slots"]),
+    ("owner", &["error", "slots", "sys"]),
+    ("folder", &["error", "slots", "sys", "owner", "protocol"]),
+    ("api", &["error", "slots", "sys", "owner", "protocol", "folder"]),
+    ("ffi", &["error", "slots", "sys", "api"]),
 ];
 
 /// Only `sys` uses these.

@@ -13,6 +13,8 @@ mod error;
 mod options;
 #[path = "../../src/protocol/mod.rs"]
 mod protocol;
+#[path = "../../src/slots.rs"]
+mod slots;
 
 mod stand_ins;
 use loom::sync;

@@ -81,11 +81,11 @@ pub mod sys {
             Ok(None)
         }
 
-        pub fn watch(&self, _: (), _: Duration) {
+        pub fn watch(&self, _: &(), _: Duration) {
             match *self {}
         }
 
-        pub fn forget(&self, _: ()) {
+        pub fn forget(&self, _: &()) {
             match *self {}
         }
 
@@ -117,7 +117,7 @@ pub mod sys {
 
         /// Sleeps until the bell rings or the lock is free, and silences the bell. The time never ends a sleep, because
         /// the time-outs of the tests are too short for a sleep to begin.
-        pub fn sleep(&self, _: (), _: Duration) -> bool {
+        pub fn sleep(&self, _: &(), _: Duration) -> bool {
             sleep_until(|state| std::mem::take(&mut state.bells[self.0]) || !state.locked);
             true
         }
@@ -135,6 +135,7 @@ pub mod folder {
     use crate::owner::bid::BidName;
     use crate::owner::rival::Rival;
     use crate::protocol::{Backoff, Check, Leaving, Line, Place, Standing, View, Wait};
+    use crate::slots::Slots;
 
     pub(crate) use crate::options;
 
@@ -203,6 +204,10 @@ pub mod folder {
         }
 
         pub fn set_lease(&mut self, _: Duration) -> Result<()> {
+            Ok(())
+        }
+
+        pub fn set_slots(&mut self, _: Slots) -> Result<()> {
             Ok(())
         }
 
@@ -342,12 +347,16 @@ pub mod folder {
 
         fn put_by(&mut self, _: ()) {}
 
-        fn rival(&mut self) -> Result<Option<()>> {
+        fn rival(&mut self, _: Option<u8>) -> Result<Option<()>> {
             Ok(state().locked.then_some(()))
         }
 
-        fn last_rival(&self) -> Option<()> {
-            None
+        fn glance_for(&mut self, _: u8) -> Result<Option<()>> {
+            Ok(None)
+        }
+
+        fn last_rivals(&self) -> Vec<()> {
+            Vec::new()
         }
 
         fn is_same_bid(_: &(), _: &()) -> bool {
@@ -368,7 +377,13 @@ pub mod folder {
 
         fn discard(&mut self, _: u8) {}
 
+        fn pass_on(&mut self) {}
+
         fn leave(&mut self, _: Leaving) {}
+
+        fn comes_later(&self, _: &()) -> Error {
+            busy()
+        }
 
         fn why_not_yet(&mut self) -> Error {
             busy()
@@ -421,6 +436,7 @@ pub mod owner {
         use std::ffi::CString;
 
         use crate::error::BidState;
+        use crate::slots::Slots;
 
         /// No test lists the bids.
         pub struct Rival {
@@ -442,6 +458,10 @@ pub mod owner {
         impl Rival {
             pub fn state(&self) -> BidState {
                 BidState::Live
+            }
+
+            pub fn slots(&self) -> Slots {
+                Slots::One
             }
         }
     }

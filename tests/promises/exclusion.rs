@@ -147,7 +147,7 @@ fn null_is_checked_for_everywhere() {
     let scratch = Scratch::new();
     let mut puppet = Puppet::at(Kind::C, &scratch.folder());
     let answer = puppet.must("nulls");
-    assert_eq!(answer.data(), vec!["LF_ERR_INVALID"; 21]);
+    assert_eq!(answer.data(), vec!["LF_ERR_INVALID"; 22]);
     puppet.must("lock 0");
     let answer = puppet.must("out_nulls 0");
     assert_eq!(answer.data(), ["LF_ERR_INVALID", "LF_ERR_INVALID", "LF_ERR_INVALID", "LF_OK"]);

@@ -11,6 +11,7 @@ mod bad_bids;
 mod cleaned;
 mod copies;
 mod courtesy;
+mod crowds;
 mod event_loops;
 mod exchanged;
 mod exclusion;
@@ -26,6 +27,7 @@ mod present;
 mod python_peers;
 mod refusals;
 mod sequences;
+mod slots;
 mod stepped_clock;
 #[cfg(feature = "capi")] // this calls the C interface from Rust
 mod threads;

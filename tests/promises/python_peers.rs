@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use crate::c::{compile, contents, guarded, run, said, unexplained, Link, Program};
 use crate::support::{skip, Scratch};
-use lockfolder::{BidState, ErrorKind, LockFolder};
+use lockfolder::{BidState, ErrorKind, LockFolder, Slots};
 
 /// The Python that has the package.
 fn python() -> Option<&'static Path> {
@@ -118,6 +118,36 @@ fn python_sees_our_holder() {
     guard.unlock().unwrap();
     assert_eq!(theirs.ask("in_use"), "False");
     assert_eq!(theirs.ask("lock"), "True");
+}
+
+/// A Python peer tolerates nobody, and nobody tolerates it.
+#[test]
+fn python_and_claimants_of_several_slots_exclude_each_other() {
+    let Some(python) = python() else { return };
+    for slots in [Slots::AtMost(3), Slots::Any] {
+        let scratch = Scratch::new();
+        let ours = [open(&scratch), open(&scratch)];
+        ours.iter().for_each(|ours| ours.set_slots(slots).unwrap());
+        let mut theirs = Puppet::python(python, &scratch);
+        assert_eq!(theirs.ask("lock"), "True");
+        for ours in &ours {
+            let busy = ours.try_lock().unwrap_err();
+            assert_eq!(busy.kind(), ErrorKind::Busy);
+            assert!(busy.to_string().contains(&format!("PID {}", theirs.pid())), "{busy}");
+        }
+        assert_eq!(theirs.ask("have_lock"), "True", "its bid must still be there");
+        assert_eq!(theirs.ask("unlock"), "None");
+        let guards = ours.each_ref().map(|ours| ours.try_lock().unwrap());
+        for guard in guards {
+            assert_eq!(theirs.ask("lock"), "False");
+            assert_eq!(theirs.ask("in_use"), "True");
+            guard.holds().unwrap();
+            guard.unlock().unwrap();
+        }
+        assert_eq!(theirs.ask("in_use"), "False");
+        assert_eq!(theirs.ask("lock"), "True");
+        assert_eq!(theirs.ask("unlock"), "None");
+    }
 }
 
 #[test]

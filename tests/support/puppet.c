@@ -214,7 +214,7 @@ static void do_nulls(FILE *out) {
         lf_cancel(NULL),           lf_unlock(NULL),              lf_holds(NULL),        lf_in_use(NULL, &in_use),
         lf_in_use(NULL, NULL),     lf_reap_stale(NULL, &reaped), lf_bids(NULL, &list),  lf_bids(NULL, NULL),
         lf_fence(NULL, &token),    lf_fence(NULL, NULL),         lf_set_malformed_grace(NULL, 1),
-        lf_set_lease(NULL, 5000),  lf_renew(NULL),               lf_valid_for(NULL, &left),
+        lf_set_slots(NULL, 2),     lf_set_lease(NULL, 5000),  lf_renew(NULL),               lf_valid_for(NULL, &left),
         lf_wait_begin(NULL, 0),    lf_wait_step(NULL),           lf_wait_end(NULL),
     };
     bool untouched = left == 7 && lf_lost_fd(NULL) == -1 && lf_wait_fd(NULL) == -1 && folder == NULL && list == NULL && in_use && reaped == 7 && token == 7;
@@ -435,6 +435,7 @@ static void run(char *line, FILE *out) {
     IS("reap") { status(out, lf_reap_stale(handle(first), &reaped)); fprintf(out, " %zu", reaped); }
     IS("fence") { status(out, lf_fence(handle(first), &token)); fprintf(out, " %" PRIu64, token); }
     IS("grace") status(out, lf_set_malformed_grace(handle(first), (uint32_t)strtoul(second, NULL, 10)));
+    IS("set_slots") status(out, lf_set_slots(handle(first), (uint32_t)strtoul(second, NULL, 10)));
     IS("set_lease") status(out, lf_set_lease(handle(first), (uint32_t)strtoul(second, NULL, 10)));
     IS("renew") status(out, lf_renew(handle(first)));
     IS("valid_for") { status(out, lf_valid_for(handle(first), &left)); fprintf(out, " %" PRId64, left); }

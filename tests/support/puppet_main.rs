@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lockfolder::{BidState, Error, ErrorKind, Guard, LockFolder, OpenOptions, PendingLock};
+use lockfolder::{BidState, Error, ErrorKind, Guard, LockFolder, OpenOptions, PendingLock, Slots};
 
 /// What neither std nor the library offers. All of it is in libc, which std links anyway.
 mod c {
@@ -147,6 +147,7 @@ impl Puppet {
                 None => self.ask(first, held_by_none),
             },
             "grace" => self.call(first, |folder| folder.set_malformed_grace(Duration::from_millis(number(1) as u64))),
+            "set_slots" => self.call(first, |folder| folder.set_slots(slots_of(number(1) as u32))),
             "set_lease" => self.call(first, |folder| folder.set_lease(Duration::from_millis(number(1) as u64))),
             "renew" => match self.guards.lock().unwrap().get(first) {
                 Some(guard) => self.say(first, guard.renew().map(|()| String::new())),
@@ -508,4 +509,12 @@ fn decode(word: &str) -> OsString {
         rest = &rest[length..];
     }
     OsString::from_vec(bytes)
+}
+
+fn slots_of(number: u32) -> Slots {
+    match number {
+        0 => Slots::Any,
+        1 => Slots::One,
+        n => Slots::AtMost(n),
+    }
 }

@@ -164,3 +164,19 @@ fn wrong_usage_is_two_for_those_that_look() {
         assert_eq!((status(&output), output.stderr.is_empty(), output.stdout.is_empty()), (0, true, false), "{help:?}");
     }
 }
+
+/// All that hold together are shown as holders.
+#[test]
+fn several_holders_all_hold() {
+    use lockfolder::{LockFolder, Slots};
+    let scratch = Scratch::new();
+    let lock = scratch.lock();
+    let folders = [(); 3].map(|()| LockFolder::open(&lock).unwrap());
+    for slots in [Slots::AtMost(3), Slots::Any] {
+        folders.iter().for_each(|folder| folder.set_slots(slots).unwrap());
+        let guards = folders.each_ref().map(|folder| folder.try_lock().unwrap());
+        assert_eq!(jq(&lock, ".bids | map(.holds)"), "[true,true,true]", "{slots:?}");
+        drop(guards);
+        assert_eq!(jq(&lock, ".bids"), "[]");
+    }
+}

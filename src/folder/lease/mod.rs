@@ -118,12 +118,12 @@ impl Folder {
             return true;
         }
         self.lease.look_later();
-        self.lease_of_claim(claim.hidden()).map_or(true, |lease| lease.is_some() == claim.lease.is_some())
+        self.lease_of_claim(claim.hidden()).map_or(true, |lease| lease.is_some() == claim.said.lease.is_some())
     }
 
     /// A bid is about to be posted. (This costs system calls, so only a bid with a lease does it.)
     pub(super) fn note_posting(&mut self) {
-        if self.claim.as_ref().is_some_and(|claim| claim.lease.is_some()) {
+        if self.claim.as_ref().is_some_and(|claim| claim.said.lease.is_some()) {
             self.lease.posted = sys::since_boot();
         }
     }
@@ -131,7 +131,7 @@ impl Folder {
     /// A rival's bid states a lease. Then our next bid does so too, because other hosts can't judge us otherwise.
     pub(super) fn notice_leases(&mut self) {
         if self.memory.leases.saw_one
-            && self.claim.as_ref().is_some_and(|claim| claim.lease.is_none() && claim.is_current())
+            && self.claim.as_ref().is_some_and(|claim| claim.said.lease.is_none() && claim.is_current())
         {
             let is_news = self.location.on.has_links() && !std::mem::replace(&mut self.lease.has_noticed, true);
             if is_news {
@@ -143,7 +143,7 @@ impl Folder {
     /// Begins the lease of a bid that has won. `number`: that of its file in the listing that showed it.
     pub(super) fn begin_lease(&mut self, bid: &BidName, number: u64) -> Result<()> {
         let Some(claim) = &self.claim else { return Ok(()) };
-        let Some(length) = claim.lease else { return Ok(()) };
+        let Some(length) = claim.said.lease else { return Ok(()) };
         self.check_process()?; // a forked child must not renew the lease of its parent
         if !claim.is_linked() {
             let text = format!(
@@ -211,7 +211,7 @@ impl Folder {
             return Err(Error::fixed(ErrorKind::Invalid, "a lease lasts from 5,000 to 3,600,000 ms"));
         }
         self.lease.length = length;
-        if self.claim.as_ref().is_some_and(|claim| claim.lease.is_some_and(|before| before != length)) {
+        if self.claim.as_ref().is_some_and(|claim| claim.said.lease.is_some_and(|before| before != length)) {
             self.claim.iter_mut().for_each(Claim::distrust); // the claim states the lease
         }
         Ok(())

@@ -151,7 +151,7 @@ fn only_a_holder_that_came_later_loses_its_ticket() {
     let (mut a, mut b, c) = (scene.claimant(), scene.claimant(), scene.claimant());
     let rival = |claimant: &mut Session<Folder>| {
         assert!(claimant.lock().is_err());
-        claimant.place.last_rival().unwrap()
+        claimant.place.last_rivals().pop().unwrap()
     };
     let holder = rival(&mut a);
     a.place.restore_order(&holder).unwrap();
@@ -174,7 +174,7 @@ fn a_claimant_that_withdrew_before_it_joined_keeps_its_ticket() {
     let mut other = scene.path.claimant();
     other.lock().unwrap();
     assert!(first.lock().is_err());
-    let holder = first.place.last_rival().unwrap();
+    let holder = first.place.last_rivals().pop().unwrap();
     other.unlock().unwrap();
     assert!(matches!(other.place.stand(), Ok(Standing::Joined(_))));
     first.place.restore_order(&holder).unwrap();

@@ -9,8 +9,13 @@ pub use super::bidding_rules::*;
 use super::calls::{Answer, Call};
 use super::explore::{fault, step, Model, Step};
 use super::mind::{Mind, Minds, Next, Task};
+use crate::protocol;
+use crate::slots::Slots;
 
 pub const TWO_HOLDERS: &str = "two holders";
+pub const TOO_MANY: &str = "more holders than places";
+pub const NOT_TOGETHER: &str = "two hold together that do not tolerate each other";
+pub const PLACES_LEFT: &str = "places are left, and claimants are refused";
 pub const WEDGED: &str = "a claimant that is alone is refused";
 pub const ALL_REFUSED: &str = "all are refused";
 
@@ -71,6 +76,8 @@ struct Folder {
     found: u8,
     /// What its last listing showed. A stale disk may show this again.
     cache: u8,
+    /// The live rivals among those that it has read, as bits.
+    company: u8,
 }
 
 /// Sets of names are bit sets.
@@ -136,8 +143,16 @@ impl Model for Bidding {
     }
 
     fn wrong(&self, state: &State) -> Option<&'static str> {
-        let holders = state.claimants.iter().filter(|c| c.at == At::Holding).count();
-        (holders > 1).then_some(TWO_HOLDERS)
+        let holders: Vec<_> = self.holders(state).map(|who| self.slots(who)).collect();
+        let (first, others) = holders.split_first()?;
+        if !others.is_empty() && holders.contains(&Slots::One) {
+            let is_shared = holders.iter().any(|slots| slots.tolerates_company());
+            return Some(if is_shared { NOT_TOGETHER } else { TWO_HOLDERS });
+        }
+        if others.iter().any(|other| other != first) {
+            return Some(NOT_TOGETHER);
+        }
+        matches!(first, Slots::AtMost(places) if holders.len() > *places as usize).then_some(TOO_MANY)
     }
 
     fn wrong_end(&self, state: &State) -> Option<&'static str> {
@@ -146,7 +161,15 @@ impl Model for Bidding {
             return Some(WEDGED);
         }
         let asked = self.rules.somebody_wins && state.crashes == 0;
-        (asked && !(0..self.last()).any(won)).then_some(ALL_REFUSED)
+        let winners = (0..self.last()).filter(|who| won(*who)).count();
+        if asked && winners == 0 {
+            return Some(ALL_REFUSED);
+        }
+        // If all tolerate each other, then as many win as there are places.
+        let slots = self.slots(0);
+        let share = (0..self.last()).all(|who| slots.tolerates(self.slots(who)));
+        let places = if slots == Slots::Any { usize::MAX } else { slots.number() as usize };
+        (asked && share && winners < places.min(self.last())).then_some(PLACES_LEFT)
     }
 }
 
@@ -221,6 +244,40 @@ impl Bidding {
         }
     }
 
+    fn slots(&self, who: usize) -> Slots {
+        match self.kinds[who] {
+            Kind::Slots(n) => Slots::of_number(n.into()),
+            _ => Slots::One,
+        }
+    }
+
+    fn holders<'a>(&self, state: &'a State) -> impl Iterator<Item = usize> + 'a {
+        state.claimants.iter().enumerate().filter(|(_, c)| c.at == At::Holding).map(|(who, _)| who)
+    }
+
+    /// The first of these live rivals, in the order of their names, that keeps a claimant out.
+    fn keeps_out(&self, who: usize, rivals: impl Iterator<Item = usize>) -> Option<usize> {
+        let (ours, mut count) = (self.slots(who), protocol::Count::new(self.slots(who)));
+        let mut more = 0;
+        for rival in rivals {
+            let theirs = self.slots(rival);
+            let counted = match self.rules.count {
+                Count::Real | Count::FirstPrecedes => theirs,
+                Count::OneMore if more == 0 && ours.tolerates(theirs) => {
+                    more = 1;
+                    continue;
+                }
+                Count::ToleratesOne if theirs == Slots::One => ours,
+                Count::ToleratesOthers if theirs.tolerates_company() => ours,
+                Count::OneMore | Count::ToleratesOne | Count::ToleratesOthers => theirs,
+            };
+            if count.is_kept_out_by(counted) {
+                return Some(rival);
+            }
+        }
+        None
+    }
+
     fn is_ours(&self, who: usize) -> bool {
         self.kinds[who] != Kind::Python
     }
@@ -282,7 +339,7 @@ impl Bidding {
 
     fn list(&self, mut to: State, label: Step, go: Go) {
         let c = &mut to.claimants[label.who];
-        (c.at, c.found, c.own_seen, c.may) = (At::Listing, 0, false, 0);
+        (c.at, c.found, c.own_seen, c.may, c.company) = (At::Listing, 0, false, 0, 0);
         c.must = to.there;
         if self.rules.disk == Disk::Local {
             if self.rules.glance && !c.second && self.kinds[label.who] != Kind::Python {
@@ -385,16 +442,26 @@ impl Bidding {
             return go(label, to);
         }
         let is_proof = !c.second || c.own_seen || !self.rules.own_bid_in_listing;
-        c.own_seen = false;
+        (c.own_seen, c.company) = (false, 0);
         self.answer(to, if is_proof { Answer::Alone } else { Answer::Unseen }, label, go);
     }
 
     fn rival(&self, mut to: State, rival: usize, label: Step, go: Go) {
         let c = &mut to.claimants[label.who];
-        (c.found, c.own_seen) = (0, false);
         if self.is_ours(label.who) {
-            return self.answer(to, Answer::Rival(rival as u8, self.precedes(rival, label.who)), label, go);
+            c.company |= bit(rival);
+            let company = c.company;
+            if self.keeps_out(label.who, names(company)).is_none() {
+                return self.read_on(to, label, go);
+            }
+            (c.found, c.own_seen, c.company) = (0, false, 0);
+            let precedes = match self.rules.count {
+                Count::FirstPrecedes => names(company).any(|other| self.precedes(other, label.who)),
+                _ => self.precedes(rival, label.who),
+            };
+            return self.answer(to, Answer::Rival(rival as u8, precedes), label, go);
         }
+        (c.found, c.own_seen) = (0, false);
         if !c.second {
             return self.over(to, At::Refused, label, go);
         }
@@ -405,7 +472,7 @@ impl Bidding {
     /// The place decides how long a pause takes, and whether there is time for another.
     fn pause(&self, to: State, label: Step, go: Go) {
         let enough = self.rules.patience == Patience::Enough;
-        if !enough || to.claimants.iter().any(|c| c.at == At::Holding) {
+        if !enough || self.keeps_out(label.who, self.holders(&to)).is_some() {
             self.answer(to, Answer::OutOfTime, Step { what: "has no more patience", ..label }, go);
         }
         self.answer(to, Answer::Paused, label, go);

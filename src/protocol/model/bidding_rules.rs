@@ -8,6 +8,8 @@ pub enum Kind {
     Python,
     /// A claimant of ours with the order of the tie-break reversed.
     Reversed,
+    /// A claimant of ours of so many slots. Zero: any number.
+    Slots(u8),
 }
 
 /// What a listing shows.
@@ -51,6 +53,22 @@ pub struct Rules {
     pub fresh_names: bool,
     pub reaps_the_living: bool,
     pub half: Half,
+    pub count: Count,
+}
+
+/// How a claimant of several slots counts its rivals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// As the real code does.
+    Real,
+    /// The n-th rival does not keep it out.
+    OneMore,
+    /// It tolerates a claimant of one slot.
+    ToleratesOne,
+    /// It tolerates claimants that name another number.
+    ToleratesOthers,
+    /// The first rival keeps it out if its bid precedes, as if there were one place.
+    FirstPrecedes,
 }
 
 /// How others judge a bid while its writer is between its two steps.
@@ -76,4 +94,5 @@ pub const RULES: Rules = Rules {
     fresh_names: true,
     reaps_the_living: false,
     half: Half::Live,
+    count: Count::Real,
 };

@@ -11,6 +11,8 @@ pub const FORGOTTEN: u8 = u8::MAX - 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Glance,
+    /// With the eyes of the first in line.
+    GlanceForFirst,
     Post,
     Check,
     Pause,
@@ -30,6 +32,7 @@ pub enum Call {
     IsOvertaken(u8, u8),
     RestoreOrder(u8),
     Discard(u8),
+    PassOn,
     Leave(Leaving),
 }
 

@@ -65,7 +65,7 @@ impl Memory {
         let number = |ticket: &Option<Ticket>| ticket.map_or(NONE, |ticket| ticket.0);
         let memory = Memory {
             watch: wait.watch.is_some(),
-            holder: wait.holder.map_or(NONE, |holder| holder.who),
+            holder: wait.holders.last().map_or(NONE, |holder| holder.who),
             ahead: wait.ahead.as_ref().map_or(NONE, |ahead| ahead.ticket),
             fifo: wait.ahead.as_ref().map_or(NONE, |ahead| ahead.fifo),
             has_view: wait.view.length > 0,
@@ -83,7 +83,7 @@ impl Memory {
         let forgotten = |is_there: bool| is_there.then_some(Ticket(FORGOTTEN));
         let mut wait = Wait::new(script);
         wait.watch = self.watch.then(|| script.new_watch());
-        wait.holder = (self.holder != NONE).then(|| script.rival_of(self.holder));
+        wait.holders = (self.holder != NONE).then(|| script.rival_of(self.holder)).into_iter().collect();
         wait.ahead = (self.ahead != NONE).then(|| script.predecessor(self.ahead, self.fifo));
         wait.seen = (self.seen != NONE).then(|| script.rival_of(self.seen));
         (wait.no_show, wait.signs) = (Ticket::some(self.no_show), self.signs);

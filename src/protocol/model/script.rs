@@ -338,13 +338,18 @@ impl Line for Script {
         drop(watch);
     }
 
-    fn rival(&mut self) -> Result<Option<Rival>> {
+    fn rival(&mut self, _: Option<Ticket>) -> Result<Option<Rival>> {
         self.look(Call::Rival);
         Ok(self.seen())
     }
 
-    fn last_rival(&self) -> Option<Rival> {
-        self.seen()
+    fn glance_for(&mut self, _: Ticket) -> Result<Option<Rival>> {
+        self.look(Call::GlanceForFirst);
+        Ok(self.seen())
+    }
+
+    fn last_rivals(&self) -> Vec<Rival> {
+        self.seen().into_iter().collect()
     }
 
     /// A claimant's next bid counts as the same here. So the code takes fewer rivals for others than it may.
@@ -367,6 +372,14 @@ impl Line for Script {
 
     fn discard(&mut self, ticket: Ticket) {
         self.ask(Call::Discard(ticket.number()));
+    }
+
+    fn pass_on(&mut self) {
+        self.ask(Call::PassOn);
+    }
+
+    fn comes_later(&self, _: &Rival) -> Error {
+        refusal()
     }
 
     fn leave(&mut self, why: Leaving) {

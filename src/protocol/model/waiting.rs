@@ -8,7 +8,8 @@ use super::calls::{Answer, Call, NONE};
 use super::explore::{fault, step, Model, Step};
 use super::mind::{Memory, Mind, Minds, Next, Task};
 pub use super::waiting_rules::*;
-use crate::protocol::Leaving;
+use crate::protocol::{Count, Leaving};
+use crate::slots::Slots;
 
 pub const TWO_HOLDERS: &str = "two holders";
 pub const ASLEEP: &str = "somebody sleeps for ever";
@@ -34,6 +35,7 @@ pub enum At {
     Away,
     // bids
     Glance,
+    GlanceForFirst,
     Post,
     Check,
     TakeBack,
@@ -208,8 +210,12 @@ impl Model for Waiting {
     }
 
     fn wrong(&self, state: &State) -> Option<&'static str> {
-        if state.claimants.iter().filter(|c| c.at == At::Holding).count() > 1 {
-            return Some(TWO_HOLDERS);
+        let holds = |who: &usize| state.claimants[*who].at == At::Holding;
+        let mut holders = (0..MOST).filter(holds);
+        if let Some(first) = holders.next() {
+            if holders.any(|other| !self.slots(first).tolerates(self.slots(other))) {
+                return Some(TWO_HOLDERS);
+            }
         }
         let polls = |c: &Claimant| c.at == At::Asleep && !c.is_put_back && !self.sleep_of(c).1;
         (self.rules.never_polls && state.claimants.iter().any(polls)).then_some(POLLS)
@@ -240,7 +246,7 @@ impl Waiting {
                 let task = if self.rules.waits[who] { Task::LockUnlessLine } else { Task::Lock };
                 self.begin(to, task, step(who, "comes, and looks for a line"), go);
             }
-            At::Glance => self.look(to, who, go),
+            At::Glance | At::GlanceForFirst => self.look(to, who, go),
             At::Post => {
                 to.bids |= 1 << who;
                 self.answer(to, Answer::Posted, step(who, "bids"), go);
@@ -267,6 +273,7 @@ impl Waiting {
             }
             At::Rival => self.look(to, who, go),
             At::Asleep => self.steps_of_sleep(from, who, go),
+            At::Holding if self.must_keep(from, who) => {}
             At::Holding => self.begin(to, Task::Unlock, step(who, "unlocks"), go),
             At::Dying => {
                 to.claimants[who].at = At::Dead;
@@ -330,6 +337,7 @@ impl Waiting {
         let c = &mut to.claimants[who];
         c.at = match call {
             Call::Glance => At::Glance,
+            Call::GlanceForFirst => At::GlanceForFirst,
             Call::Post => At::Post,
             Call::Check => At::Check,
             // The pause may allow any number of looks, even none.
@@ -378,6 +386,10 @@ impl Waiting {
             }
             Call::RestoreOrder(holder) => At::RestoreOrder(holder),
             Call::Discard(ticket) => At::Discard(ticket),
+            Call::PassOn if c.ticket == NONE || self.slots(who) == Slots::One || !self.rules.passes_on => {
+                return self.answer(to, Answer::Done, label, go);
+            }
+            Call::PassOn => self.first_of_leaving(true),
             Call::Leave(_) if c.ticket == NONE => return self.answer(to, Answer::Done, label, go),
             Call::Leave(why) => self.first_of_leaving(why == Leaving::HandsOver),
         };
@@ -404,17 +416,42 @@ impl Waiting {
         c.at = if c.round < self.rules.rounds[who] { At::Away } else { At::Done };
     }
 
-    /// The first live rival by name. The stale bids before it are deleted.
+    fn slots(&self, who: usize) -> Slots {
+        Slots::of_number(self.rules.slots[who].into())
+    }
+
+    /// Whether a holder stays, because others that can hold with it have not had the lock yet.
+    fn must_keep(&self, state: &State, who: usize) -> bool {
+        let waits_for = |other: usize| {
+            let is_over = matches!(state.claimants[other].at, At::Holding | At::Done | At::Dead);
+            other != who && !is_over && self.slots(who).tolerates(self.slots(other))
+        };
+        self.rules.keeps[who] && (0..MOST).any(waits_for)
+    }
+
+    /// With whose eyes a claimant looks. One that tolerates nobody needs no others.
+    fn eyes(&self, state: &State, who: usize) -> Slots {
+        let is_for_first = matches!(state.claimants[who].at, At::GlanceForFirst | At::Rival);
+        let first = state.tickets_in_line().next().filter(|_| is_for_first && self.rules.eyes_of_first);
+        match self.slots(who) {
+            Slots::One => Slots::One,
+            ours => first.map_or(ours, |first| self.slots(owner(first) as usize)),
+        }
+    }
+
+    /// The first live rival by name that keeps a claimant with these eyes out. The stale bids before it are deleted.
     fn first_rival(&self, to: &mut State, who: usize) -> u8 {
+        let mut count = Count::new(self.eyes(to, who));
         for n in 0..MOST {
             let other = if self.rules.bids_reversed { MOST - 1 - n } else { n };
             if other == who || to.bids & (1 << other) == 0 {
                 continue;
             }
-            if !to.is_dead(other) {
-                return other as u8;
+            match to.is_dead(other) {
+                true => to.bid_vanishes(other),
+                false if count.is_kept_out_by(self.slots(other)) => return other as u8,
+                false => {}
             }
-            to.bid_vanishes(other);
         }
         NONE
     }

@@ -8,6 +8,14 @@ pub struct Rules {
     /// How often each claimant comes, and whether it waits. 0: it never comes.
     pub waits: [bool; MOST],
     pub rounds: [u8; MOST],
+    /// How many each tolerates: 1, or 0 for any number.
+    pub slots: [u8; MOST],
+    /// Those that keep the lock until all others that can hold it with them have had it too.
+    pub keeps: [bool; MOST],
+    /// A claimant that tolerates company leaves the line when it has the lock.
+    pub passes_on: bool,
+    /// Who gives way, and who is a no-show, is judged with the eyes of the first in line.
+    pub eyes_of_first: bool,
     pub crashes: u8,
     /// Events of the lock folder may be lost.
     pub lossy: bool,
@@ -63,6 +71,10 @@ pub enum Bytes {
 pub const RULES: Rules = Rules {
     waits: [true; MOST],
     rounds: [1; MOST],
+    slots: [1; MOST],
+    keeps: [false; MOST],
+    passes_on: true,
+    eyes_of_first: true,
     crashes: 0,
     lossy: false,
     looks: false,

@@ -206,3 +206,42 @@ fn one_byte_is_not_enough_for_two_watchers() {
 fn a_claimant_must_make_its_queue_again_if_it_was_removed() {
     finds(POLLS, "gives up the queue", &line(Rules { keeps_opening: false, never_polls: true, ..RULES }));
 }
+
+/// A reader that has the lock keeps it until the other reader is in too. So it is not enough that they go in one by one.
+fn shared(slots: [u8; MOST], rules: Rules) -> Rules {
+    let is_reader = slots.map(|slots| slots == 0);
+    Rules { slots, keeps: is_reader, ..rules }
+}
+
+#[test]
+fn readers_go_in_together_and_nobody_sleeps_for_ever() {
+    for slots in READERS_AND_WRITER {
+        holds(&format!("lf_lock, 2 wait, {slots:?}"), &line(Rules { slots, never_polls: true, ..overtaken(1, 1) }));
+        holds(&format!("lf_lock, 2 wait, 2 crashes, {slots:?}"), &line(Rules { slots, crashes: 2, ..overtaken(1, 1) }));
+    }
+    holds("2 readers behind a writer", &line(shared([1, 0, 0], overtaken(1, 1))));
+    holds("2 readers and a writer wait", &line(Rules { slots: [0, 1, 0], never_polls: true, ..RULES }));
+}
+
+const READERS_AND_WRITER: [[u8; MOST]; 3] = [[1, 0, 0], [0, 1, 0], [0, 0, 1]];
+
+#[test]
+#[ignore = "long: make soak"]
+fn soak_readers_and_a_writer_wait() {
+    for slots in READERS_AND_WRITER {
+        holds(&format!("3 wait, {slots:?}"), &line(Rules { slots, never_polls: true, ..RULES }));
+        holds(&format!("3 wait, {slots:?}, 2 crashes"), &line(Rules { slots, crashes: 2, ..RULES }));
+    }
+}
+
+/// A reader that stays until another one is in too, which stands behind a writer.
+#[test]
+fn a_reader_behind_a_writer_in_line_waits_for_it() {
+    finds(ASLEEP, "a reader, a writer, a reader", &line(shared([1, 0, 0], RULES)));
+}
+
+#[test]
+fn a_reader_must_pass_its_turn_on() {
+    let rules = shared([1, 0, 0], overtaken(1, 1));
+    finds(ASLEEP, "keeps its ticket", &line(Rules { passes_on: false, ..rules }));
+}

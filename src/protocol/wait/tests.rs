@@ -67,7 +67,7 @@ impl Waiting {
 
     fn advance_at(&mut self, next_look: Instant) -> Step {
         self.wait.next_look = next_look;
-        let woken = is_ready([Folder::sources(&self.wait)[0], None]);
+        let woken = is_ready(&Folder::sources(&self.wait)[..1]);
         self.wait.step(&mut self.claimant, Instant::now(), woken).unwrap()
     }
 
@@ -85,11 +85,11 @@ impl Waiting {
     }
 
     fn is_woken(&self) -> bool {
-        is_ready(Folder::sources(&self.wait))
+        is_ready(&Folder::sources(&self.wait))
     }
 }
 
-fn is_ready(sources: [Option<Source<'_>>; 2]) -> bool {
+fn is_ready(sources: &[Option<Source<'_>>]) -> bool {
     use rustix::event::{poll, PollFd, PollFlags, Timespec};
     let mut fds: Vec<_> = sources.iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
     poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
@@ -403,9 +403,9 @@ fn a_notified_waiter_sleeps_until_the_next_look() {
     waiter.wait.next_look = Instant::now() + Duration::from_secs(3600);
     assert_eq!(waiter.wait.wakes_at(Instant::now(), 0.0), waiter.wait.next_look);
     assert_eq!(waiter.wait.polled, SHORTEST_PAUSE);
-    waiter.wait.holder = None;
+    waiter.wait.holders.clear();
     assert!(!waiter.wait.is_told(), "its death would go unnoticed");
-    waiter.wait.holder = waiter.claimant.place.last_rival();
+    waiter.wait.holders = waiter.claimant.place.last_rivals();
     assert!(waiter.wait.is_told());
     waiter.wait.watch = None;
     assert!(!waiter.wait.is_told(), "an unlock would go unnoticed");

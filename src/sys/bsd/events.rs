@@ -34,12 +34,12 @@ impl Waker {
 
     /// From now on it does not ring.
     pub fn silence(&self) {
-        self.sleep([None; 2], Duration::ZERO);
+        self.sleep(&[], Duration::ZERO);
     }
 
     /// Sleeps until the bell rings, another source wakes the thread, or the time is over. A signal may wake the thread too. Silences
     /// the bell. True: there is something to read from the first source.
-    pub fn sleep(&self, others: [Option<Source<'_>>; 2], time: Duration) -> bool {
+    pub fn sleep(&self, others: &[Option<Source<'_>>], time: Duration) -> bool {
         let mut fds = vec![PollFd::new(&self.reader, PollFlags::IN)];
         fds.extend(others.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
         // poll(2) counts milliseconds in 31 bits here. A longer wait wakes up once more in between, and this does no harm.
@@ -56,7 +56,7 @@ impl Waker {
         if !fds[0].revents().is_empty() {
             let _ = rustix::io::read(&self.reader, &mut [0u8; 8]);
         }
-        others[0].is_some() && fds[1].revents().contains(PollFlags::IN)
+        others.first().is_some_and(Option::is_some) && fds[1].revents().contains(PollFlags::IN)
     }
 }
 

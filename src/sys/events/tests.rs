@@ -13,7 +13,7 @@ pub(in crate::sys) fn folder() -> (Scratch, Dir) {
 
 /// Whether there is something to read.
 pub(in crate::sys) fn is_ready(source: Source<'_>) -> bool {
-    Waker::new().unwrap().sleep([Some(source), None], Duration::ZERO)
+    Waker::new().unwrap().sleep(&[Some(source), None], Duration::ZERO)
 }
 
 #[test]
@@ -22,10 +22,10 @@ fn a_sleep_ends_by_any_source_and_tells_whether_it_was_the_first() {
     let (quiet, loud) = (Some(quiet.fd.as_fd()), Some(loud.fd.as_fd()));
     rustix::io::write(loud.unwrap(), &1u64.to_ne_bytes()).unwrap();
     // If nothing wakes the thread, this sleeps for ever.
-    assert!(waker.sleep([loud, quiet], Duration::MAX));
-    assert!(!waker.sleep([quiet, loud], Duration::MAX));
-    assert!(!waker.sleep([None, loud], Duration::MAX));
-    assert!(!waker.sleep([None, None], Duration::ZERO));
+    assert!(waker.sleep(&[loud, quiet], Duration::MAX));
+    assert!(!waker.sleep(&[quiet, loud], Duration::MAX));
+    assert!(!waker.sleep(&[None, loud], Duration::MAX));
+    assert!(!waker.sleep(&[None, None], Duration::ZERO));
 }
 
 /// If the bell stayed on, every later sleep would end at once.
@@ -34,7 +34,7 @@ fn a_bell_wakes_once() {
     let waker = Waker::new().unwrap();
     waker.ring();
     assert!(is_ready(waker.fd.as_fd()));
-    assert!(!waker.sleep([None, None], Duration::MAX));
+    assert!(!waker.sleep(&[None, None], Duration::MAX));
     assert!(!is_ready(waker.fd.as_fd()));
 }
 

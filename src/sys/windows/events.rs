@@ -41,12 +41,12 @@ impl Waker {
 
     /// From now on it does not ring.
     pub fn silence(&self) {
-        self.sleep([None; 2], Duration::ZERO);
+        self.sleep(&[], Duration::ZERO);
     }
 
     /// Sleeps until the bell rings, another source wakes the thread, or the time is over. Silences the bell if the bell woke the thread.
     /// True: the first source woke the thread.
-    pub fn sleep(&self, others: [Option<Source<'_>>; 2], time: Duration) -> bool {
+    pub fn sleep(&self, others: &[Option<Source<'_>>], time: Duration) -> bool {
         let mut handles = vec![self.event.as_raw_handle()];
         handles.extend(others.iter().flatten().map(AsRawHandle::as_raw_handle));
         // The time is rounded up. Otherwise the waiter would spin during the last fraction of a millisecond.
@@ -57,7 +57,7 @@ impl Waker {
         if woken_by == WAIT_FAILED {
             doze(time); // an immediate return would make a waiter spin
         }
-        others[0].is_some() && woken_by == WAIT_OBJECT_0 + 1
+        others.first().is_some_and(Option::is_some) && woken_by == WAIT_OBJECT_0 + 1
     }
 }
 
