@@ -10,6 +10,11 @@ STRICT := -std=c11 -Wall -Wextra -Wpedantic -Werror
 OUT    := target/examples-c
 BUILT  := target/release
 
+# Many people have one build folder for all of their projects (CARGO_TARGET_DIR, or target-dir in cargo's configuration). What is
+# made here has its place in target/, so cargo builds there too. The scripts do the same: scripts/need.
+export CARGO_TARGET_DIR := $(CURDIR)/target
+unexport CARGO_BUILD_TARGET
+
 # A program for each file, but race has several.
 EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(filter-out examples-c/race_%,$(wildcard examples-c/*.c)))
 
