@@ -18,7 +18,7 @@ unexport CARGO_BUILD_TARGET
 # A program for each file, but race has several.
 EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(filter-out examples-c/race_%,$(wildcard examples-c/*.c)))
 
-.PHONY: all lib command examples demo test test-hosts test-hosts-quick test-windows check-platforms soak mutants fuzz loom tsan check-rust-version coverage bench header help clean
+.PHONY: wheels npm all lib command examples demo test test-hosts test-hosts-quick test-windows check-platforms soak mutants fuzz loom tsan check-rust-version coverage bench header help clean
 
 all: lib examples staged
 
@@ -48,6 +48,18 @@ demo: examples command ## 8 processes compete for a folder, and one in ten holde
 
 test: ## everything
 	scripts/test
+
+# Packages. PLATFORMS="linux-x64-glibc linux-arm64-musl …" are built by Zig (packaging/prebuilt); the default needs Rust alone.
+PLATFORMS := host
+HERE       = $(if $(filter host,$(PLATFORMS)),$(shell packaging/prebuilt --host-name),$(PLATFORMS))
+
+wheels: ## the wheels and the sdist of the Python binding, in target/wheels
+	packaging/prebuilt $(PLATFORMS)
+	packaging/wheels $(PLATFORMS)
+
+npm: ## the tarball of the Node binding, in target/npm
+	packaging/prebuilt $(PLATFORMS)
+	packaging/npm $(HERE)
 
 SECONDS := 600
 soak: ## all kinds of claimants under random kills and stops, for SECONDS=600
