@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::support::stage::Stage as MountStage;
 use crate::support::users::{each_stage, each_stage_with_an_acl, set_acl, Stage, User};
-use crate::support::{both, root_or_skip, set_mode, wait_until, Kind, Puppet};
+use crate::support::{both, namespaces_or_skip, set_mode, wait_until, Kind, Puppet};
 use rustix::fs::{access, Access};
 
 both!(
@@ -201,7 +201,7 @@ fn a_group_that_may_do_less_than_others_may_not_do_more_below(kind: Kind) {
 
 /// A filesystem with modes and without lists. A user that can't give its files there to the folder's owner or group makes no files.
 fn where_nobody_can_be_named_nobody_is_shut_out(kind: Kind) {
-    if !root_or_skip("a filesystem without lists") {
+    if !namespaces_or_skip("a filesystem without lists") {
         return;
     }
     let stage = MountStage::new();
