@@ -311,9 +311,32 @@ impl fmt::Display for Holder {
     }
 }
 
+/// Why the lock is busy: the process that has it, where that is known, and else what is in the way.
+struct InTheWay<'a>(&'a Holder);
+
+impl fmt::Display for InTheWay<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let holder = self.0;
+        let (BidState::Live, None, Some(pid)) = (holder.state, &holder.unread, holder.pid) else {
+            return holder.fmt(f);
+        };
+        write!(f, "held by PID {pid}")?;
+        if let Some(command) = &holder.command {
+            write!(f, " ({})", command.escape_debug())?;
+        }
+        if let Some(host) = &holder.host {
+            write!(f, " on host {}", host.escape_debug())?;
+        }
+        write!(f, ", bid {}", holder.name.to_string_lossy().escape_debug())
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
+            ErrorKind::Timeout if matches!(self.reason, Reason::Busy { .. }) => {
+                f.write_str("timed out waiting for ")?
+            }
             ErrorKind::Timeout => f.write_str("the time to wait is over: ")?,
             ErrorKind::Cancelled => f.write_str("the wait was cancelled: ")?,
             ErrorKind::Internal => f.write_str("an internal error in lockfolder, please report it: ")?,
@@ -324,7 +347,10 @@ impl fmt::Display for Error {
             Reason::Fixed(text) => f.write_str(text)?,
             Reason::System { doing, path, source } => write!(f, "cannot {doing} {}: {source}", path.display())?,
             Reason::Handle { folder, what } => write!(f, "this handle on the lock folder {} {what}", folder.display())?,
-            Reason::Busy { folder, holder } => write!(f, "the lock folder {} is busy: {holder}", folder.display())?,
+            Reason::Busy { folder, holder } => {
+                let busy = if self.kind == ErrorKind::Timeout { "" } else { " is busy" };
+                write!(f, "the lock folder {}{busy}: {}", folder.display(), InTheWay(holder))?;
+            }
         }
         if let Some(advice) = self.advice {
             write!(f, " ({advice})")?;

@@ -56,6 +56,8 @@ fn a_missing_folder_is_made_one_level_deep(kind: Kind) {
     let mut puppet = Puppet::new(kind);
     puppet.must("umask 027");
     fails(&mut puppet, 0, &scratch.join("a/b"), Errno::NOENT);
+    let why = puppet.why_not_opened();
+    assert!(why.contains("the folder above it is missing"), "{why}");
     assert_eq!(listing(&scratch), Vec::<String>::new());
     opens(&mut puppet, 0, &scratch.join("a"));
     assert_eq!(mode_of(&scratch.join("a")), 0o750);
