@@ -189,7 +189,13 @@ fn a_group_that_may_do_less_than_others_may_not_do_more_below(kind: Kind) {
             let find = |path: &Path| {
                 let both = format!("{},{}", OWNER.group, stage.attacker.group);
                 let as_member = ["--reuid", "47149", "--regid", "47149", "--groups", &both, "find"];
-                let output = Command::new("setpriv").args(as_member).arg(path).arg("-writable").output().unwrap();
+                let output = Command::new("setpriv")
+                    .current_dir("/")
+                    .args(as_member)
+                    .arg(path)
+                    .arg("-writable")
+                    .output()
+                    .unwrap();
                 assert!(output.status.success(), "{output:?}");
                 String::from_utf8(output.stdout).unwrap()
             };

@@ -314,8 +314,8 @@ fn a_dead_claimants_ticket_that_may_not_be_deleted_is_passed_over() {
         let scratch = Scratch::shm();
         let folder = scratch.folder_with_mode(0o1777);
         let user = |id: u32| {
-            let id = id.to_string();
-            let mut puppet = Puppet::behind(&["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"], Kind::C);
+            let mut puppet = Puppet::new(Kind::C);
+            puppet.must(&format!("become {id} {id}"));
             puppet.open(0, &folder);
             puppet
         };
