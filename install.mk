@@ -33,6 +33,7 @@ staged: $(STAGE)/complete
 
 $(STAGE)/complete: $(shell find src packaging cli/src cli/pages cli/Cargo.toml -type f) include/lockfolder.h Cargo.toml Cargo.lock \
                    build.rs install.mk
+	@CARGO='$(CARGO)' CC='$(CC)' NM='$(NM)' RUSTC='$(RUSTC)' scripts/needed
 	$(CARGO) build --release --locked
 	@rm -rf $(STAGE) && mkdir -p $(STAGE)/man
 	CC='$(CC)' AR='$(AR)' NM='$(NM)' OBJCOPY='$(OBJCOPY)' packaging/static-library $(BUILT) $(STAGE)/liblockfolder.a
