@@ -61,7 +61,6 @@ test-newcomer: ## what the READMEs say, to the letter, on fresh machines (deboot
 
 # Packages. PLATFORMS="linux-x64-glibc linux-arm64-musl …" are built by Zig (packaging/prebuilt); the default needs Rust alone.
 PLATFORMS := host
-HERE       = $(if $(filter host,$(PLATFORMS)),$(shell packaging/prebuilt --host-name),$(PLATFORMS))
 
 wheels: ## the wheels and the sdist of the Python binding, in target/wheels
 	packaging/prebuilt $(PLATFORMS)
@@ -69,7 +68,7 @@ wheels: ## the wheels and the sdist of the Python binding, in target/wheels
 
 npm: ## the tarball of the Node binding, in target/npm
 	packaging/prebuilt $(PLATFORMS)
-	packaging/npm $(HERE)
+	packaging/npm $(PLATFORMS)
 
 SECONDS := 600
 soak: ## all kinds of claimants under random kills and stops, for SECONDS=600
