@@ -1,5 +1,6 @@
 # make demo   the main job, on real processes
-# make test   everything; installs what it needs where it may, and says what it could not run
+# make check  the quick tests, for two minutes; installs nothing
+# make test   everything, for half an hour; installs what it needs where it may, and says what it could not run
 # make bench  how fast it is, beside others: docs/benchmarks.md
 # make help   the other targets
 
@@ -10,16 +11,22 @@ STRICT := -std=c11 -Wall -Wextra -Wpedantic -Werror
 OUT    := target/examples-c
 BUILT  := target/release
 
+# Many people have one build folder for all of their projects (CARGO_TARGET_DIR, or target-dir in cargo's configuration). What is
+# made here has its place in target/, so cargo builds there too. The scripts do the same: scripts/need.
+export CARGO_TARGET_DIR := $(CURDIR)/target
+unexport CARGO_BUILD_TARGET
+
 # A program for each file, but race has several.
 EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(filter-out examples-c/race_%,$(wildcard examples-c/*.c)))
 
-.PHONY: all lib command examples demo test test-hosts test-hosts-quick test-windows check-platforms soak mutants fuzz loom tsan check-rust-version coverage bench header help clean
+.PHONY: check test-newcomer wheels npm all lib command examples demo test test-hosts test-hosts-quick test-windows check-platforms soak mutants fuzz loom tsan check-rust-version coverage bench header help clean
 
 all: lib examples staged
 
 include install.mk
 
 lib: ## the library: target/release/liblockfolder.{so,a}
+	@CARGO='$(CARGO)' CC='$(CC)' NM='$(NM)' RUSTC='$(RUSTC)' scripts/needed
 	$(CARGO) build --release --locked
 
 command: ## the command `lockfolder`, as it is installed: target/release/lockfolder
@@ -38,11 +45,30 @@ $(OUT)/lockrun: examples-c/lockrun_posix.h
 
 $(BUILT)/liblockfolder.so: | lib
 
-demo: examples command ## 8 processes compete for a folder, and one in ten holders is killed
+demo: ## 8 processes compete for a folder for 10 s, and one in ten holders is killed
+	@echo 'The demo takes 10 s. To build it takes a minute or two, the first time.'
+	@$(MAKE) --no-print-directory examples command
 	scripts/demo
 
-test: ## everything
+check: ## the quick tests: under two minutes on two cores, and nothing is installed
+	scripts/test check
+
+test: ## all tests: half an hour; installs what they need, where it may, and says what it could not run
 	scripts/test
+
+test-newcomer: ## what the READMEs say, to the letter, on fresh machines (debootstrap): a quarter of an hour; as root
+	scripts/test-newcomer
+
+# Packages. PLATFORMS="linux-x64-glibc linux-arm64-musl …" are built by Zig (packaging/prebuilt); the default needs Rust alone.
+PLATFORMS := host
+
+wheels: ## the wheels and the sdist of the Python binding, in target/wheels
+	packaging/prebuilt $(PLATFORMS)
+	packaging/wheels $(PLATFORMS)
+
+npm: ## the tarball of the Node binding, in target/npm
+	packaging/prebuilt $(PLATFORMS)
+	packaging/npm $(PLATFORMS)
 
 SECONDS := 600
 soak: ## all kinds of claimants under random kills and stops, for SECONDS=600

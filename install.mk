@@ -33,6 +33,7 @@ staged: $(STAGE)/complete
 
 $(STAGE)/complete: $(shell find src packaging cli/src cli/pages cli/Cargo.toml -type f) include/lockfolder.h Cargo.toml Cargo.lock \
                    build.rs install.mk
+	@CARGO='$(CARGO)' CC='$(CC)' NM='$(NM)' RUSTC='$(RUSTC)' scripts/needed
 	$(CARGO) build --release --locked
 	@rm -rf $(STAGE) && mkdir -p $(STAGE)/man
 	CC='$(CC)' AR='$(AR)' NM='$(NM)' OBJCOPY='$(OBJCOPY)' packaging/static-library $(BUILT) $(STAGE)/liblockfolder.a
@@ -43,41 +44,15 @@ $(STAGE)/complete: $(shell find src packaging cli/src cli/pages cli/Cargo.toml -
 	CARGO='$(CARGO)' CC='$(CC)' RUSTC='$(RUSTC)' packaging/command $(STAGE)/lockfolder
 	@touch $@
 
-# Paths below the prefix are written relative to it.
-FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@SONAME@|$(SONAME)|' \
-    -e "s|@LIBS_PRIVATE@|$$(cat $(STAGE)/native-static-libs)|" \
-    -e 's|@LIBDIR@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(LIBDIR))|' \
-    -e 's|@INCLUDEDIR@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(INCLUDEDIR))|' \
-    -e "s|@LIBDIR_TO_INCLUDEDIR@|$$(realpath -ms --relative-to=$(LIBDIR) $(INCLUDEDIR))|"
+# packaging/install reads these from its environment, and not from its command line, so that a blank in them does no harm.
+export PREFIX BINDIR INCLUDEDIR LIBDIR MANDIR DOCDIR DESTDIR BASH_COMPLETIONS FISH_COMPLETIONS ZSH_COMPLETIONS
+export VERSION SONAME STAGE PAGES INSTALL
 
 install: $(STAGE)/complete ## installs below PREFIX (/usr/local); DESTDIR and LIBDIR as usual
-	$(INSTALL) -d $(addprefix $(DESTDIR),$(BINDIR) $(INCLUDEDIR) $(LIBDIR)/pkgconfig $(LIBDIR)/cmake/lockfolder \
-	    $(MANDIR)/man1 $(MANDIR)/man3 $(DOCDIR) $(BASH_COMPLETIONS) $(FISH_COMPLETIONS) $(ZSH_COMPLETIONS))
-	$(INSTALL) -m 644 include/lockfolder.h include/lockfolder.hpp $(DESTDIR)$(INCLUDEDIR)/
-	$(INSTALL) -m 755 $(STAGE)/liblockfolder.so $(DESTDIR)$(LIBDIR)/liblockfolder.so.$(VERSION)
-	ln -sf liblockfolder.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
-	ln -sf liblockfolder.so.$(VERSION) $(DESTDIR)$(LIBDIR)/liblockfolder.so
-	$(INSTALL) -m 644 $(STAGE)/liblockfolder.a $(DESTDIR)$(LIBDIR)/
-	$(FILL) packaging/lockfolder.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/lockfolder.pc
-	for file in lockfolder-config lockfolder-config-version; do \
-	    $(FILL) packaging/cmake/$$file.cmake.in >$(DESTDIR)$(LIBDIR)/cmake/lockfolder/$$file.cmake || exit; done
-	$(INSTALL) -m 755 $(STAGE)/lockfolder $(DESTDIR)$(BINDIR)/
-	$(INSTALL) -m 644 cli/pages/lockfolder.bash $(DESTDIR)$(BASH_COMPLETIONS)/lockfolder
-	$(INSTALL) -m 644 cli/pages/lockfolder.fish $(DESTDIR)$(FISH_COMPLETIONS)/
-	$(INSTALL) -m 644 cli/pages/_lockfolder $(DESTDIR)$(ZSH_COMPLETIONS)/
-	$(INSTALL) -m 644 $(STAGE)/man/*.1 $(DESTDIR)$(MANDIR)/man1/
-	$(INSTALL) -m 644 $(STAGE)/man/*.3 $(DESTDIR)$(MANDIR)/man3/
-	$(INSTALL) -m 644 $(PAGES) $(DESTDIR)$(DOCDIR)/
+	@packaging/install install
 
-uninstall: $(STAGE)/complete ## removes what `make install` with the same PREFIX, DESTDIR and LIBDIR made
-	rm -f $(addprefix $(DESTDIR)$(INCLUDEDIR)/,lockfolder.h lockfolder.hpp)
-	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/liblockfolder,.so.$(VERSION) .so .a) $(DESTDIR)$(LIBDIR)/$(SONAME)
-	rm -f $(DESTDIR)$(LIBDIR)/pkgconfig/lockfolder.pc $(DESTDIR)$(LIBDIR)/cmake/lockfolder/lockfolder-config*.cmake
-	rm -f $(addprefix $(DESTDIR),$(BINDIR)/lockfolder $(BASH_COMPLETIONS)/lockfolder $(FISH_COMPLETIONS)/lockfolder.fish \
-	    $(ZSH_COMPLETIONS)/_lockfolder)
-	cd $(STAGE)/man && for page in *; do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; done
-	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,$(notdir $(PAGES)))
-	-rmdir $(DESTDIR)$(LIBDIR)/cmake/lockfolder $(DESTDIR)$(DOCDIR)
+uninstall: ## removes what `make install` with the same PREFIX, DESTDIR and LIBDIR made; builds nothing
+	@packaging/install uninstall
 
 abi: ## renews packaging/abi/lockfolder.abi, the description of the ABI
 	packaging/abi/make packaging/abi/lockfolder.abi

@@ -176,7 +176,7 @@ static race_result judge(supervisor *s, double seconds)
         printf("killed      %llu, %llu of them inside\n", s->killed, atomic_load(&race->taken_over));
         if (s->options->stops_per_second > 0)
             printf("stopped     %llu, and went on after half a second at most\n", s->stopped);
-        printf("wedges      %llu times nobody got the lock for %d s\n", s->wedges, WEDGE_S);
+        printf("standstills %llu times nobody got the lock for %d s\n", s->wedges, WEDGE_S);
         printf("updates     %llu in the ledger, %llu reported, of them %llu by the next after a death\n", last.number,
                updates, adopted);
         printf("violations  %llu seen by the referee, %llu in the ledger\n", atomic_load(&race->seen_by_referee),

@@ -1,10 +1,11 @@
 //! The reason for a failure: a kind to branch on, a sentence for a person, and the rival that was in the way.
 //!
-//! All of it is plain data, and this file uses nothing else of the crate: an error that a program keeps holds no descriptor
+//! All of it is plain data, and it uses nothing else of the crate: an error that a program keeps holds no descriptor
 //! open.
 
+mod text;
+
 use std::ffi::OsString;
-use std::fmt::{self, Write as _};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,7 +74,7 @@ pub enum Reach {
     Vouched,
 }
 
-/// The bid that was in the way, and what it says about its owner. Its [`Display`](fmt::Display) is a sentence for a person.
+/// The bid that was in the way, and what it says about its owner. Its [`Display`](std::fmt::Display) is a sentence for a person.
 /// Any user of the folder may have written any characters into `host` and `command`: escape them before you print them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -105,7 +106,7 @@ pub(crate) enum Unread {
 
 /// The reason for a failure.
 ///
-/// Its [`Display`](fmt::Display) is a sentence that a person can act on: it names the folder, the file, and the PID,
+/// Its [`Display`](std::fmt::Display) is a sentence that a person can act on: it names the folder, the file, and the PID,
 /// command and host of the holder. The sentence is composed only when somebody reads it. An error is plain data: it can be
 /// cloned, kept and sent to other threads, and it holds nothing of the folder open.
 ///
@@ -272,110 +273,6 @@ impl Error {
         match &self.reason {
             Reason::Busy { holder, .. } => Some(holder),
             _ => None,
-        }
-    }
-}
-
-/// Text that others wrote is escaped, because it may be shown on a terminal.
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name.to_string_lossy();
-        let name = name.escape_debug();
-        match self.unread {
-            Some(Unread::Denied) => {
-                return write!(
-                    f,
-                    "the bid {name} can't be judged: we may not read it, or can't read it now. It counts as live. \
-                     If its owner is gone, delete it"
-                );
-            }
-            Some(Unread::CutOff(why)) => {
-                return write!(
-                    f,
-                    "the bid {name} can't be judged: {why}, so its owner may be writing it. It counts as live until the \
-                     grace of lf_set_malformed_grace is over. If nobody is writing it, delete it"
-                );
-            }
-            Some(Unread::Foreign(why)) => {
-                return write!(
-                    f,
-                    "the file {name} is in the way: it has the name of a bid, but {why}. It counts as live, and we never \
-                     delete it. Move it away, or delete it if nobody needs it"
-                );
-            }
-            None => write!(f, "the bid {name}")?,
-        }
-        if let Some(pid) = self.pid {
-            write!(f, " of PID {pid}")?;
-        }
-        if let Some(command) = &self.command {
-            write!(f, " ({})", command.escape_debug())?;
-        }
-        if let Some(host) = &self.host {
-            write!(f, " on host {}", host.escape_debug())?;
-        }
-        f.write_str(match self.state {
-            BidState::Own => " is ours",
-            BidState::Live => " is live",
-            BidState::Stale => " is stale",
-            BidState::Unknown => " can't be judged from here (another host or container), so it counts as live",
-            BidState::Malformed => " is malformed",
-        })
-    }
-}
-
-/// Writes control characters escaped. A path may contain them, and a message may be shown on a terminal.
-struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
-
-impl fmt::Write for Escaping<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.split_inclusive(char::is_control).try_for_each(|part| match part.chars().next_back() {
-            Some(last) if last.is_control() => {
-                self.0.write_str(&part[..part.len() - last.len_utf8()])?;
-                write!(self.0, "{}", last.escape_default())
-            }
-            _ => self.0.write_str(part),
-        })
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let f = &mut Escaping(f);
-        match self.kind {
-            ErrorKind::Timeout => f.write_str("the time to wait is over: ")?,
-            ErrorKind::Cancelled => f.write_str("the wait was cancelled: ")?,
-            ErrorKind::Internal => f.write_str("an internal error in lockfolder, please report it: ")?,
-            _ => {}
-        }
-        match &self.reason {
-            Reason::Text(text) => f.write_str(text)?,
-            Reason::Fixed(text) => f.write_str(text)?,
-            Reason::System { doing, path, source } => write!(f, "cannot {doing} {}: {source}", path.display())?,
-            Reason::Handle { folder, what } => write!(f, "this handle on the lock folder {} {what}", folder.display())?,
-            Reason::Busy { folder, holder, why } => {
-                write!(f, "the lock folder {} is busy: ", folder.display())?;
-                match why {
-                    Taken::Alone => {}
-                    Taken::Places(n) => write!(f, "{n} of {n} places are taken, one by ")?,
-                    Taken::ForAnother => {
-                        f.write_str("a claimant that waits for the lock comes first, and it is kept out by ")?
-                    }
-                }
-                write!(f, "{holder}")?;
-            }
-        }
-        if let Some(advice) = self.advice {
-            write!(f, " ({advice})")?;
-        }
-        match &self.left_behind {
-            None => Ok(()),
-            Some(bid) => write!(
-                f,
-                "; our bid {} could not be deleted and remains. The next call on this handle tries again. \
-                 The bid counts as stale after this process has ended",
-                bid.display()
-            ),
         }
     }
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"syscall"
 	"unsafe"
 )
@@ -69,6 +70,8 @@ func doneError(cause error, text string) error {
 	status := ErrCancelled
 	if errors.Is(cause, context.DeadlineExceeded) {
 		status = ErrTimeout
+		// The library knows only that its wait was cancelled.
+		text = strings.Replace(text, "the wait was cancelled: ", "timed out: ", 1)
 	}
 	return &Error{Status: status, Message: text + " (" + cause.Error() + ")", cause: cause}
 }

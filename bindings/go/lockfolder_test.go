@@ -233,7 +233,11 @@ func TestDeadline(t *testing.T) {
 	folder := open(t, path)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
-	is(t, folder.Lock(ctx), ErrTimeout, context.DeadlineExceeded)
+	err := folder.Lock(ctx)
+	is(t, err, ErrTimeout, context.DeadlineExceeded)
+	if text := err.Error(); !strings.Contains(text, "timed out: ") || strings.Contains(text, "cancelled") {
+		t.Errorf("a timeout says: %s", text)
+	}
 	is(t, folder.Lock(ctx), ErrTimeout, context.DeadlineExceeded)
 }
 

@@ -111,10 +111,14 @@ fn find_unsafe(dir: &Dir, name: &CStr, levels: u32) -> io::Result<Option<(PathBu
 
 /// What can be done where a lock folder can't be opened or written to, and the system's text does not say it.
 pub(crate) fn advice(path: &Path, error: &io::Error) -> Option<&'static str> {
+    let above = path.parent().map(Dir::id_at)?;
+    // Only the last folder of the path is made, so that a mistyped path makes no tree.
+    if Dir::has_vanished(error) && above.as_ref().is_err_and(Dir::has_vanished) {
+        return Some("the folder above it is missing: make that one first");
+    }
     if !Dir::is_not_ours(error) {
         return None;
     }
-    let above = path.parent().map(Dir::id_at)?;
     if above.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
         return Some(
             "this user may not search one of the folders above it; a relative path becomes an absolute one when it is opened. \

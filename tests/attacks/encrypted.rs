@@ -13,7 +13,7 @@ both!(a_bid_whose_key_is_gone_counts_as_live_and_is_named, a_claim_whose_key_is_
 
 /// A lock folder for all users, and two claimants of root's that have used it. None: this machine can't run the test.
 fn scene(kind: Kind) -> Option<(Stage, PathBuf, [Puppet; 2])> {
-    if !crate::support::root_or_skip("encrypted files") || !need("mkfs.ext4", &["e2fsprogs"]) {
+    if !crate::support::namespaces_or_skip("encrypted files") || !need("mkfs.ext4", &["e2fsprogs"]) {
         return None;
     }
     let stage = Stage::new();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::c::trace::{At, Tracer};
 use crate::support::containers::contained;
 use crate::support::users::User;
-use crate::support::{both, root_or_skip, set_mode, Kind, Puppet, Scratch};
+use crate::support::{both, namespaces_or_skip, set_mode, Kind, Puppet, Scratch};
 
 both!(a_reader_keeps_no_dead_container_alive, a_reader_robs_no_live_container);
 
@@ -78,7 +78,7 @@ fn open_all(folder: &Path) -> Vec<File> {
 
 /// On a disk and in memory: a folder that every user may read, and only root may write.
 fn each_filesystem(mut test: impl FnMut(&Scratch)) {
-    if root_or_skip("another PID namespace, and a reader who is another user") {
+    if namespaces_or_skip("another PID namespace, and a reader who is another user") {
         for scratch in [Scratch::public(), Scratch::shm()] {
             fs::create_dir(scratch.folder()).unwrap();
             set_mode(&scratch.folder(), 0o755);

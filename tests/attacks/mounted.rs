@@ -21,7 +21,7 @@ both!(
 
 /// A folder in a mount namespace of its own, and two claimants. None: this machine can't run the test.
 fn scene(kind: Kind) -> Option<(Stage, PathBuf, [Puppet; 2])> {
-    if !crate::support::root_or_skip("mounts") || !Path::new("/dev/fuse").exists() {
+    if !crate::support::namespaces_or_skip("mounts") || !Path::new("/dev/fuse").exists() {
         return None;
     }
     let stage = Stage::new();

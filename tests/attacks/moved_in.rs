@@ -13,7 +13,9 @@ use rustix::fs::{mknodat, FileType, Mode, CWD};
 
 use crate::c::trace::{At, Tracer};
 use crate::support::users::{each_stage_or_own_folder, owner_and_mode, Stage, User};
-use crate::support::{listing, root_or_skip, set_mode, set_time, wait_until, Bid, Kind, Puppet, Scratch, NOBODY};
+use crate::support::{
+    listing, namespaces_or_skip, root_or_skip, set_mode, set_time, wait_until, Bid, Kind, Puppet, Scratch, NOBODY,
+};
 
 /// The bid of a process that does not exist: no PID of Linux is so large.
 fn dead() -> Bid {
@@ -201,7 +203,7 @@ fn a_private_folder_of_roots_that_gets_the_name_of_a_stage_keeps_its_mode_and_it
 /// that gets the hidden name meanwhile keeps its own. On ramfs nothing tells when a folder was made.
 #[test]
 fn an_old_folder_of_roots_that_gets_the_hidden_name_is_not_given_away() {
-    if !root_or_skip("another user") {
+    if !namespaces_or_skip("another user") {
         return;
     }
     let tracer = Tracer::new();

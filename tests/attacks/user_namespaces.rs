@@ -24,7 +24,7 @@ const PRIVATE: u32 = 2;
 const ROOTLESS: &[&str] = &["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
 
 fn possible_or_skip() -> bool {
-    let possible = Command::new("unshare").args(["--user", "--map-root-user", "true"]).status().unwrap().success();
+    let possible = Command::new(ROOTLESS[0]).args(&ROOTLESS[1..]).arg("true").status().unwrap().success();
     if !possible {
         skip("user namespaces: not to be had here");
     }

@@ -46,7 +46,7 @@ int main(int count, char **arguments) {
         lf_folder *handles[] = {before, opened()};
         for (int i = 0; i < 2; i++) {
             IS(lf_lock(handles[i]), LF_BUSY);
-            CHECK(says(handles[i], "is live"));
+            CHECK(says(handles[i], "held by PID"));
             IS(lf_lock_wait(handles[i], 50), LF_TIMEOUT);
             size_t reaped = 1;
             IS(lf_reap_stale(handles[i], &reaped), LF_OK);

@@ -130,7 +130,7 @@ int main(int argc, char **argv) {
     CHECK(lf_bid_list_len(list) == 1 && lf_bid_list_get(list, 0)->pid == pid);
     lf_bid_list_free(list);
     IS(lf_lock(before), LF_BUSY);
-    CHECK(says(before, "is live"));
+    CHECK(says(before, "held by PID"));
     CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
     IS(lf_lock(before), LF_OK);
     IS(lf_unlock(before), LF_OK);

@@ -33,7 +33,7 @@ const COLUMNS: &[Column] = &[
 
 #[test]
 fn each_filesystem_keeps_the_promises_that_the_table_says() {
-    if !crate::support::root_or_skip("the filesystems") {
+    if !crate::support::namespaces_or_skip("the filesystems") {
         return;
     }
     let only = std::env::var("LOCKFOLDER_FILESYSTEM").unwrap_or_default(); // to look at one filesystem

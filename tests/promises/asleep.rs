@@ -140,7 +140,7 @@ impl Looks {
 /// fuse-overlayfs returns a listing in pieces that are not full. A claimant that takes the first piece for the whole
 /// listing misses the holder's bid among many other files. It then bids, withdraws, and is woken by its own withdrawal.
 fn a_waiter_sleeps_if_a_listing_comes_in_small_pieces(kind: Kind) {
-    if !crate::support::root_or_skip("fuse-overlayfs") || !crate::c::need("fuse-overlayfs", &["fuse-overlayfs"]) {
+    if !crate::support::namespaces_or_skip("fuse-overlayfs") || !crate::c::need("fuse-overlayfs", &["fuse-overlayfs"]) {
         return;
     }
     let stage = Stage::new();

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{bids_in, both, root_or_skip, Bid, Kind, Puppet, Scratch};
+use crate::support::{bids_in, both, namespaces_or_skip, Bid, Kind, Puppet, Scratch};
 
 both!(
     a_copy_of_a_held_folder_is_free,
@@ -63,7 +63,7 @@ fn a_backup_that_takes_the_place_of_a_held_folder_is_free(kind: Kind) {
 
 /// A container on an overlay. Its host looks into the folder in which the overlay keeps written files.
 fn a_bid_behind_an_overlay_is_never_robbed_from_the_other_side(kind: Kind) {
-    if !root_or_skip("an overlay") {
+    if !namespaces_or_skip("an overlay") {
         return;
     }
     // Not in the folder of the build, because that may be on an overlay itself.

@@ -332,7 +332,7 @@ fn a_fencing_token_is_given_where_the_folder_above_may_not_be_read(kind: Kind) {
 
 /// The folder above a mount has no entry of the lock folder that could be lost.
 fn a_fencing_token_is_given_where_the_folder_above_is_on_a_filesystem_without_fsync(kind: Kind) {
-    if !crate::support::root_or_skip("mounts") {
+    if !crate::support::namespaces_or_skip("mounts") {
         return;
     }
     let stage = crate::support::stage::Stage::new();

@@ -326,8 +326,8 @@ fn an_empty_queue_that_nobody_may_remove_is_no_line(kind: Kind) {
     let folder = scratch.folder_with_mode(0o1777);
     let queue = folder.join(".lockfolder/queue");
     let user = |id: u32| {
-        let id = id.to_string();
-        let mut puppet = Puppet::behind(&["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"], kind);
+        let mut puppet = Puppet::new(kind);
+        puppet.must(&format!("become {id} {id}"));
         puppet.open(0, &folder);
         puppet
     };

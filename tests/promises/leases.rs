@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{both, listing, root_or_skip, wait_until, Bid, Kind, Puppet, Scratch, NOBODY};
+use crate::support::{both, listing, namespaces_or_skip, root_or_skip, wait_until, Bid, Kind, Puppet, Scratch, NOBODY};
 
 both!(
     a_bid_states_its_lease_where_the_mark_is,
@@ -287,7 +287,7 @@ fn a_call_takes_over_few_leases_at_once(kind: Kind) {
 
 /// The boot clock shows another time there.
 fn another_time_namespace_makes_no_lease_longer_or_shorter(kind: Kind) {
-    if !root_or_skip("another time namespace") {
+    if !namespaces_or_skip("another time namespace") {
         return;
     }
     let uptime = fs::read_to_string("/proc/uptime").unwrap();

@@ -9,7 +9,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::support::{all_waits, bids_in, listing, root_or_skip, wait_until, Kind, Puppet, Scratch};
+use crate::support::{
+    all_waits, bids_in, listing, namespaces_or_skip, root_or_skip, wait_until, Kind, Puppet, Scratch,
+};
 use places::{holder_and_waiters, joined, line};
 use turns::{are_served, are_served_in_order, is_served, unless_somebody_dozes, NO_SHOW};
 
@@ -312,8 +314,8 @@ fn a_dead_claimants_ticket_that_may_not_be_deleted_is_passed_over() {
         let scratch = Scratch::shm();
         let folder = scratch.folder_with_mode(0o1777);
         let user = |id: u32| {
-            let id = id.to_string();
-            let mut puppet = Puppet::behind(&["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"], Kind::C);
+            let mut puppet = Puppet::new(Kind::C);
+            puppet.must(&format!("become {id} {id}"));
             puppet.open(0, &folder);
             puppet
         };
@@ -333,7 +335,7 @@ fn a_dead_claimants_ticket_that_may_not_be_deleted_is_passed_over() {
 #[test]
 fn containers_stand_in_one_line_and_their_deaths_are_seen() {
     unless_somebody_dozes(|| {
-        if !root_or_skip("PID namespaces") {
+        if !namespaces_or_skip("PID namespaces") {
             return;
         }
         let scratch = Scratch::new();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{both, root_or_skip, state_of, Bid, Kind, Puppet, Scratch, NOBODY};
+use crate::support::{both, namespaces_or_skip, root_or_skip, state_of, Bid, Kind, Puppet, Scratch, NOBODY};
 
 both!(
     a_killed_holder_that_nobody_reaped_frees_the_folder_at_once,
@@ -275,7 +275,7 @@ fn a_process_of_another_user_is_judged_like_ours(kind: Kind) {
 }
 
 fn a_process_hidden_by_hidepid_is_alive_until_it_dies(kind: Kind) {
-    if !root_or_skip("hidepid") {
+    if !namespaces_or_skip("hidepid") {
         return;
     }
     let scratch = Scratch::shm();
@@ -348,7 +348,7 @@ fn a_live_rival_among_stale_bids_still_excludes(kind: Kind) {
 /// reaps a Python peer's bid must not take a live claim with the same number for the claim behind the bid.
 fn a_claim_with_the_number_of_a_deleted_bid_is_not_deleted(kind: Kind) {
     use std::os::unix::fs::MetadataExt;
-    if !root_or_skip("two filesystems in one lock folder") {
+    if !namespaces_or_skip("two filesystems in one lock folder") {
         return;
     }
     let scratch = Scratch::shm();

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{chown, symlink, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::support::{both, encode, listing, root_or_skip, Kind, Puppet, Scratch, NOBODY};
+use crate::support::{both, encode, listing, namespaces_or_skip, root_or_skip, Kind, Puppet, Scratch, NOBODY};
 use rustix::io::Errno;
 
 const NO_CREATE: u32 = 1;
@@ -56,6 +56,8 @@ fn a_missing_folder_is_made_one_level_deep(kind: Kind) {
     let mut puppet = Puppet::new(kind);
     puppet.must("umask 027");
     fails(&mut puppet, 0, &scratch.join("a/b"), Errno::NOENT);
+    let why = puppet.why_not_opened();
+    assert!(why.contains("the folder above it is missing"), "{why}");
     assert_eq!(listing(&scratch), Vec::<String>::new());
     opens(&mut puppet, 0, &scratch.join("a"));
     assert_eq!(mode_of(&scratch.join("a")), 0o750);
@@ -301,7 +303,7 @@ fn a_local_folder_is_not_opened_again_for_a_listing(kind: Kind) {
 
 /// Other claimants could not judge the bids of this process.
 fn a_process_that_can_not_identify_itself_gets_no_handle(kind: Kind) {
-    if !root_or_skip("a process without /proc") {
+    if !namespaces_or_skip("a process without /proc") {
         return;
     }
     let scratch = Scratch::shm();

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{bid_name, boot_time, both, root_or_skip, skip, Bid, Kind, Puppet, Scratch};
+use crate::support::{bid_name, boot_time, both, namespaces_or_skip, skip, Bid, Kind, Puppet, Scratch};
 
 both!(
     without_trust_the_filesystem_is_refused_with_the_reason,
@@ -22,7 +22,7 @@ const TRUST: u32 = 4;
 
 /// The puppet sees the folder at `there`, and we see it at `here`. The puppet is PID 1, and its mounts end with it.
 fn on_fuse(kind: Kind, test: impl FnOnce(Puppet, &Path, &Path)) {
-    if !root_or_skip("a filesystem that others can write to") || !crate::c::need("bindfs", &[]) {
+    if !namespaces_or_skip("a filesystem that others can write to") || !crate::c::need("bindfs", &[]) {
         return;
     }
     if !Path::new("/dev/fuse").exists() {

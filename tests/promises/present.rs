@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::containers::{each_filesystem, is_respected_until_it_dies, CONTAINER};
-use crate::support::{both, pid_namespace, root_or_skip, skip, start_of, Bid, Kind, Orphan, Puppet, Scratch};
+use crate::support::{both, namespaces_or_skip, pid_namespace, skip, start_of, Bid, Kind, Orphan, Puppet, Scratch};
 
 both!(
     a_time_namespace_that_is_entered_changes_no_verdict,
@@ -63,7 +63,7 @@ fn own_bid(holder: &mut Puppet, scratch: &Scratch) -> Bid {
 }
 
 fn time_namespaces_or_skip() -> bool {
-    if !root_or_skip("time namespaces") {
+    if !namespaces_or_skip("time namespaces") {
         return false;
     }
     let possible = Command::new("unshare").args(["--time", "--boottime", "1", "true"]).status().unwrap().success();
@@ -259,7 +259,7 @@ fn a_root_without_proc_robs_nobody(kind: Kind) {
 
 /// The path of the folder leads nowhere in the new root, but nothing happened to the folder.
 fn a_root_that_changes_while_the_lock_is_held_loses_nothing(kind: Kind) {
-    if !root_or_skip("another root") {
+    if !namespaces_or_skip("another root") {
         return;
     }
     let (scratch, elsewhere) = (Scratch::new(), Scratch::new());
@@ -307,7 +307,7 @@ fn a_folder_in_the_place_of_proc_misleads_nobody(kind: Kind) {
 /// There each descriptor seems to be another folder. A waiter that watched that folder would sleep until a look is due.
 /// So it looks again and again, and watches nothing.
 fn a_folder_in_the_place_of_proc_leads_no_waiter_astray(kind: Kind) {
-    if !root_or_skip("another root") {
+    if !namespaces_or_skip("another root") {
         return;
     }
     let scratch = Scratch::new();

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{bids_in, both, fails, listing, nobody, root_or_skip, set_mode, Kind, Puppet, Scratch};
+use crate::support::{
+    bids_in, both, fails, listing, namespaces_or_skip, nobody, root_or_skip, set_mode, Kind, Puppet, Scratch,
+};
 use rustix::io::Errno;
 
 both!(
@@ -62,7 +64,7 @@ fn on_small_disk(kind: Kind, there: &Path, options: &str) -> (Puppet, PathBuf) {
 }
 
 fn a_full_disk_is_an_error_and_leaves_no_bid(kind: Kind) {
-    if !root_or_skip("a full disk") {
+    if !namespaces_or_skip("a full disk") {
         return;
     }
     // The disk has no room; no file left for the claim; no file left for the bid, because tmpfs counts a link as a
@@ -158,7 +160,7 @@ fn an_attribute_that_is_in_the_way_is_named(kind: Kind) {
 }
 
 fn a_read_only_filesystem_is_an_error_only_for_a_lock(kind: Kind) {
-    if !root_or_skip("a read-only filesystem") {
+    if !namespaces_or_skip("a read-only filesystem") {
         return;
     }
     let scratch = Scratch::shm();

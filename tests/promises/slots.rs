@@ -47,7 +47,7 @@ fn at_most_n_hold_together(kind: Kind) {
     }
     assert_eq!(d.ask("lock 0"), "LF_BUSY");
     let why = d.why(0);
-    assert!(why.contains("3 of 3 places are taken, one by the bid"), "{why}");
+    assert!(why.contains("3 of 3 places are taken, one of them: held by PID"), "{why}");
     assert!(why.contains(&format!("PID {}", c.pid())), "{why}");
     let mut alone = Puppet::at(kind, &scratch.folder());
     assert_eq!(alone.ask("lock 0"), "LF_BUSY");

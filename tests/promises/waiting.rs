@@ -40,7 +40,12 @@ fn a_timeout_ends_a_wait_and_the_message_names_the_holder(kind: Kind) {
     for timeout in [0, 1, 60] {
         assert_eq!(waiter.ask(&format!("wait 0 {timeout}")), "LF_TIMEOUT");
         let why = waiter.why(0);
-        assert!(why.contains(&holder.pid().to_string()) && why.contains("puppet"), "{why}");
+        let said = format!(
+            "timed out waiting for the lock folder {}: held by PID {} (",
+            scratch.folder().display(),
+            holder.pid()
+        );
+        assert!(why.starts_with(&said) && why.contains("puppet"), "{why}");
         assert_eq!(waiter.bids(0).len(), 1, "a wait leaves no bid behind");
     }
     holder.must("unlock 0");

@@ -1,6 +1,6 @@
 //! What the tests of containers share.
 
-use super::{root_or_skip, Kind, Puppet, Scratch};
+use super::{namespaces_or_skip, Kind, Puppet, Scratch};
 
 /// A container's PID namespace, with a `/proc` of its own: the puppet is its PID 1.
 pub const CONTAINER: &[&str] = &["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
@@ -8,7 +8,7 @@ pub const CONTAINER: &[&str] = &["unshare", "--pid", "--fork", "--mount-proc", "
 /// On the disk and in memory, because the kernel's proof of life exists on both. And on a disk that other hosts use too: a lease
 /// changes nothing between the processes of one kernel.
 pub fn each_filesystem(what: &str, mut test: impl FnMut(&Scratch)) {
-    if root_or_skip(what) {
+    if namespaces_or_skip(what) {
         test(&Scratch::new());
         test(&Scratch::shm());
         test(&Scratch::marked());

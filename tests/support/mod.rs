@@ -77,6 +77,24 @@ pub fn root_or_skip(what: &str) -> bool {
     root
 }
 
+/// True if we are root, and may make namespaces and mounts in them. A container's root often may not (CAP_SYS_ADMIN). If not,
+/// `what` is skipped, and the output says so.
+pub fn namespaces_or_skip(what: &str) -> bool {
+    static POSSIBLE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    if !root_or_skip(what) {
+        return false;
+    }
+    let possible = *POSSIBLE.get_or_init(|| {
+        let tried =
+            std::process::Command::new("unshare").args(["--mount", "--pid", "--fork", "--mount-proc", "true"]).output();
+        tried.is_ok_and(|tried| tried.status.success())
+    });
+    if !possible {
+        skip(&format!("{what}: root may not make namespaces here (CAP_SYS_ADMIN)"));
+    }
+    possible
+}
+
 /// A user that is not root, and owns nothing.
 pub const NOBODY: u32 = 65534;
 

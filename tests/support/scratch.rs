@@ -13,9 +13,15 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// On the filesystem of the build folder, which is usually ext4, xfs, btrfs or overlayfs.
+    /// On the filesystem of the build folder, which is usually ext4, xfs, btrfs or overlayfs. A clone may be in a home that other
+    /// users can't enter. Then it is a public place, since tests change their user.
     pub fn new() -> Scratch {
-        Scratch::inside(Path::new(env!("CARGO_TARGET_TMPDIR")))
+        let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        if all_may_enter(built) {
+            Scratch::inside(built)
+        } else {
+            Scratch::public()
+        }
     }
 
     /// On a disk as well. The mark in the lock folder says that other hosts use it too, as on the server of an export.
@@ -73,6 +79,21 @@ impl Drop for Scratch {
             eprintln!("{} remains: {e}", self.path.display());
         }
     }
+}
+
+/// True if every user can reach this folder: each folder above it can be searched by all.
+fn all_may_enter(folder: &Path) -> bool {
+    folder.ancestors().all(|above| std::fs::metadata(above).is_ok_and(|about| about.permissions().mode() & 0o001 != 0))
+}
+
+#[test]
+fn a_scratch_folder_is_where_every_user_can_go() {
+    let scratch = Scratch::new();
+    assert!(all_may_enter(&scratch), "{}", scratch.path.display());
+    let inner = scratch.join("home/clone/target");
+    std::fs::create_dir_all(&inner).unwrap();
+    set_mode(&scratch.join("home"), 0o700);
+    assert!(!all_may_enter(&inner));
 }
 
 /// The names in a folder, sorted.

@@ -1,8 +1,35 @@
 // The C library, through koffi. A pointer is a BigInt.
 
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import koffi from 'koffi'
 
-const library = koffi.load(process.env.LOCKFOLDER_LIBRARY || 'liblockfolder.so.0')
+const library = load()
+
+/** The library that LOCKFOLDER_LIBRARY names, or the one that the package carries, or the one that the system finds. */
+function load() {
+  const named = process.env.LOCKFOLDER_LIBRARY
+  const carried = fileURLToPath(new URL(`../prebuilt/${platform()}/liblockfolder.so`, import.meta.url))
+  const name = named || (existsSync(carried) ? carried : 'liblockfolder.so.0')
+  try {
+    return koffi.load(name)
+  } catch (error) {
+    const out = named
+      ? 'LOCKFOLDER_LIBRARY names it: correct that variable, or unset it'
+      : `Install a package that carries it for ${platform()} (\`make npm\`), or install the C library (\`make install\`), or set ` +
+        'LOCKFOLDER_LIBRARY to its file, or LD_LIBRARY_PATH to its folder'
+    throw new Error(`lockfolder can't load the native library ${name}: ${error.message}. ${out}.`, { cause: error })
+  }
+}
+
+/** Such as linux-x64-glibc. */
+function platform() {
+  const { excludeNetwork } = process.report
+  process.report.excludeNetwork = true // else the report asks the DNS for names, in some versions of Node
+  const glibc = process.report.getReport().header.glibcVersionRuntime
+  process.report.excludeNetwork = excludeNetwork
+  return `${process.platform}-${process.arch}-${glibc ? 'glibc' : 'musl'}`
+}
 
 // A function returns its results through pointers. The caller passes a typed array that has room for the result.
 export const lf = {

@@ -5,7 +5,26 @@ import os
 from ctypes import POINTER, c_bool, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any, List, Tuple
 
-lib = ctypes.CDLL(os.environ.get("LOCKFOLDER_LIBRARY") or "liblockfolder.so.0")
+_CARRIED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "liblockfolder.so")
+
+
+def _load() -> ctypes.CDLL:
+    """The library that LOCKFOLDER_LIBRARY names, or the one that the wheel carries, or the one that the system finds."""
+    named = os.environ.get("LOCKFOLDER_LIBRARY")
+    name = named or (_CARRIED if os.path.exists(_CARRIED) else "liblockfolder.so.0")
+    try:
+        return ctypes.CDLL(name)
+    except OSError as error:
+        out = (
+            "LOCKFOLDER_LIBRARY names it: correct that variable, or unset it"
+            if named
+            else "Install a wheel that carries it, or install the C library (`make install`), or set LOCKFOLDER_LIBRARY to its "
+            "file, or LD_LIBRARY_PATH to its folder"
+        )
+        raise ImportError(f"lockfolder_native can't load the native library {name}: {error}. {out}.", path=name) from error
+
+
+lib = _load()
 
 
 class CBid(ctypes.Structure):
