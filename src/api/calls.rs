@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use crate::api::place::AnyPlace;
 use crate::api::snapshot::{BidInfo, WaiterInfo};
 use crate::error::{BidState, ErrorKind, Result};
-use crate::folder::Folder;
 use crate::protocol::{Place, Session};
 
 /// Each call looks first whether we hold the lock, and with which bid.
-impl Session<Folder> {
+impl Session<AnyPlace> {
     /// Checks that the lock is held, and that all claimants who open the path see that.
     pub fn holds(&self) -> Result<()> {
         self.place.holds(&self.held_bid()?)

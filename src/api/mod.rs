@@ -7,6 +7,7 @@ pub(crate) mod handle;
 pub(crate) mod lock_folder;
 pub(crate) mod options;
 pub(crate) mod pending;
+mod place;
 pub(crate) mod snapshot;
 pub(crate) mod wait;
 pub(crate) mod waiter;

@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use crate::api::handle::Handle;
+use crate::api::place::AnyPlace;
 use crate::api::waiting::Waiting;
 use crate::error::{Error, ErrorKind, Result};
-use crate::folder::Folder;
 use crate::protocol::{Leaving, Line, Step, Wait};
 use crate::sys;
 
@@ -126,16 +126,16 @@ impl Waiting {
         let bell = handle.waiter.bell().expect("it was made when the wait began");
         if let Some(quiet_until) = self.quiet_until() {
             let quiet = quiet_until.saturating_duration_since(sys::now());
-            let _ = bell.sleep(Folder::sources_but_news(&self.wait), quiet);
+            let _ = bell.sleep(AnyPlace::sources_but_news(&self.wait), quiet);
             handle.check_owner()?; // a signal handler may have forked
             if handle.waiter.is_cancelled() || sys::now() < quiet_until {
                 return Ok(false);
             }
         }
         loop {
-            let woken = bell.sleep(Folder::sources(&self.wait), self.until.saturating_duration_since(sys::now()));
+            let woken = bell.sleep(AnyPlace::sources(&self.wait), self.until.saturating_duration_since(sys::now()));
             handle.check_owner()?; // a signal handler may have forked
-            if !woken || !Folder::is_others_change(&self.wait) {
+            if !woken || !AnyPlace::is_others_change(&self.wait) {
                 return Ok(woken);
             }
             // The sleep has silenced the bell, so the bell would not end the next sleep.

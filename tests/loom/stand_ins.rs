@@ -383,14 +383,8 @@ pub mod folder {
 pub mod owner {
     pub mod bid {
         /// Each lock has a name of its own.
-        #[derive(Clone, Copy, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct BidName(pub u32);
-
-        impl BidName {
-            pub fn as_c_str(&self) -> &'static std::ffi::CStr {
-                c"a bid"
-            }
-        }
 
         pub fn posted_at(_: &std::ffi::CStr) -> Option<i64> {
             None
