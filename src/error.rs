@@ -101,6 +101,9 @@ pub(crate) enum Unread {
     CutOff(&'static str),
     /// It is somebody else's file.
     Foreign(&'static str),
+    /// Another program made it, which does not say who it is.
+    #[cfg(feature = "etcd")]
+    Mute,
 }
 
 /// The reason for a failure.
@@ -288,6 +291,14 @@ impl fmt::Display for Holder {
                     f,
                     "the file {name} is in the way: it has the name of a bid, but {why}. It counts as live, and we never \
                      delete it. Move it away, or delete it if nobody needs it"
+                );
+            }
+            #[cfg(feature = "etcd")]
+            Some(Unread::Mute) => {
+                return write!(
+                    f,
+                    "the key {name} does not say whose it is: another program made it, such as `etcdctl lock`. It is there \
+                     until that program ends, or its lease does"
                 );
             }
             None => write!(f, "the bid {name}")?,

@@ -10,8 +10,9 @@ use crate::protocol::{Place, Session};
 /// Each call looks first whether we hold the lock, and with which bid.
 impl Session<AnyPlace> {
     /// Checks that the lock is held, and that all claimants who open the path see that.
-    pub fn holds(&self) -> Result<()> {
-        self.place.holds(&self.held_bid()?)
+    pub fn holds(&mut self) -> Result<()> {
+        let bid = self.held_bid()?;
+        self.place.holds(&bid)
     }
 
     /// Tells whether another claimant has a bid that counts as live.

@@ -2,6 +2,8 @@
 //! place.
 
 mod calls;
+#[cfg(feature = "etcd")]
+mod either;
 pub(crate) mod guard;
 pub(crate) mod handle;
 pub(crate) mod lock_folder;

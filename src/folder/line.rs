@@ -12,7 +12,7 @@ use crate::folder::names::{may_matter, Ticket, HIDDEN};
 use crate::folder::Folder;
 use crate::owner::liveness::Verdict;
 use crate::owner::rival::Rival;
-use crate::protocol::{self, Leaving, Place, Standing, View, Wait, WaitsFor};
+use crate::protocol::{self, Leaving, Place, Standing, View, WaitsFor};
 use crate::sys::{Dir, FifoState, FifoWatch, FileId, FolderWatch, News, Sight, Source};
 
 impl protocol::Line for Folder {
@@ -255,8 +255,8 @@ impl Folder {
     }
 
     /// What ends a sleep. The first source is the one with news of the lock.
-    pub(crate) fn sources(wait: &Wait<Folder>) -> [Option<Source<'_>>; 2] {
-        match wait.waits_for() {
+    pub(crate) fn sources(waits_for: WaitsFor<'_, Folder>) -> [Option<Source<'_>>; 2] {
+        match waits_for {
             WaitsFor::Predecessor(predecessor) => predecessor.sources(),
             WaitsFor::Holder(watch, holder) => {
                 [watch.map(|(_, news)| news.source()), holder.and_then(|holder| holder.probe.source())]
@@ -265,14 +265,14 @@ impl Folder {
     }
 
     /// The same without the news of the lock.
-    pub(crate) fn sources_but_news(wait: &Wait<Folder>) -> [Option<Source<'_>>; 2] {
-        [None, Folder::sources(wait)[1]]
+    pub(crate) fn sources_but_news(waits_for: WaitsFor<'_, Folder>) -> [Option<Source<'_>>; 2] {
+        [None, Folder::sources(waits_for)[1]]
     }
 
     /// Whether a change in the folder woke us that has nothing to do with locks (see [`may_matter`]). Such news is
     /// discarded.
-    pub(crate) fn is_others_change(wait: &Wait<Folder>) -> bool {
-        match wait.waits_for() {
+    pub(crate) fn is_others_change(waits_for: WaitsFor<'_, Folder>) -> bool {
+        match waits_for {
             WaitsFor::Holder(Some((_, news)), _) => !news.has_news(may_matter),
             _ => false,
         }

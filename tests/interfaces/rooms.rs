@@ -13,7 +13,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("protocol", &["error"]),
     ("owner", &["error", "sys"]),
     ("folder", &["error", "sys", "owner", "protocol"]),
-    ("api", &["error", "sys", "owner", "protocol", "folder"]),
+    ("etcd", &["error", "sys", "owner", "protocol"]),
+    ("api", &["error", "sys", "owner", "protocol", "folder", "etcd"]),
     ("ffi", &["error", "sys", "api"]),
 ];
 
