@@ -54,6 +54,8 @@ pub(crate) struct Etcd {
     pub(super) end: Option<Instant>,
     /// Since when etcd does not answer.
     failing: Option<Instant>,
+    /// Why the last request failed, since etcd answered last.
+    refusal: Option<Error>,
     pub(super) alarm: Option<Arc<Alarm>>,
     pub(super) in_thread: bool,
     renewer: Renewer,
@@ -84,6 +86,7 @@ impl Etcd {
             rival: None,
             end: None,
             failing: None,
+            refusal: None,
             alarm: None,
             in_thread,
             renewer: Renewer::default(),
@@ -120,10 +123,14 @@ impl Etcd {
         self.may_pass = fault.what.may_pass();
         let is_out_of_time = fault.what.is_time_out() && self.end.is_some_and(|end| sys::now() >= end);
         let error = fault.into_error(doing, &self.path);
-        if is_out_of_time {
-            error.into_kind(ErrorKind::Timeout)
-        } else {
-            error
+        match (is_out_of_time, &self.refusal) {
+            (false, _) => {
+                self.refusal = Some(error.clone());
+                error
+            }
+            // An earlier try of this call tells more.
+            (true, Some(refusal)) => refusal.clone(),
+            (true, None) => error.into_kind(ErrorKind::Timeout),
         }
     }
 
@@ -142,6 +149,7 @@ impl Etcd {
         let granted =
             self.client.grant(id, self.length.as_secs() + u64::from(self.length.subsec_nanos() > 0), self.until());
         granted.map_err(|fault| self.failed("grant a lease", fault))?;
+        self.succeed();
         let key = key_of(&self.prefix, id);
         let lease = Lease::new(id, key, self.length, Arc::clone(&self.client), began, self.alarm.clone());
         let lease = Arc::new(lease);
@@ -206,7 +214,12 @@ impl Etcd {
             sight.first.as_ref().filter(|first| sight.own.as_ref().is_none_or(|own| own.created != first.created)),
         );
         self.sight = sight;
-        self.failing = None;
+        self.succeed();
+    }
+
+    /// Etcd has answered.
+    pub(super) fn succeed(&mut self) {
+        (self.failing, self.refusal) = (None, None);
     }
 
     pub(super) fn saw_rival(&mut self, entry: Option<&Entry>) {

@@ -111,7 +111,10 @@ impl Client {
                         fault.may_be_done = may_come_again;
                         return Err(fault);
                     }
-                    last = Some(fault);
+                    // A last try that had no time hides no better reason.
+                    if last.is_none() || !fault.what.is_time_out() {
+                        last = Some(fault);
+                    }
                 }
             }
             self.pass_on(at);

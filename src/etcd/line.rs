@@ -189,6 +189,7 @@ impl Line for Etcd {
     }
 
     fn bound(&mut self, end: Option<std::time::Instant>) {
+        self.succeed(); // another call begins, or this one is over
         self.end = end;
     }
 
