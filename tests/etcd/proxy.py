@@ -74,7 +74,7 @@ class Proxy:
                     client.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
                     continue
                 if fault == "garbage":
-                    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n<html>no\0\xff\n")
+                    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n<html>no\0\xff\n")
                     continue
                 server = server or socket.create_connection(self.upstream)
                 server.sendall(head + body)
