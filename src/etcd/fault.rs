@@ -146,7 +146,7 @@ impl Fault {
         let lock = lock.display();
         let (text, kind, advice) = match what {
             What::Silent(e) => {
-                let advice = advice_on_silence(&e);
+                let advice = advice_on_silence(&e, endpoint.starts_with("http:"));
                 return Error::io("reach etcd at", endpoint, e).advising(advice);
             }
             What::Refused { code, message } => (
@@ -172,13 +172,16 @@ impl Fault {
     }
 }
 
-fn advice_on_silence(error: &io::Error) -> Option<&'static str> {
+fn advice_on_silence(error: &io::Error, is_plain: bool) -> Option<&'static str> {
     let text = error.to_string();
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
             Some("no etcd listens there: is it running, and is this the port of its clients?")
         }
         io::ErrorKind::TimedOut => Some("the host does not answer, or the members of etcd have no leader"),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset if is_plain => {
+            Some("the server ended the connection: if it wants TLS, write etcds:// in place of etcd://")
+        }
         _ if text.contains("UnknownIssuer") => {
             Some("name the file with the certificates of your authority: ETCDCTL_CACERT, or ?cacert=")
         }

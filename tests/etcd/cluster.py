@@ -56,19 +56,22 @@ class Member:
 class One:
     """An etcd of one member, on the loopback."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, scheme="http"):
+        self.scheme = scheme
         self.folder = tempfile.mkdtemp(prefix="lockfolder-etcd-")
         self.endpoint, peer = (f"127.0.0.1:{free_port()}" for _ in range(2))
         self.member = Member("one", self.folder, [
-            "--listen-client-urls", f"http://{self.endpoint}", "--advertise-client-urls", f"http://{self.endpoint}",
+            "--listen-client-urls", f"{scheme}://{self.endpoint}", "--advertise-client-urls", f"{scheme}://{self.endpoint}",
             "--listen-peer-urls", f"http://{peer}", "--initial-advertise-peer-urls", f"http://{peer}",
             "--initial-cluster", f"one=http://{peer}", "--unsafe-no-fsync", *options,
-        ] if not options or options[0] != "--bare" else options[1:])
+        ])
         self.start()
 
     def start(self):
         self.member.start()
-        wait_for(lambda: is_healthy(self.endpoint), "etcd does not come up: " + self.folder)
+        # With TLS it is a port that accepts: the claimants try until etcd is ready.
+        is_up = is_healthy if self.scheme == "http" else accepts
+        wait_for(lambda: is_up(self.endpoint), "etcd does not come up: " + self.folder)
 
     def close(self):
         self.member.kill()
@@ -81,6 +84,12 @@ def is_healthy(endpoint):
         return True
     except OSError:
         return False
+
+
+def accepts(endpoint):
+    host, port = endpoint.split(":")
+    with contextlib.closing(socket.socket()) as it:
+        return it.connect_ex((host, int(port))) == 0
 
 
 def wait_for(so, what, seconds=60):

@@ -6,9 +6,11 @@ LOCKFOLDER_LIBRARY names a library with etcd, LOCKFOLDER the command. `tests/etc
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -24,7 +26,7 @@ import lockfolder_native as lf
 from lockfolder_native import Folder
 
 ETCD = None
-GUARD = 12  # seconds; ends a test that hangs, and measures nothing
+GUARD = 60  # seconds; ends a test that hangs, and measures nothing
 COMMAND = os.environ["LOCKFOLDER"]
 
 
@@ -477,6 +479,65 @@ class Messages(Case):
         with Folder(f"etcd://root:secret@{etcd.endpoint}/x") as folder, folder.lock() as lock:
             self.assertTrue(lock.holds())
             self.assertNotIn("secret", repr(folder.bids()))
+
+
+class Tls(Case):
+    """A certificate authority of our own, a server that wants TLS, and client certificates."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder_of_keys = tempfile.mkdtemp(prefix="lockfolder-tls-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder_of_keys)
+        cls.file = staticmethod(lambda name: os.path.join(cls.folder_of_keys, name))
+
+        def openssl(*words):
+            subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=cls.folder_of_keys)
+
+        for name in ("ca", "other"):
+            openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key",
+                    "-out", f"{name}.pem", "-subj", f"/CN={name}", "-days", "2")
+        with open(cls.file("names"), "w") as names:
+            names.write("subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n")
+        for name in ("server", "client"):
+            openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key",
+                    "-out", f"{name}.csr", "-subj", f"/O={name}")
+            openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+                    "-out", f"{name}.pem", "-days", "2", "-extfile", "names")
+        cls.etcd = One("--cert-file", cls.file("server.pem"), "--key-file", cls.file("server.key"),
+                       "--trusted-ca-file", cls.file("ca.pem"), "--client-cert-auth", scheme="https")
+        cls.addClassCleanup(cls.etcd.close)
+
+    def refusal(self, url):
+        with Folder(url) as folder, self.assertRaises(lf.LockFolderError) as raised:
+            folder.lock(timeout=2)
+        return str(raised.exception)
+
+    def test_tls(self):
+        place = f"{self.etcd.endpoint}/x"
+        client = f"cert={self.file('client.pem')}&key={self.file('client.key')}"
+        with Folder(f"etcds://{place}?cacert={self.file('ca.pem')}&{client}", lease=5) as folder:
+            lock = folder.lock()
+            self.assertTrue(lock.holds())
+            with Folder(f"etcds://{place}?cacert={self.file('ca.pem')}&{client}") as other:
+                waited = self.in_thread(lambda: other.lock(timeout=GUARD).unlock())
+                time.sleep(0.5)
+                self.assertEqual(waited, [])
+                lock.unlock()
+                wait_for(lambda: waited, "not served")
+                self.assertEqual(waited, [None])
+
+    def test_messages(self):
+        place = f"{self.etcd.endpoint}/x"
+        self.assertIn("etcds://", self.refusal(f"etcd://{place}"))
+        self.assertIn("ETCDCTL_CACERT", self.refusal(f"etcds://{place}"))
+        self.assertIn("ETCDCTL_CACERT", self.refusal(f"etcds://{place}?cacert={self.file('other.pem')}"))
+        self.assertIn("ETCDCTL_CERT", self.refusal(f"etcds://{place}?cacert={self.file('ca.pem')}"))
+        self.assertIn("etcd://", self.refusal(f"etcds://{ETCD.endpoint}/x?cacert={self.file('ca.pem')}"))
+        with self.assertRaises(lf.IOFailure) as raised:
+            Folder(f"etcds://{place}?cacert=/there/is/no/file")
+        self.assertIn("/there/is/no/file", str(raised.exception))
+        with self.assertRaises(lf.Invalid):
+            Folder(f"etcds://{place}?cacert={self.file('names')}")
 
 
 if __name__ == "__main__":
