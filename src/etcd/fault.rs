@@ -188,9 +188,9 @@ fn advice_on_silence(error: &io::Error, is_plain: bool) -> Option<&'static str> 
         _ if text.contains("InvalidContentType") => {
             Some("the server speaks no TLS: write etcd:// in place of etcds://")
         }
-        _ if text.contains("CertificateRequired") || text.contains("certificate required") => {
-            Some("the server wants a client certificate: ETCDCTL_CERT and ETCDCTL_KEY, or ?cert= and &key=")
-        }
+        _ if text.contains("BadCertificate") || text.contains("CertificateRequired") => Some(
+            "the server wants a client certificate that it trusts: ETCDCTL_CERT and ETCDCTL_KEY, or ?cert= and &key=",
+        ),
         _ => None,
     }
 }
