@@ -20,6 +20,7 @@ use crate::sys::{self, Alarm, Identity};
 
 /// A call that has no time-out of its own takes no longer, whatever etcd does.
 pub(super) const CALL: Duration = Duration::from_secs(5);
+const STEP: Duration = Duration::from_secs(2);
 /// For so long a call whose time is over still tries to take its key away. Otherwise the key goes when its lease is over.
 pub(super) const CLEANING: Duration = Duration::from_millis(500);
 /// A wait rides out so long a time without etcd before it fails.
@@ -108,6 +109,11 @@ impl Etcd {
     pub(super) fn until(&self) -> Instant {
         let longest = sys::now() + CALL;
         self.end.map_or(longest, |end| end.min(longest))
+    }
+
+    /// The same for one step of a wait. A cancel takes effect after it.
+    pub(super) fn until_next_step(&self) -> Instant {
+        self.until().min(sys::now() + STEP)
     }
 
     /// The same for requests that take something of ours away.

@@ -53,7 +53,7 @@ impl Line for Etcd {
         }
         let lease = self.fresh_lease()?;
         let value = value(&*identity()?, self.command.as_ref(), self.length);
-        let posted = self.client.post(&self.prefix, &lease.key, &value, lease.id, self.until());
+        let posted = self.client.post(&self.prefix, &lease.key, &value, lease.id, self.until_next_step());
         let (posting, may_come_again) = posted.map_err(|fault| self.not_posted(fault))?;
         self.is_doubtful |= may_come_again;
         let Some(created) = posting.sight.own.as_ref().map(|own| own.created) else {
@@ -87,7 +87,7 @@ impl Line for Etcd {
         let is_known = std::mem::take(&mut self.is_news) || is_recent && is_watched;
         if !is_known {
             let key = key_of(&self.prefix, ticket.lease);
-            let looked = self.client.look(&self.prefix, &key, ticket.created, self.until());
+            let looked = self.client.look(&self.prefix, &key, ticket.created, self.until_next_step());
             let sight = looked.map_err(|fault| self.failed("look at the line", fault))?;
             self.saw(sight);
             self.is_news = false;

@@ -75,7 +75,7 @@ impl Place for Etcd {
     fn check(&mut self, own: &Key) -> Result<Check<Arc<Rival>>> {
         if self.first != Some(*own) {
             let key = crate::etcd::keys::key_of(&self.prefix, own.lease);
-            let looked = self.client.look(&self.prefix, &key, own.created, self.until());
+            let looked = self.client.look(&self.prefix, &key, own.created, self.until_next_step());
             let sight = looked.map_err(|fault| self.failed("look at the keys", fault))?;
             self.saw(sight);
             if !self.has_own(own) {
