@@ -181,7 +181,10 @@ fn advice_on_silence(error: &io::Error, is_plain: bool) -> Option<&'static str> 
         io::ErrorKind::TimedOut => Some("the host does not answer, or the members of etcd have no leader"),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Some(match is_plain {
             true => "the server ended the connection: if it wants TLS, write etcds:// in place of etcd://",
-            false => "the server ended the connection: it may want a client certificate that it trusts: ETCDCTL_CERT and ETCDCTL_KEY",
+            false => {
+                "the server ended the connection: it may speak no TLS (then write etcd:// in place of etcds://), or want a client \
+                 certificate that it trusts (ETCDCTL_CERT and ETCDCTL_KEY)"
+            }
         }),
         _ if text.contains("UnknownIssuer") => {
             Some("name the file with the certificates of your authority: ETCDCTL_CACERT, or ?cacert=")

@@ -84,7 +84,7 @@ impl Connector<()> for Tcp {
         let connection = Connection::open(&details.addrs, time).map_err(not_connected)?;
         self.breaker.iter().for_each(|breaker| breaker.guard(connection.cutter()));
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(Link { connection, buffers }))
+        Ok(Some(Link { connection, buffers, head: Vec::new() }))
     }
 }
 
@@ -92,6 +92,16 @@ impl Connector<()> for Tcp {
 pub(super) struct Link {
     connection: Connection,
     buffers: LazyBuffers,
+    /// The head of a request. Each request of ours has a body, so the two go in one packet.
+    head: Vec<u8>,
+}
+
+impl Link {
+    fn send(&mut self, timeout: NextTimeout) -> Result<(), Error> {
+        let sent = self.connection.write(&self.head, left(timeout)).map_err(|e| failed(e, timeout.reason));
+        self.head.clear();
+        sent
+    }
 }
 
 impl fmt::Debug for Link {
@@ -113,11 +123,19 @@ impl Transport for Link {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let output = &self.buffers.output()[..amount];
-        self.connection.write(output, left(timeout)).map_err(|e| failed(e, timeout.reason))
+        let is_head = self.head.is_empty() && self.buffers.output()[..amount].ends_with(b"\r\n\r\n");
+        self.head.extend_from_slice(&self.buffers.output()[..amount]);
+        if is_head {
+            Ok(())
+        } else {
+            self.send(timeout)
+        }
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        if !self.head.is_empty() {
+            self.send(timeout)?;
+        }
         let input = self.buffers.input_append_buf();
         let amount = self.connection.read(input, left(timeout)).map_err(|e| failed(e, timeout.reason))?;
         self.buffers.input_appended(amount);
