@@ -1,6 +1,7 @@
 """Real etcd members: one on this machine's loopback, or several, each in a network namespace of its own."""
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import time
 import urllib.request
 from base64 import b64encode
 
+LIBC = ctypes.CDLL(None)
 ETCDCTL = dict(os.environ, ETCDCTL_API="3")
 
 
@@ -31,6 +33,11 @@ def coded(text):
     return b64encode(text.encode()).decode()
 
 
+def die_with_us():
+    """In a child, before it becomes another program: it is killed when the test dies (PR_SET_PDEATHSIG)."""
+    LIBC.prctl(1, signal.SIGKILL)
+
+
 class Member:
     """One etcd. It is killed by its process id when it is closed."""
 
@@ -42,7 +49,8 @@ class Member:
     def start(self):
         log = open(os.path.join(self.folder, self.name + ".log"), "ab")
         with log:
-            self.process = subprocess.Popen([*self.before, *self.command], stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen([*self.before, *self.command], stdout=log, stderr=log, start_new_session=True,
+                                            preexec_fn=die_with_us)
 
     def kill(self):
         """As a power cut does it."""

@@ -210,7 +210,8 @@ class Claimants:
         name = f"ours-{self.number}"
         log = open(self.path + ".log", "ab")
         with log:
-            self.running[name] = (subprocess.Popen([*before, sys.executable, __file__, "claim", self.url, self.path, name], stderr=log, start_new_session=True), before)
+            self.running[name] = (subprocess.Popen([*before, sys.executable, __file__, "claim", self.url, self.path, name], stderr=log, start_new_session=True,
+                                                    preexec_fn=cluster.die_with_us), before)
 
     def kill_one(self):
         name = random.choice(list(self.running))
