@@ -19,7 +19,12 @@ unexport CARGO_BUILD_TARGET
 # A program for each file, but race has several.
 EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(filter-out examples-c/race_%,$(wildcard examples-c/*.c)))
 
-.PHONY: check test-newcomer wheels npm all lib command examples demo test test-hosts test-hosts-quick test-windows check-platforms soak mutants fuzz loom tsan check-rust-version coverage bench header help clean
+.PHONY: soak-etcd check test-newcomer wheels npm all lib command examples demo test test-hosts test-hosts-quick test-windows check-platforms soak mutants fuzz loom tsan check-rust-version coverage bench header help clean
+
+# `make ETCD=1 …`: with locks on etcd (docs/etcd.md).
+ETCD   ?=
+WITH   := $(if $(ETCD),--features lockfolder/etcd)
+export LOCKFOLDER_WITH := $(WITH)
 
 all: lib examples staged
 
@@ -27,7 +32,7 @@ include install.mk
 
 lib: ## the library: target/release/liblockfolder.{so,a}
 	@CARGO='$(CARGO)' CC='$(CC)' NM='$(NM)' RUSTC='$(RUSTC)' scripts/needed
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked $(WITH)
 
 command: ## the command `lockfolder`, as it is installed: target/release/lockfolder
 	CARGO='$(CARGO)' CC='$(CC)' packaging/command
@@ -79,6 +84,9 @@ test-hosts: ## hosts that share a folder by NFS and SMB: emulated guests, for up
 
 test-hosts-quick: ## the same for minutes: the part that `make test` has
 	tests/hosts/run quick
+
+soak-etcd: ## claimants on three real etcd members that die and are cut off, for SECONDS=600; as root
+	tests/etcd/run $(SECONDS)
 
 mutants: ## breaks the core in every small way, to see that the tests notice; for hours (FILES=src/protocol/acquire.rs)
 	scripts/mutants $(FILES)

@@ -19,9 +19,9 @@ RUSTC      ?= rustc
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 SONAME  := liblockfolder.so.$(firstword $(subst ., ,$(VERSION)))
-STAGE   := target/stage
+STAGE   := target/stage$(if $(ETCD),-etcd)
 # The contract, which the header names, and the pages that it refers to.
-PAGES   := $(patsubst %,docs/%.md,command contract filesystems guarantees leases platforms protocol waiting)
+PAGES   := $(patsubst %,docs/%.md,command contract etcd filesystems guarantees leases platforms protocol waiting)
 # Where each shell looks for completions.
 BASH_COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
 FISH_COMPLETIONS ?= $(PREFIX)/share/fish/vendor_completions.d
@@ -34,7 +34,7 @@ staged: $(STAGE)/complete
 $(STAGE)/complete: $(shell find src packaging cli/src cli/pages cli/Cargo.toml -type f) include/lockfolder.h Cargo.toml Cargo.lock \
                    build.rs install.mk
 	@CARGO='$(CARGO)' CC='$(CC)' NM='$(NM)' RUSTC='$(RUSTC)' scripts/needed
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked $(WITH)
 	@rm -rf $(STAGE) && mkdir -p $(STAGE)/man
 	CC='$(CC)' AR='$(AR)' NM='$(NM)' OBJCOPY='$(OBJCOPY)' packaging/static-library $(BUILT) $(STAGE)/liblockfolder.a
 	CC='$(CC)' RUSTC='$(RUSTC)' packaging/shared-library $(STAGE)/liblockfolder.a $(SONAME) $(STAGE)/liblockfolder.so

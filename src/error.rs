@@ -102,6 +102,9 @@ pub(crate) enum Unread {
     CutOff(&'static str),
     /// It is somebody else's file.
     Foreign(&'static str),
+    /// Another program made it, which does not say who it is.
+    #[cfg(feature = "etcd")]
+    Mute,
 }
 
 /// The reason for a failure.

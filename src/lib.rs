@@ -36,6 +36,8 @@
 
 mod api;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
 #[cfg(feature = "capi")]
 #[doc(hidden)]
 pub mod ffi;

@@ -268,7 +268,10 @@ fn split<'a>(parser: &Command, arguments: &'a [OsString]) -> (&'a [OsString], Op
         at += match text {
             "--" => {
                 // The folder may begin with a hyphen, and must not look like an option then.
-                let folder = arguments.get(at + 1).map(|folder| Path::new(".").join(folder).into_os_string());
+                let folder = arguments.get(at + 1).map(|folder| match folder.as_encoded_bytes().starts_with(b"-") {
+                    true => Path::new(".").join(folder).into_os_string(),
+                    false => folder.clone(),
+                });
                 return (&arguments[..at], folder, arguments.get(at + 2..).unwrap_or_default());
             }
             _ if !text.starts_with('-') || text == "-" => {

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use crate::api::place::AnyPlace;
 use crate::api::snapshot::{BidInfo, WaiterInfo};
 use crate::error::{BidState, ErrorKind, Result};
-use crate::folder::Folder;
 use crate::protocol::{Place, Session};
 use crate::slots::Slots;
 
 /// Each call looks first whether we hold the lock, and with which bid.
-impl Session<Folder> {
+impl Session<AnyPlace> {
     /// Checks that the lock is held, and that all claimants who open the path see that.
-    pub fn holds(&self) -> Result<()> {
-        self.place.holds(&self.held_bid()?)
+    pub fn holds(&mut self) -> Result<()> {
+        let bid = self.held_bid()?;
+        self.place.holds(&bid)
     }
 
     /// Tells whether another claimant has a bid that counts as live.

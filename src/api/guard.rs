@@ -4,11 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::api::lock_folder::LockFolder;
+use crate::api::place::AnyPlace;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
-use crate::owner::bid::BidName;
-use crate::protocol::Session;
+use crate::protocol::{Place, Session};
 
 impl LockFolder {
     /// Waits for the lock, for ever. (It does not wait for another thread that locks this same handle.)
@@ -129,12 +129,12 @@ impl LockFolder {
 #[must_use = "dropping the guard unlocks"]
 pub struct Guard {
     folder: LockFolder,
-    bid: BidName,
+    bid: <AnyPlace as Place>::Bid,
 }
 
 impl Guard {
     /// The handle has just taken the lock with this bid.
-    pub(crate) fn new(folder: LockFolder, bid: BidName) -> Guard {
+    pub(crate) fn new(folder: LockFolder, bid: <AnyPlace as Place>::Bid) -> Guard {
         Guard { folder, bid }
     }
 
@@ -299,7 +299,7 @@ impl Drop for Guard {
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guard").field("folder", &self.folder).field("bid", &self.bid.as_c_str()).finish()
+        f.debug_struct("Guard").field("folder", &self.folder).field("bid", &self.bid).finish()
     }
 }
 

@@ -6,13 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, TryLockError};
 
 use crate::api::options::OpenOptions;
+use crate::api::place::{self, AnyPlace};
 use crate::api::waiter::Waiter;
 use crate::api::waiting::Waiting;
 use crate::error::{Error, ErrorKind, Result};
-use crate::folder::Folder;
-use crate::owner::bid::BidName;
 use crate::owner::opener::Opener;
-use crate::protocol::Session;
+use crate::protocol::{Place, Session};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::sys::WaitSet;
@@ -20,7 +19,7 @@ use crate::sys::WaitSet;
 pub(crate) struct Handle {
     pub path: Arc<Path>,
     opener: Opener,
-    claimant: Arc<Mutex<Session<Folder>>>,
+    claimant: Arc<Mutex<Session<AnyPlace>>>,
     /// A lock call is in progress.
     locking: AtomicBool,
     pub waiter: Waiter,
@@ -31,7 +30,7 @@ pub(crate) struct Handle {
 
 impl Handle {
     pub fn open(path: &Path, options: OpenOptions) -> Result<Handle> {
-        let claimant = Folder::open(path, options.of_folder)?;
+        let claimant = place::open(path, options)?;
         Ok(Handle {
             path: Arc::clone(claimant.path()),
             opener: Opener::this_process(),
@@ -51,12 +50,16 @@ impl Handle {
     }
 
     /// A call that does not wait.
-    pub fn call<T>(&self, call: impl FnOnce(&mut Session<Folder>) -> Result<T>) -> Result<T> {
+    pub fn call<T>(&self, call: impl FnOnce(&mut Session<AnyPlace>) -> Result<T>) -> Result<T> {
         self.in_opener(|| call(&mut self.claimant()))
     }
 
     /// The same, if the claimant holds the lock by this bid.
-    pub fn call_holding<T>(&self, bid: &BidName, call: impl FnOnce(&mut Session<Folder>) -> Result<T>) -> Result<T> {
+    pub fn call_holding<T>(
+        &self,
+        bid: &<AnyPlace as Place>::Bid,
+        call: impl FnOnce(&mut Session<AnyPlace>) -> Result<T>,
+    ) -> Result<T> {
         self.call(|claimant| match claimant.held() == Some(*bid) {
             true => call(claimant),
             false => Err(self.misused(ErrorKind::NotHeld, "does not hold the lock")),
@@ -78,7 +81,7 @@ impl Handle {
     }
 
     /// No thread keeps this for long, because a wait releases it while it sleeps.
-    pub fn claimant(&self) -> MutexGuard<'_, Session<Folder>> {
+    pub fn claimant(&self) -> MutexGuard<'_, Session<AnyPlace>> {
         self.claimant.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -99,7 +102,7 @@ impl Handle {
     }
 
     /// A call that changes how the next lock is taken. Until it has returned, no lock call is in progress.
-    pub fn call_between_locks<T>(&self, call: impl FnOnce(&mut Session<Folder>) -> Result<T>) -> Result<T> {
+    pub fn call_between_locks<T>(&self, call: impl FnOnce(&mut Session<AnyPlace>) -> Result<T>) -> Result<T> {
         self.in_opener(|| {
             let _turn = self.turn()?;
             call(&mut self.claimant())

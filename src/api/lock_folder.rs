@@ -315,10 +315,7 @@ impl LockFolder {
     /// ```
     pub fn set_malformed_grace(&self, grace: Duration) -> Result<()> {
         let grace_ms = grace.as_nanos().div_ceil(1_000_000);
-        self.handle.call(|claimant| {
-            claimant.place.malformed_grace_ms = u32::try_from(grace_ms).unwrap_or(u32::MAX);
-            Ok(())
-        })
+        self.handle.call(|claimant| claimant.place.set_malformed_grace(u32::try_from(grace_ms).unwrap_or(u32::MAX)))
     }
 
     /// Sets how long the lease of the next lock lasts, where other hosts can write to the folder (see `docs/filesystems.md`).

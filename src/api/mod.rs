@@ -2,11 +2,14 @@
 //! place.
 
 mod calls;
+#[cfg(feature = "etcd")]
+mod either;
 pub(crate) mod guard;
 pub(crate) mod handle;
 pub(crate) mod lock_folder;
 pub(crate) mod options;
 pub(crate) mod pending;
+mod place;
 pub(crate) mod snapshot;
 pub(crate) mod wait;
 pub(crate) mod waiter;

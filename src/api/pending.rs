@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crate::api::guard::Guard;
 use crate::api::handle::Handle;
 use crate::api::lock_folder::LockFolder;
+use crate::api::place::AnyPlace;
 use crate::api::wait::finish;
 use crate::api::waiting::Waiting;
 use crate::error::{Error, ErrorKind, Result};
-use crate::folder::Folder;
 use crate::sync::MutexGuard;
 use crate::sys::{self, WaitSet};
 
@@ -60,12 +60,14 @@ impl Handle {
                 return Ok(false);
             }
             if let Some(set) = set {
-                set.forget(&Folder::sources(&waiting.wait));
+                set.forget(&AnyPlace::sources(waiting.wait.waits_for()));
             }
-            let woken =
-                self.waiter.bell().is_ok_and(|bell| bell.sleep(&Folder::sources(&waiting.wait), Duration::ZERO));
+            let woken = self
+                .waiter
+                .bell()
+                .is_ok_and(|bell| bell.sleep(&AnyPlace::sources(waiting.wait.waits_for()), Duration::ZERO));
             self.check_owner()?; // a signal handler may have forked
-            let is_others_change = woken && Folder::is_others_change(&waiting.wait);
+            let is_others_change = woken && AnyPlace::is_others_change(waiting.wait.waits_for());
             // The look has silenced the bell, so the bell would not make the next step due.
             let has_lock = match is_others_change && !is_due(waiting) {
                 true => Ok(false),
@@ -88,7 +90,7 @@ impl Handle {
             let mut ongoing = self.ongoing();
             let Some(waiting) = ongoing.take() else { return Ok(()) };
             if let Some(set) = self.wait_set()? {
-                set.forget(&Folder::sources(&waiting.wait));
+                set.forget(&AnyPlace::sources(waiting.wait.waits_for()));
             }
             drop(waiting);
             let _ = finish(self, Err(Error::fixed(ErrorKind::Cancelled, "the program gave up the wait")));
@@ -114,8 +116,8 @@ fn watch(set: Option<&WaitSet>, waiting: &Waiting) {
     let Some(set) = set else { return };
     let now = sys::now();
     match waiting.quiet_until().filter(|quiet| *quiet > now) {
-        Some(quiet_until) => set.watch(&Folder::sources_but_news(&waiting.wait), quiet_until - now),
-        None => set.watch(&Folder::sources(&waiting.wait), waiting.until.saturating_duration_since(now)),
+        Some(quiet_until) => set.watch(&AnyPlace::sources_but_news(waiting.wait.waits_for()), quiet_until - now),
+        None => set.watch(&AnyPlace::sources(waiting.wait.waits_for()), waiting.until.saturating_duration_since(now)),
     }
 }
 

@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use crate::api::handle::Handle;
+use crate::api::place::AnyPlace;
 use crate::api::waiting::Waiting;
 use crate::error::{Error, ErrorKind, Result};
-use crate::folder::Folder;
 use crate::protocol::{Leaving, Line, Step, Wait};
 use crate::sys;
 
@@ -40,10 +40,19 @@ impl Handle {
     }
 }
 
+/// The pause after a failure that may pass by itself.
+const AFTER_FAILURE: Duration = Duration::from_millis(200);
+
 /// Ends a wait with this result, or with another one if it was cancelled. The caller has the turn.
 pub(super) fn finish(handle: &Handle, waited: Result<()>) -> Result<()> {
     handle.check_owner()?; // in a forked child, the state that is used below belongs to the parent
     let cancelled = handle.waiter.end();
+    let waited = ended(handle, cancelled, waited);
+    handle.claimant().place.bound(None);
+    waited
+}
+
+fn ended(handle: &Handle, cancelled: bool, waited: Result<()>) -> Result<()> {
     if waited.is_ok() && !cancelled {
         return Ok(());
     }
@@ -75,8 +84,13 @@ impl Waiting {
         handle.waiter.begin().map_err(|e| Error::io("prepare to wait for", &*handle.path, e))?;
         let now = sys::now();
         let end = timeout.and_then(|timeout| now.checked_add(timeout));
-        if handle.claimant().lock_unless_line()? {
-            return Ok(None);
+        handle.claimant().place.bound(end);
+        let locked = handle.claimant().lock_unless_line();
+        match locked {
+            Ok(true) => return Ok(None),
+            Ok(false) => {}
+            Err(e) if handle.claimant().place.rides_out(&e) => {}
+            Err(e) => return Err(e),
         }
         let wait = Wait::new(&mut handle.claimant().place);
         let mut waiting = Waiting { wait, end, until: now };
@@ -86,12 +100,18 @@ impl Waiting {
     /// Takes steps until it has the lock, or has nothing to do until a wake-up. True: it has the lock.
     pub fn go_on(&mut self, handle: &Handle, mut woken: bool) -> Result<bool> {
         loop {
-            let step = self.wait.step(&mut handle.claimant(), sys::now(), woken)?;
-            if step == Step::Acquired {
+            let stepped = self.wait.step(&mut handle.claimant(), sys::now(), woken);
+            if matches!(stepped, Ok(Step::Acquired)) {
                 return Ok(true);
             }
             let now = sys::now();
             let left = self.end.map_or(Duration::MAX, |end| end.saturating_duration_since(now));
+            let step = match stepped {
+                Err(e) if !left.is_zero() && handle.claimant().place.rides_out(&e) => {
+                    Step::SleepUntil(now + AFTER_FAILURE)
+                }
+                stepped => stepped?,
+            };
             if handle.waiter.is_cancelled() {
                 return Err(handle.claimant().place.why_not_yet().into_kind(ErrorKind::Cancelled));
             }
@@ -126,16 +146,17 @@ impl Waiting {
         let bell = handle.waiter.bell().expect("it was made when the wait began");
         if let Some(quiet_until) = self.quiet_until() {
             let quiet = quiet_until.saturating_duration_since(sys::now());
-            let _ = bell.sleep(&Folder::sources_but_news(&self.wait), quiet);
+            let _ = bell.sleep(&AnyPlace::sources_but_news(self.wait.waits_for()), quiet);
             handle.check_owner()?; // a signal handler may have forked
             if handle.waiter.is_cancelled() || sys::now() < quiet_until {
                 return Ok(false);
             }
         }
         loop {
-            let woken = bell.sleep(&Folder::sources(&self.wait), self.until.saturating_duration_since(sys::now()));
+            let woken =
+                bell.sleep(&AnyPlace::sources(self.wait.waits_for()), self.until.saturating_duration_since(sys::now()));
             handle.check_owner()?; // a signal handler may have forked
-            if !woken || !Folder::is_others_change(&self.wait) {
+            if !woken || !AnyPlace::is_others_change(self.wait.waits_for()) {
                 return Ok(woken);
             }
             // The sleep has silenced the bell, so the bell would not end the next sleep.

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use crate::folder::Folder;
+use crate::api::place::AnyPlace;
 use crate::protocol::Wait;
 
 /// `wait.rs` has what it does.
 pub(super) struct Waiting {
-    pub wait: Wait<Folder>,
+    pub wait: Wait<AnyPlace>,
     /// When the time of the wait is over. `None`: never.
     pub end: Option<Instant>,
     /// When to go on, if nothing wakes us before.

@@ -31,6 +31,14 @@ impl fmt::Display for Holder {
                      delete it. Move it away, or delete it if nobody needs it"
                 );
             }
+            #[cfg(feature = "etcd")]
+            Some(Unread::Mute) => {
+                return write!(
+                    f,
+                    "the key {name} does not say whose it is: another program made it, such as `etcdctl lock`. It is there \
+                     until that program ends, or its lease does"
+                );
+            }
             None => write!(f, "the bid {name}")?,
         }
         if let Some(pid) = self.pid {

@@ -31,6 +31,9 @@ const FLAGS: u32 = LF_OPEN_NO_CREATE | LF_OPEN_PRIVATE | LF_OPEN_TRUST_FILESYSTE
 ///
 /// It makes one level only, with mode 0777 less the umask, or 0700 with `LF_OPEN_PRIVATE`.
 ///
+/// A `path` that begins with `etcd://` or `etcds://` is a URL, `etcd://HOST:PORT[,HOST:PORT]/PREFIX`: the lock is on
+/// etcd, with the same calls. Only a library built with etcd can do that (`make ETCD=1`): see docs/etcd.md.
+///
 /// `path` is bytes on Unix and UTF-8 on Windows. It is resolved now, so a later chdir changes nothing. Each lock uses
 /// the folder that is at the resolved path at that time. `flags` is a sum of `LF_OPEN_…`.
 ///
@@ -40,8 +43,8 @@ const FLAGS: u32 = LF_OPEN_NO_CREATE | LF_OPEN_PRIVATE | LF_OPEN_TRUST_FILESYSTE
 ///
 /// Returns `LF_OK`; `LF_ERR_INVALID`: a NULL, an empty path, an unknown flag; `LF_ERR_IO`: `ENOENT`, `EACCES`,
 /// `ENOTDIR`…; `LF_ERR_UNSAFE`: `LF_OPEN_PRIVATE` is set, and the folder has another owner, or group or others can
-/// write to it; `LF_ERR_UNSUPPORTED`: the filesystem is not known to show every bid in a listing, or /proc can't be
-/// read; `LF_ERR_INTERNAL`.
+/// write to it; `LF_ERR_UNSUPPORTED`: the filesystem is not known to show every bid in a listing, /proc can't be read,
+/// or the path is a URL of etcd and this library was built without it; `LF_ERR_INTERNAL`.
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn lf_open(path: *const c_char, flags: u32, out: *mut *mut lf_folder) -> lf_status {

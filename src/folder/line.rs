@@ -12,7 +12,7 @@ use crate::folder::names::{may_matter, Ticket, HIDDEN};
 use crate::folder::Folder;
 use crate::owner::liveness::Verdict;
 use crate::owner::rival::Rival;
-use crate::protocol::{self, Leaving, Place, Standing, View, Wait, WaitsFor};
+use crate::protocol::{self, Leaving, Place, Standing, View, WaitsFor};
 use crate::sys::{Dir, FifoState, FifoWatch, FileId, FolderWatch, News, Sight, Source};
 
 impl protocol::Line for Folder {
@@ -279,8 +279,8 @@ impl Folder {
     }
 
     /// What ends a sleep. The first source is the one with news of the lock.
-    pub(crate) fn sources(wait: &Wait<Folder>) -> Vec<Option<Source<'_>>> {
-        match wait.waits_for() {
+    pub(crate) fn sources(waits_for: WaitsFor<'_, Folder>) -> Vec<Option<Source<'_>>> {
+        match waits_for {
             WaitsFor::Predecessor(predecessor) => predecessor.sources().to_vec(),
             WaitsFor::Holders(watch, holders) => {
                 let news = watch.map(|(_, news)| news.source());
@@ -290,16 +290,16 @@ impl Folder {
     }
 
     /// The same without the news of the lock.
-    pub(crate) fn sources_but_news(wait: &Wait<Folder>) -> Vec<Option<Source<'_>>> {
-        let mut sources = Folder::sources(wait);
+    pub(crate) fn sources_but_news(waits_for: WaitsFor<'_, Folder>) -> Vec<Option<Source<'_>>> {
+        let mut sources = Folder::sources(waits_for);
         sources[0] = None;
         sources
     }
 
     /// Whether a change in the folder woke us that has nothing to do with locks (see [`may_matter`]). Such news is
     /// discarded.
-    pub(crate) fn is_others_change(wait: &Wait<Folder>) -> bool {
-        match wait.waits_for() {
+    pub(crate) fn is_others_change(waits_for: WaitsFor<'_, Folder>) -> bool {
+        match waits_for {
             WaitsFor::Holders(Some((_, news)), _) => !news.has_news(may_matter),
             _ => false,
         }

@@ -54,6 +54,12 @@ impl Folder {
         tickets.into_iter().filter_map(judge).collect()
     }
 
+    /// After how long a bid that is cut off counts as stale, in milliseconds. 0: never.
+    pub fn set_malformed_grace(&mut self, ms: u32) -> Result<()> {
+        self.malformed_grace_ms = ms;
+        Ok(())
+    }
+
     pub fn reach(&self) -> Reach {
         match self.location.on {
             Filesystem::Local | Filesystem::LocalByName => Reach::Host,

@@ -273,4 +273,5 @@ impl Predecessor {
 }
 
 #[cfg(test)]
+#[cfg(not(feature = "etcd"))] // they use the calls of users, which are on one type of place
 mod tests;

@@ -215,15 +215,15 @@ fn a_lock_is_lost_only_if_its_folder_is_gone() {
     std::fs::create_dir(&parent).unwrap();
     let mut claimant = Session::new(Folder::open(&parent.join("lock"), OpenOptions::new().of_folder).unwrap());
     claimant.lock().unwrap();
-    let holds = |claimant: &Session<Folder>| claimant.holds().map_err(|e| e.kind());
-    assert_eq!(holds(&claimant), Ok(()));
+    let holds = |claimant: &mut Session<Folder>| claimant.holds().map_err(|e| e.kind());
+    assert_eq!(holds(&mut claimant), Ok(()));
     std::fs::rename(&parent, &aside).unwrap();
-    assert_eq!(holds(&claimant), Err(ErrorKind::Lost));
+    assert_eq!(holds(&mut claimant), Err(ErrorKind::Lost));
     std::fs::write(&parent, "").unwrap();
-    assert_eq!(holds(&claimant), Err(ErrorKind::Io)); // ENOTDIR
+    assert_eq!(holds(&mut claimant), Err(ErrorKind::Io)); // ENOTDIR
     std::fs::remove_file(&parent).unwrap();
     std::fs::rename(&aside, &parent).unwrap();
-    assert_eq!(holds(&claimant), Ok(()));
+    assert_eq!(holds(&mut claimant), Ok(()));
 }
 
 #[test]

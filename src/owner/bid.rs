@@ -60,6 +60,9 @@ pub(crate) enum Flaw {
     Foreign(&'static str),
     /// We may not read it, or can't read it now.
     Denied,
+    /// Another program made it, which does not say who it is.
+    #[cfg(feature = "etcd")]
+    Mute,
 }
 
 /// What a bid says of its owner. Only `pid` is always there. `created` comes from the Python package; the other fields

@@ -97,6 +97,8 @@ impl Rival {
                 Flaw::CutOff(why) => Unread::CutOff(why),
                 Flaw::Foreign(why) => Unread::Foreign(why),
                 Flaw::Denied => Unread::Denied,
+                #[cfg(feature = "etcd")]
+                Flaw::Mute => Unread::Mute,
             });
             let bid = bid.ok();
             Arc::new(Holder {

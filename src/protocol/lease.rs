@@ -30,12 +30,12 @@ pub(crate) const DEFAULT: Duration = Duration::from_secs(30);
 pub(crate) type Moment = Duration;
 
 /// How long a holder may rely on the lock after it began to renew the lease.
-fn validity(lease: Duration) -> Duration {
+pub(crate) fn validity(lease: Duration) -> Duration {
     lease * 2 / 3
 }
 
 /// How long a holder waits until it renews the lease.
-fn interval(lease: Duration) -> Duration {
+pub(crate) fn interval(lease: Duration) -> Duration {
     lease / 6
 }
 

@@ -1,6 +1,8 @@
 //! What waiting needs of a place beside check-bid-check: a line of tickets, and a way to learn what the claimants
 //! before us do.
 
+use std::time::Instant;
+
 use super::Place;
 use crate::error::{Error, Result};
 
@@ -98,6 +100,15 @@ pub(crate) trait Line: Place {
 
     /// A random number from 0 to 1, used as jitter.
     fn chance(&mut self) -> f64;
+
+    /// From now on a call should not take longer than until this time. It matters only to a place that a network can keep waiting.
+    /// `None`: the place has its own limit.
+    fn bound(&mut self, _end: Option<Instant>) {}
+
+    /// Whether a wait goes on after this error, because it may pass by itself. The wait keeps its place in line meanwhile.
+    fn rides_out(&mut self, _error: &Error) -> bool {
+        false
+    }
 }
 
 /// Why a claimant leaves the line.

@@ -52,6 +52,11 @@ pub(crate) use time::{now, since_boot, unix_nanos};
 mod thread;
 pub(crate) use thread::Thread;
 
+#[cfg(feature = "etcd")]
+mod net;
+#[cfg(feature = "etcd")]
+pub(crate) use net::{addresses, read_file, Connection, Cutter};
+
 #[cfg(unix)]
 mod access;
 #[cfg(unix)]

@@ -19,9 +19,14 @@ pub(crate) struct Thread {
 
 impl Thread {
     pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
+        Thread::spawn_with(STACK, name, run)
+    }
+
+    /// The same with another size of the stack.
+    pub fn spawn_with(stack: usize, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
         // A new thread has the mask of its maker (pthread_create(3)). So no signal can reach it, not even in its first moment.
         let _blocked = Blocked::all();
-        let handle = Builder::new().name(name.into()).stack_size(STACK).spawn(run)?;
+        let handle = Builder::new().name(name.into()).stack_size(stack).spawn(run)?;
         Ok(Thread { handle: Some(handle), of: process_mark() })
     }
 

@@ -14,7 +14,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("protocol", &["error", "slots"]),
     ("owner", &["error", "slots", "sys"]),
     ("folder", &["error", "slots", "sys", "owner", "protocol"]),
-    ("api", &["error", "slots", "sys", "owner", "protocol", "folder"]),
+    ("etcd", &["error", "slots", "sys", "owner", "protocol"]),
+    ("api", &["error", "slots", "sys", "owner", "protocol", "folder", "etcd"]),
     ("ffi", &["error", "slots", "sys", "api"]),
 ];
 

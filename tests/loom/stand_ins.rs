@@ -134,7 +134,7 @@ pub mod folder {
     use crate::error::{Error, ErrorKind, Reach, Result};
     use crate::owner::bid::BidName;
     use crate::owner::rival::Rival;
-    use crate::protocol::{Backoff, Check, Leaving, Line, Place, Standing, View, Wait};
+    use crate::protocol::{Backoff, Check, Leaving, Line, Place, Standing, View, WaitsFor};
     use crate::slots::Slots;
 
     pub(crate) use crate::options;
@@ -147,25 +147,24 @@ pub mod folder {
     /// A folder in which a bid takes the lock, if the lock is free.
     pub struct Folder {
         path: Arc<Path>,
-        pub malformed_grace_ms: u32,
     }
 
     impl Folder {
         pub fn open(path: &Path, _: options::Options) -> Result<Folder> {
-            Ok(Folder { path: path.into(), malformed_grace_ms: 0 })
+            Ok(Folder { path: path.into() })
         }
 
         pub fn path(&self) -> &Arc<Path> {
             &self.path
         }
 
-        pub fn sources(_: &Wait<Folder>) {}
+        pub fn sources(_: WaitsFor<'_, Folder>) {}
 
-        pub fn sources_but_news(_: &Wait<Folder>) {}
+        pub fn sources_but_news(_: WaitsFor<'_, Folder>) {}
 
         /// Any wake-up while the lock is taken counts as another file's change, even a wake-up by the bell, because
         /// such changes can happen at any time.
-        pub fn is_others_change(_: &Wait<Folder>) -> bool {
+        pub fn is_others_change(_: WaitsFor<'_, Folder>) -> bool {
             state().locked
         }
 
@@ -178,6 +177,10 @@ pub mod folder {
         }
 
         pub fn set_command(&mut self, _: &str) {}
+
+        pub fn set_malformed_grace(&mut self, _: u32) -> Result<()> {
+            Ok(())
+        }
 
         pub fn reach(&self) -> Reach {
             Reach::Host
@@ -398,14 +401,8 @@ pub mod folder {
 pub mod owner {
     pub mod bid {
         /// Each lock has a name of its own.
-        #[derive(Clone, Copy, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct BidName(pub u32);
-
-        impl BidName {
-            pub fn as_c_str(&self) -> &'static std::ffi::CStr {
-                c"a bid"
-            }
-        }
 
         pub fn posted_at(_: &std::ffi::CStr) -> Option<i64> {
             None

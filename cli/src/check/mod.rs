@@ -51,13 +51,17 @@ pub fn check(path: &Path, other: Option<&Path>) -> i32 {
     };
     let mut report = Report::default();
     report.fact("folder", escape(&listing.path.to_string_lossy()));
-    if let Some(mount) = mounts::of(&listing.path) {
+    // A lock on an engine has no mount, no other files and no permissions of a folder. That it was listed shows that it can be reached.
+    let is_folder = !names_engine(&listing.path);
+    if let Some(mount) = mounts::of(&listing.path).filter(|_| is_folder) {
         report.fact("filesystem", mount);
     }
     promises(&listing, &mut report);
     claimants(&listing, &mut report);
-    other_files(&listing, &mut report);
-    permissions::check(&listing.path, &mut report);
+    if is_folder {
+        other_files(&listing, &mut report);
+        permissions::check(&listing.path, &mut report);
+    }
     if let Some(other) = other {
         match probe::probe(&listing.path, other) {
             Ok(seen) => seen.report(&mut report),
@@ -76,6 +80,11 @@ pub fn check(path: &Path, other: Option<&Path>) -> i32 {
     }
 }
 
+/// As the library tells it: docs/etcd.md.
+fn names_engine(path: &Path) -> bool {
+    ["etcd://", "etcds://"].iter().any(|scheme| path.as_os_str().as_encoded_bytes().starts_with(scheme.as_bytes()))
+}
+
 fn promises(listing: &Listing, report: &mut Report) {
     if let Some(refusal) = &listing.refusal {
         return report.problem(escape(refusal));
@@ -89,6 +98,10 @@ fn promises(listing: &Listing, report: &mut Report) {
             Reach::Overlay => {
                 "one at a time of all processes that use the folder through this overlay. A process that uses the folder below the \
                  overlay is not kept apart from them"
+            }
+            Reach::Hosts if names_engine(&listing.path) => {
+                "one at a time of all processes that reach this etcd, beside its own locks. A holder has a lease: if it dies, the \
+                 others wait for the lease to end, and a holder that can't reach etcd loses the lock"
             }
             Reach::Hosts => {
                 "one at a time of all processes of all hosts that mount it. A holder has a lease: if its host dies, the others wait for \

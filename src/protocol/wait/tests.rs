@@ -67,7 +67,7 @@ impl Waiting {
 
     fn advance_at(&mut self, next_look: Instant) -> Step {
         self.wait.next_look = next_look;
-        let woken = is_ready(&Folder::sources(&self.wait)[..1]);
+        let woken = is_ready(&Folder::sources(self.wait.waits_for())[..1]);
         self.wait.step(&mut self.claimant, Instant::now(), woken).unwrap()
     }
 
@@ -85,7 +85,7 @@ impl Waiting {
     }
 
     fn is_woken(&self) -> bool {
-        is_ready(&Folder::sources(&self.wait))
+        is_ready(&Folder::sources(self.wait.waits_for()))
     }
 }
 
@@ -452,7 +452,10 @@ fn a_waiter_that_always_has_more_to_do_sleeps_in_between() {
     assert!((0..AT_ONCE).all(|_| matches!(waiter.wait.bounded(Round::Again), Round::Again)));
     for _ in 0..3 {
         assert!(matches!(waiter.wait.bounded(Round::Again), Round::Sleep));
-        assert!(Folder::sources(&waiter.wait).iter().all(Option::is_none), "nothing but the time ends the sleep");
+        assert!(
+            Folder::sources(waiter.wait.waits_for()).iter().all(Option::is_none),
+            "nothing but the time ends the sleep"
+        );
         assert!(!waiter.wait.is_told(), "the sleep is short");
     }
     assert!(matches!(waiter.wait.bounded(Round::Sleep), Round::Sleep));

@@ -32,6 +32,12 @@ impl Waker {
         let _ = rustix::io::write(&self.writer, &[1]);
     }
 
+    /// Readable while the bell rings.
+    #[cfg(feature = "etcd")]
+    pub fn source(&self) -> Source<'_> {
+        self.reader.as_fd()
+    }
+
     /// From now on it does not ring.
     pub fn silence(&self) {
         self.sleep(&[], Duration::ZERO);

@@ -39,6 +39,13 @@ impl Waker {
         unsafe { SetEvent(self.event.as_raw_handle()) };
     }
 
+    /// It wakes one sleeper for each ring.
+    #[cfg(feature = "etcd")]
+    pub fn source(&self) -> Source<'_> {
+        use std::os::windows::io::AsHandle;
+        self.event.as_handle()
+    }
+
     /// From now on it does not ring.
     pub fn silence(&self) {
         self.sleep(&[], Duration::ZERO);
