@@ -327,6 +327,22 @@ public:
         check(lf_set_malformed_grace(handle_.get(), static_cast<std::uint32_t>(wanted < most ? wanted : most)));
     }
 
+    // ---- several at once ----
+
+    /// Lets up to `n` Folders hold the lock together, this one included, as std::counting_semaphore does. It holds from
+    /// the next lock on. 1 is the default: nobody else, as a writer needs it. All that use the folder name the same
+    /// number. If another one is in use there, each lock and wait throws errc::invalid. See lf_set_slots. Throws
+    /// errc::already_held while the lock is held, and errc::busy while a wait is in progress.
+    void set_slots(std::uint32_t n) {
+        // To the library this number means any, and a program that counted to 0 means something else.
+        if (n == LF_SLOTS_ANY) throw Error(errc::invalid, "a lock with 0 slots can't be held: see set_shared()", 0);
+        check(lf_set_slots(handle_.get(), n));
+    }
+
+    /// The same for readers: any number of shared Folders hold the lock together, and a writer (1 slot) holds it alone.
+    /// A reader that comes later does not go ahead of a writer that waits. set_slots(1) makes a writer again.
+    void set_shared() { check(lf_set_slots(handle_.get(), LF_SLOTS_ANY)); }
+
     // ---- the lease, where other hosts use the folder too ----
 
     /// Sets how long the lease of the next lock lasts, rounded up to milliseconds: from 5 s to 1 h, else it throws

@@ -51,6 +51,7 @@ type options struct {
 	grace    time.Duration
 	lease    time.Duration
 	hasLease bool
+	slots    slots
 }
 
 // NoCreate makes Open fail where the folder is missing.
@@ -90,6 +91,10 @@ func Open(path string, opts ...Option) (*Folder, error) {
 	if strings.IndexByte(path, 0) >= 0 { // to C the path would end there, and be another folder's
 		return nil, &Error{Status: ErrInvalid, Errno: syscall.EINVAL, Message: fmt.Sprintf("the path %q contains a NUL byte", path), cause: syscall.EINVAL}
 	}
+	count, err := o.slots.count()
+	if err != nil {
+		return nil, err
+	}
 	cPath := C.CString(path)
 	defer C.free(unsafe.Pointer(cPath))
 
@@ -109,6 +114,11 @@ func Open(path string, opts ...Option) (*Folder, error) {
 			C.lf_close(f.handle)
 			return nil, err
 		}
+	}
+	if status := C.lf_set_slots(f.handle, count); status != C.LF_OK {
+		err := newError(status, f.handle)
+		C.lf_close(f.handle)
+		return nil, err
 	}
 	return f, nil
 }

@@ -98,7 +98,7 @@ _lockfolder() {
             return 0
             ;;
         lockfolder__run)
-            opts="-n -w -E -c -N -v -q -h --nonblock --wait --exit-code --command --name --verbose --quiet --no-create --private --trust-filesystem --lease --malformed-grace --help <FOLDER> [COMMAND]..."
+            opts="-n -w -s -E -c -N -v -q -h --nonblock --wait --shared --slots --exit-code --command --name --verbose --quiet --no-create --private --trust-filesystem --lease --malformed-grace --help <FOLDER> [COMMAND]..."
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -109,6 +109,10 @@ _lockfolder() {
                     return 0
                     ;;
                 -w)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --slots)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

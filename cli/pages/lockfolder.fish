@@ -32,12 +32,14 @@ complete -c lockfolder -n "__fish_lockfolder_needs_command" -f -a "wait" -d 'Wai
 complete -c lockfolder -n "__fish_lockfolder_needs_command" -f -a "reap" -d 'Deletes what dead processes left, and prints how many bids that were'
 complete -c lockfolder -n "__fish_lockfolder_needs_command" -f -a "check" -d 'Says what a folder is good for, and why'
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -s w -l wait -d 'Wait no longer than this (0.5 is half a second)' -r
+complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -l slots -d 'Let N hold the lock together; all users of FOLDER name the same N [default: 1]' -r
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -s E -l exit-code -d 'The exit status if the lock was not obtained [default: 1]' -r
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -s c -l command -d 'Run this line by the shell; it may also stand behind FOLDER' -r
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -s N -l name -d 'What others see as our command [default: COMMAND and its first arguments]' -r
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -l lease -d 'The lease, where other hosts use FOLDER too [default: 30]' -r
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -l malformed-grace -d 'After how long a cut-off bid counts as stale [default: never]' -r
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -s n -l nonblock -d 'Don\'t wait: fail if another process holds the lock'
+complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -s s -l shared -d 'Share the lock with all others that use -s, as readers do'
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -s v -l verbose -d 'Say how long it waited, and what it runs'
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -s q -l quiet -d 'Say nothing if the lock was not obtained'
 complete -c lockfolder -n "__fish_lockfolder_using_subcommand run" -l no-create -d 'Don\'t make FOLDER if it is missing'

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, PathBufValueParser, ValueParser};
 use clap::{value_parser, Arg, ArgAction, Command};
+use lockfolder::Slots;
 
 /// The whole command line.
 pub fn command() -> Command {
@@ -47,6 +48,12 @@ fn run() -> Command {
                 .alias("timeout")
                 .value_parser(seconds)
                 .conflicts_with("nonblock"),
+        )
+        .arg(flag("shared", 's', "Share the lock with all others that use -s, as readers do"))
+        .arg(
+            value_long("slots", "N", "Let N hold the lock together; all users of FOLDER name the same N [default: 1]")
+                .value_parser(value_parser!(u32).range(1..))
+                .conflicts_with("shared"),
         )
         .arg(
             value("exit-code", 'E', "STATUS", "The exit status if the lock was not obtained [default: 1]")
@@ -174,6 +181,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// What a user asked `run` to do.
 pub struct Run {
     pub wait: Wait,
+    pub slots: Slots,
     pub not_obtained: u8,
     pub name: Option<String>,
     pub verbose: bool,
@@ -235,8 +243,14 @@ impl Run {
             (_, Some(time)) => Wait::For(time),
             (_, None) => Wait::Ever,
         };
+        let slots = match (found.get_flag("shared"), found.remove_one("slots")) {
+            (true, _) => Slots::Any,
+            (_, Some(number)) => Slots::AtMost(number),
+            (_, None) => Slots::One,
+        };
         Ok(Run {
             wait,
+            slots,
             not_obtained: found.remove_one("exit-code").unwrap_or(1),
             name: found.remove_one("name"),
             verbose: found.get_flag("verbose"),

@@ -27,7 +27,7 @@ pub fn in_words_of_ours(text: &str) -> String {
 }
 
 /// The names in messages of the library that mean something only to a program.
-const WORDS: [(&str, &str); 5] = [
+const WORDS: [(&str, &str); 6] = [
     (
         "without such a thread, open the folder with LF_OPEN_NO_THREAD and call lf_renew",
         "let this user have more threads: `ulimit -u`",
@@ -36,6 +36,7 @@ const WORDS: [(&str, &str); 5] = [
     ("LF_OPEN_TRUST_FILESYSTEM", "--trust-filesystem"),
     ("lf_set_malformed_grace", "--malformed-grace"),
     ("this handle on the lock folder", "this claimant of the lock folder"),
+    ("this handle names", "this claimant names"),
 ];
 
 /// Prints what clap has to say, and gives the exit status. Help is no error.

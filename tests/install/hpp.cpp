@@ -26,6 +26,7 @@ using lockfolder::Error;
 using lockfolder::Folder;
 using lockfolder::Open;
 using lockfolder::State;
+using lockfolder::Wait;
 
 // The name of a bid that is made by hand.
 #define BROKEN "eeeeeeee-0000-4000-8000-000000000000.json"
@@ -103,7 +104,6 @@ static void standard_guards_work() {
 }
 
 static void a_wait_goes_in_steps() {
-    using lockfolder::Wait;
     Folder ours("steps"), theirs("steps");
     CHECK(ours.begin_wait() == Wait::locked);
     CHECK(theirs.begin_wait_for(1h) == Wait::pending && theirs.step_wait() == Wait::pending);
@@ -490,10 +490,52 @@ static void the_category_knows_every_status() {
     CHECK(std::error_code(errc::io).value() == LF_ERR_IO);
 }
 
+static void readers_are_in_together_and_a_writer_is_alone() {
+    Folder first("readers"), second("readers"), writer("readers");
+    first.set_shared();
+    second.set_shared();
+    {
+        const std::scoped_lock both(first, second);
+        CHECK(first.holds() && second.holds() && !writer.try_lock());
+        CHECK(thrown_by([&] { first.set_slots(1); }).code() == errc::already_held);
+    }
+    CHECK(first.try_lock());
+    CHECK(writer.begin_wait() == Wait::pending);
+    CHECK(thrown_by([&] { writer.set_shared(); }).code() == errc::busy);
+    Folder late("readers");
+    late.set_shared();
+    CHECK(!late.try_lock()); // it is behind the writer
+    first.unlock_or_throw();
+    while (writer.step_wait() == Wait::pending) std::this_thread::sleep_for(1ms);
+    CHECK(!second.try_lock());
+    writer.unlock_or_throw();
+    second.set_slots(1);
+    CHECK(second.try_lock() && !first.try_lock());
+}
+
+static void as_many_are_in_as_there_are_places() {
+    std::vector<Folder> folders;
+    for (int i = 0; i < 4; ++i) folders.emplace_back("places").set_slots(3);
+    for (int i = 0; i < 3; ++i) CHECK(folders[static_cast<std::size_t>(i)].try_lock());
+    CHECK(!folders[3].try_lock());
+    folders[1].unlock_or_throw();
+    CHECK(folders[3].try_lock_for(60s));
+    CHECK(folders[0].fence() != folders[3].fence());
+
+    Folder other("places");
+    CHECK(!other.try_lock());
+    CHECK(thrown_by([&] { other.set_slots(0); }).code() == errc::invalid);
+    other.set_slots(2);
+    const Error error = thrown_by([&] { other.lock(); });
+    CHECK(error.code() == errc::invalid && has(error.what(), "2 slots") && has(error.what(), "3 slots"));
+}
+
 int main() {
     locks_and_unlocks();
     standard_guards_work();
     a_wait_goes_in_steps();
+    readers_are_in_together_and_a_writer_is_alone();
+    as_many_are_in_as_there_are_places();
     any_clock_will_do();
     times_are_rounded_up();
     two_at_once_without_deadlock();

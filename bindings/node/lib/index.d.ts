@@ -14,6 +14,13 @@ export interface OpenOptions {
   lease?: number
   /** No thread renews the lease, and the program calls `lock.renew()`. Default: false. */
   noThread?: boolean
+  /**
+   * Up to so many hold the lock together, this one included, as with a semaphore. All that use the folder name the same number: if another
+   * one is in use there, a lock fails with `LF_ERR_INVALID`. Default: 1.
+   */
+  slots?: number
+  /** Any number of shared ones hold the lock together, as readers do. One without it is a writer, and holds the lock alone. Default: false. */
+  shared?: boolean
 }
 
 export interface LockOptions {

@@ -10,6 +10,7 @@ const NO_CREATE = 1
 const PRIVATE = 2
 const TRUST_FILESYSTEM = 4
 const NO_THREAD = 8
+const ANY_NUMBER_OF_SLOTS = 0
 const LOOK_MS = 1000
 
 /** The version of the C library that is loaded. */
@@ -18,6 +19,7 @@ export const version = lf.version()
 /** Opens a lock folder, and makes the folder if it is missing (one level). Locks nothing. */
 export function open(path, options = {}) {
   const { create = true, private: isPrivate = false, trustFilesystem = false, malformedGrace = 0, lease, noThread = false } = options
+  const slots = numberOfSlots(options)
   const flags =
     (create ? 0 : NO_CREATE) | (isPrivate ? PRIVATE : 0) | (trustFilesystem ? TRUST_FILESYSTEM : 0) | (noThread ? NO_THREAD : 0)
   const grace = milliseconds('malformedGrace', malformedGrace, 0xffffffff)
@@ -28,6 +30,7 @@ export function open(path, options = {}) {
   try {
     if (grace > 0) check(handle, lf.setMalformedGrace(handle, grace))
     if (leaseMs !== null) check(handle, lf.setLease(handle, leaseMs))
+    if (slots !== 1) check(handle, lf.setSlots(handle, slots))
   } catch (error) {
     lf.close(handle)
     throw error
@@ -271,6 +274,13 @@ function closed() {
 function milliseconds(name, value, most = Number.MAX_SAFE_INTEGER) {
   if (typeof value !== 'number' || !(value >= 0)) throw new RangeError(`${name} is not a number of milliseconds: ${value}`)
   return Math.min(Math.ceil(value), most)
+}
+
+function numberOfSlots({ slots = 1, shared = false }) {
+  if (!Number.isInteger(slots) || slots < 1 || slots > 0xffffffff) throw new RangeError(`slots is not a number of claimants from 1 on: ${slots}`)
+  if (!shared) return slots
+  if (slots !== 1) throw new TypeError('a shared lock has any number of slots: pass shared or slots, and not both')
+  return ANY_NUMBER_OF_SLOTS
 }
 
 function toCString(path) {

@@ -48,6 +48,7 @@ export const lf = {
   fence: library.func('int lf_fence(void *folder, void *token)'),
   setMalformedGrace: library.func('int lf_set_malformed_grace(void *folder, uint32_t ms)'),
   setLease: library.func('int lf_set_lease(void *folder, uint32_t ms)'),
+  setSlots: library.func('int lf_set_slots(void *folder, uint32_t n)'),
   renew: library.func('int lf_renew(void *folder)'),
   validFor: library.func('int lf_valid_for(void *folder, void *ms)'),
   bids: library.func('int lf_bids(void *folder, void *out)'),

@@ -31,6 +31,13 @@ try {
     // @ts-expect-error: no such option
     await assert.rejects(folder.lock({ timeuot: 1 }))
   }
+  {
+    using first = open(path, { slots: 2 })
+    using second = open(path, { slots: 2, shared: false })
+    using one = first.tryLock()
+    using two = second.tryLock()
+    assert.ok(one.holds() && two.holds())
+  }
   using folder = open(path)
   using lock = folder.tryLock()
   assert.equal(folder.inUse(), false)

@@ -41,6 +41,24 @@ pub const Error = error{
     Internal,
 };
 
+/// How many hold the lock together.
+pub const Slots = union(enum) {
+    /// Only this one, as a writer needs it.
+    one,
+    /// So many, this one included, as with a semaphore. All that use the folder name the same number. 0 is `Error.Invalid`.
+    at_most: u32,
+    /// Any number, as readers need it.
+    any,
+
+    fn number(slots: Slots) Error!u32 {
+        return switch (slots) {
+            .one => 1,
+            .at_most => |n| if (n == 0) Error.Invalid else n,
+            .any => c.LF_SLOTS_ANY,
+        };
+    }
+};
+
 pub const Options = struct {
     /// Make the folder if it is missing (one level).
     create: bool = true,
@@ -52,6 +70,8 @@ pub const Options = struct {
     malformed_grace_ms: u32 = 0,
     /// A thread of the library renews the lease. If not, the program calls `renew`, at least every sixth of the lease.
     renewing_thread: bool = true,
+    /// How many hold the lock together. `setSlots` changes it.
+    slots: Slots = .one,
 };
 
 /// One claimant on one lock folder. Two exclude each other, also in one process.
@@ -62,6 +82,7 @@ pub const Folder = struct {
     pub fn open(path: [:0]const u8, options: Options) Error!Folder {
         // To C the path would end at a NUL byte, and be another folder's.
         if (std.mem.indexOfScalar(u8, path, 0) != null) return Error.Invalid;
+        const slots = try options.slots.number();
         var flags: u32 = c.LF_OPEN_DEFAULT;
         if (!options.create) flags |= c.LF_OPEN_NO_CREATE;
         if (options.private) flags |= c.LF_OPEN_PRIVATE;
@@ -74,6 +95,7 @@ pub const Folder = struct {
         if (options.malformed_grace_ms > 0) {
             try check(c.lf_set_malformed_grace(folder.handle, options.malformed_grace_ms));
         }
+        try check(c.lf_set_slots(folder.handle, slots));
         return folder;
     }
 
@@ -150,6 +172,12 @@ pub const Folder = struct {
         var result: u64 = 0;
         try check(c.lf_fence(folder.handle, &result));
         return result;
+    }
+
+    /// Sets how many hold the lock together with this Folder, from its next lock on. `Error.AlreadyHeld` while the lock is held,
+    /// `Error.Busy` while a wait is in progress. If another number is in use in the folder, a lock or a wait is `Error.Invalid`.
+    pub fn setSlots(folder: Folder, slots: Slots) Error!void {
+        try check(c.lf_set_slots(folder.handle, try slots.number()));
     }
 
     /// Sets how long the lease of the next lock lasts, from 5,000 to 3,600,000 ms (else `Error.Invalid`). Without this call: 30 s. It

@@ -331,3 +331,56 @@ test "a forked child may leave the scope of its parent's lock" {
     const status = scope.leave(folder) catch |failed| std.c._exit(if (failed == error.TheChildsOwn) 7 else 8);
     try expectEqual(7 << 8, status);
 }
+
+test "readers are in together, and a writer is alone" {
+    var place: Place = .init();
+    defer place.deinit();
+    const path = try place.path();
+    const first = try Folder.open(path, .{ .slots = .any });
+    defer first.close();
+    const second = try Folder.open(path, .{ .slots = .any });
+    defer second.close();
+    const writer = try Folder.open(path, .{});
+    defer writer.close();
+    try first.tryLock();
+    try second.lock(guard_ms);
+    try expectError(Error.AlreadyHeld, second.setSlots(.one));
+    try expect(!try writer.beginWait(guard_ms));
+    try expectError(Error.Busy, writer.setSlots(.any));
+    try first.unlock();
+    try expect(!try writer.stepWait());
+    const late = try Folder.open(path, .{ .slots = .any });
+    defer late.close();
+    try expectError(Error.Busy, late.tryLock()); // it is behind the writer
+    try second.unlock();
+    while (!try writer.stepWait()) _ = usleep(1000);
+    try expectError(Error.Busy, first.tryLock());
+    try writer.unlock();
+    try first.tryLock();
+}
+
+test "as many are in as there are places" {
+    var place: Place = .init();
+    defer place.deinit();
+    const path = try place.path();
+    var folders: [4]Folder = undefined;
+    for (&folders) |*folder| folder.* = try Folder.open(path, .{ .slots = .{ .at_most = 3 } });
+    defer for (folders) |folder| folder.close();
+    for (folders[0..3]) |folder| try folder.tryLock();
+    try expectError(Error.Busy, folders[3].tryLock());
+    try expect(!try folders[3].beginWait(guard_ms));
+    try folders[1].unlock();
+    while (!try folders[3].stepWait()) _ = usleep(1000);
+    try expect(try folders[0].fence() != try folders[3].fence());
+
+    const other = try Folder.open(path, .{});
+    defer other.close();
+    try expectError(Error.Busy, other.tryLock());
+    try other.setSlots(.{ .at_most = 2 });
+    try expectError(Error.Invalid, other.tryLock());
+    var buffer: [512]u8 = undefined;
+    const said = other.errorMessage(&buffer);
+    try expect(std.mem.indexOf(u8, said, "2 slots") != null and std.mem.indexOf(u8, said, "3 slots") != null);
+    try expectError(Error.Invalid, other.setSlots(.{ .at_most = 0 }));
+    try expectError(Error.Invalid, Folder.open(path, .{ .slots = .{ .at_most = 0 } }));
+}

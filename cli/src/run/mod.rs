@@ -90,6 +90,7 @@ fn open(options: &Run) -> lockfolder::Result<LockFolder> {
     how.create(options.create).private(options.private).trust_filesystem(options.trust);
     let folder = how.open(&options.folder)?;
     folder.set_command(options.name.as_deref().unwrap_or(&name_of(&options.job)))?;
+    folder.set_slots(options.slots)?;
     if let Some(lease) = options.lease {
         folder.set_lease(lease)?;
     }

@@ -7,6 +7,7 @@ mod checking;
 mod jobs;
 mod listing;
 mod messages;
+mod sharing;
 mod signals;
 mod statuses;
 mod support;

@@ -1,5 +1,6 @@
 import ctypes
 import math
+import operator
 import os
 from typing import Any, List, Optional, Union
 
@@ -14,9 +15,16 @@ _PRIVATE = 2
 _TRUST_FILESYSTEM = 4
 _NO_THREAD = 8
 
+_ANY_NUMBER_OF_SLOTS = 0
+
 
 class Folder:
-    """One claimant on one lock folder. Two Folders exclude each other, also in one process.
+    """One claimant on one lock folder. Two Folders exclude each other, also in one process, unless both share the lock.
+
+    `shared`: any number of shared Folders hold the lock together, as readers do. A Folder without it is a writer, and holds the lock
+    alone. `slots`: up to so many Folders hold the lock together, as with a semaphore, this one included. All that share a folder name
+    the same number; another one in use there makes a lock() Invalid. Waiters are served first come, first served: a reader that comes
+    later does not go ahead of a writer.
 
     `create`: make the folder if it is missing (one level). `private`: refuse a folder that another user owns, or that group or
     others can write (Unsafe). `trust_filesystem`: use the folder although its filesystem may not show every bid in a
@@ -36,6 +44,8 @@ class Folder:
         malformed_grace: float = 0,
         lease: Optional[float] = None,
         no_thread: bool = False,
+        slots: int = 1,
+        shared: bool = False,
     ) -> None:
         name = os.fsencode(path)
         if b"\0" in name:
@@ -43,7 +53,10 @@ class Folder:
         grace = min(_milliseconds("malformed_grace", malformed_grace), 2**32 - 1)
         flags = (0 if create else _NO_CREATE) | private * _PRIVATE | trust_filesystem * _TRUST_FILESYSTEM
         lease_ms = None if lease is None else min(_milliseconds("lease", lease), 2**32 - 1)
+        number = _number_of_slots(slots, shared)
         self._handle = Handle(name, flags | no_thread * _NO_THREAD)
+        if number != 1:
+            self._handle.call(lib.lf_set_slots, number)
         if grace:
             self._handle.call(lib.lf_set_malformed_grace, grace)
         if lease_ms is not None:
@@ -117,6 +130,17 @@ class Folder:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def _number_of_slots(slots: int, shared: bool) -> int:
+    slots = operator.index(slots)
+    if not 1 <= slots < 2**32:
+        raise ValueError(f"slots is not a number of claimants from 1 on: {slots!r}")
+    if not shared:
+        return slots
+    if slots != 1:
+        raise ValueError("a shared lock has any number of slots: pass shared or slots, and not both")
+    return _ANY_NUMBER_OF_SLOTS
 
 
 def _timeout(timeout: Optional[float], blocking: bool) -> Optional[int]:

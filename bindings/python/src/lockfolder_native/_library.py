@@ -57,6 +57,7 @@ _FUNCTIONS: List[Tuple[Any, ...]] = [  # name, result, arguments
     ("lf_fence", c_int32, c_void_p, POINTER(c_uint64)),
     ("lf_set_malformed_grace", c_int32, c_void_p, c_uint32),
     ("lf_set_lease", c_int32, c_void_p, c_uint32),
+    ("lf_set_slots", c_int32, c_void_p, c_uint32),
     ("lf_renew", c_int32, c_void_p),
     ("lf_valid_for", c_int32, c_void_p, POINTER(c_int64)),
     ("lf_lost_fd", c_int, c_void_p),
