@@ -7,7 +7,7 @@
 
 #[path = "../../src/api/mod.rs"]
 mod api;
-#[path = "../../src/error.rs"]
+#[path = "../../src/error/mod.rs"]
 mod error;
 #[path = "../../src/folder/options.rs"]
 mod options;
