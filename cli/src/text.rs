@@ -8,11 +8,15 @@ use std::time::Duration;
 pub fn escape(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let is_plain = !c.is_control() && !is_direction(c);
-            let escaped = (!is_plain).then(|| c.escape_default().to_string());
+            let escaped = (!is_plain(c)).then(|| c.escape_default().to_string());
             escaped.unwrap_or_else(|| c.to_string()).chars().collect::<Vec<_>>()
         })
         .collect()
+}
+
+/// Whether a terminal shows this character, and does nothing else.
+pub fn is_plain(c: char) -> bool {
+    !c.is_control() && !is_direction(c)
 }
 
 /// Marks that change the direction of the text behind them, or break lines.

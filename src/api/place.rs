@@ -50,7 +50,7 @@ fn open_engine(_: &Path, _: OpenOptions) -> Result<AnyPlace> {
 fn open_engine(path: &Path, options: OpenOptions) -> Result<AnyPlace> {
     let options = options.of_folder;
     if options.private || options.trust_filesystem {
-        let text = "LF_OPEN_PRIVATE and LF_OPEN_TRUST_FILESYSTEM speak of a folder. Who may write to an etcd is up to its users and roles";
+        let text = "only a folder can be asked to be private, or be vouched for. Who may write to an etcd is up to its users and roles";
         return Err(Error::fixed(ErrorKind::Unsupported, text));
     }
     let url = path.to_str().ok_or_else(|| Error::fixed(ErrorKind::Invalid, "the URL of the lock is not UTF-8"))?;

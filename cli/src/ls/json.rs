@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{json, Value};
 
 use crate::listing::{milliseconds, name_of_reach, name_of_state, Listing, Place};
+use crate::text::is_plain;
 
 const VERSION: u32 = 1;
 
@@ -48,5 +49,17 @@ pub(super) fn text(listing: &Listing) -> String {
         "bids": bids.collect::<Vec<_>>(),
         "waiters": waiters.collect::<Vec<_>>(),
     });
-    format!("{object}\n")
+    // JSON itself escapes only some of what can't be printed. The text may be shown on a terminal.
+    let escaped = |c: char| if is_plain(c) { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) };
+    object.to_string().chars().map(escaped).collect::<String>() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    /// All of them have at most four digits, as JSON needs it.
+    #[test]
+    fn what_can_not_be_printed_has_four_digits() {
+        let highest = ('\0'..=char::MAX).filter(|c| !crate::text::is_plain(*c)).max();
+        assert_eq!(highest, Some('\u{feff}'));
+    }
 }

@@ -180,3 +180,16 @@ fn several_holders_all_hold() {
         assert_eq!(jq(&lock, ".bids"), "[]");
     }
 }
+
+/// Another user may have written it into a bid, to be shown on a terminal.
+#[test]
+fn json_has_nothing_that_a_terminal_obeys() {
+    let scratch = Scratch::new();
+    let lock = scratch.lock();
+    assert_eq!(status(&run(&["run", &lock, "true"])), 0);
+    let odd = "\u{7f}\u{9b}31m\u{202e}é";
+    fs::write(format!("{lock}/{ODD}"), format!("{{\"PID\": 1, \"COMMAND\": \"{odd}\"}}")).unwrap();
+    let (_, json) = ls(&["--json", &lock]);
+    assert!(json.contains("\\u007f\\u009b31m\\u202eé"), "{json}");
+    assert_eq!(jq(&lock, ".bids[0].command"), odd);
+}

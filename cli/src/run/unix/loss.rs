@@ -78,9 +78,12 @@ impl Loss {
         while self.happened.is_some_and(|happened| happened.elapsed() < self.patience) && has_others() {
             std::thread::sleep(Duration::from_millis(5));
         }
+        // One of them may be another user's (sudo), whom we may not kill.
+        let mut pause = Duration::from_millis(5);
         while has_others() {
             self.step(spared);
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(500));
         }
     }
 }

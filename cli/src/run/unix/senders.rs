@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 /// What a sender may use of the processor before it is taken to be done.
 const MUCH: u64 = 20_000_000; // ns
-/// After this time the signal is judged anyway.
-const LIMIT: Duration = Duration::from_secs(5);
+/// After this time for all of them the signals are judged anyway. A sender may hang in the kernel, and a lock that is lost meanwhile can't wait.
+const LIMIT: Duration = Duration::from_secs(1);
 
 /// Waits until these processes are done with sending. 0 is the kernel, which is.
 pub(super) fn settle(senders: &[i32]) {
+    let began = Instant::now();
     for sender in senders.iter().filter(|sender| **sender > 0) {
-        let began = Instant::now();
         let used = time_used(*sender);
         let mut pause = Duration::from_micros(100);
         while is_busy(*sender) && began.elapsed() < LIMIT {
