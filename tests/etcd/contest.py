@@ -1,7 +1,7 @@
 """Claimants compete on three real etcd members, each in a network namespace of its own, while members and claimants are killed and cut off.
 
     contest.py members SECONDS     three members; the leader is killed every 20 s, a member and a claimant are cut off, claimants die
-    contest.py beside SECONDS      one member, no faults; `etcdctl lock` competes too
+    contest.py beside SECONDS [MUTEX]      one member, no faults; `etcdctl lock` competes too, and the program of mutex.go
 
 The referee is not etcd: it listens on a Unix socket, and hears from each holder until when it is sure of the lock. Root is needed for `members`.
 """
@@ -302,7 +302,7 @@ def members(seconds, folder):
         assert referee.longest_gap < 3 * LEASE + 10, "somebody was stuck"
 
 
-def beside(seconds, folder):
+def beside(seconds, folder, mutex=None):
     etcd = cluster.One()
     with contextlib.closing(etcd):
         path = os.path.join(folder, "referee")
@@ -311,6 +311,9 @@ def beside(seconds, folder):
         with contextlib.closing(claimants):
             for _ in range(3):
                 claimants.start()
+            of_go = [f"go-{at}" for at in range(2)] if mutex else []
+            for name in of_go:
+                claimants.running[name] = (subprocess.Popen([mutex, etcd.endpoint, PREFIX, path, name], preexec_fn=cluster.die_with_us), ())
             stop = threading.Event()
 
             def etcdctl(name):
@@ -327,9 +330,10 @@ def beside(seconds, folder):
                 thread.join()
             claimants.check()
         nothing_left(etcd.endpoint)
-        report(referee, "beside etcdctl lock")
+        report(referee, "beside etcdctl lock" + " and Go's concurrency.Mutex" * bool(mutex))
+        print(f"  {referee.names}")
         assert not referee.violations
-        assert len(referee.names) == 5, f"not each was served: {referee.names}"
+        assert len(referee.names) == 5 + len(of_go), f"not each was served: {referee.names}"
 
 
 if __name__ == "__main__":
@@ -338,11 +342,11 @@ if __name__ == "__main__":
             claim(url, path, name)
         case ["once", path, name, endpoint]:
             once(path, name, endpoint)
-        case [("members" | "beside") as which, seconds]:
+        case [("members" | "beside") as which, seconds, *mutex]:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
             folder = tempfile.mkdtemp(prefix="lockfolder-contest-")
             try:
-                {"members": members, "beside": beside}[which](int(seconds), folder)
+                {"members": members, "beside": beside}[which](int(seconds), folder, *mutex)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         case _:

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{kill_process, kill_process_group, Pid, Signal};
 
@@ -226,4 +227,29 @@ fn a_signal_is_passed_on_where_the_queue_of_signals_is_full() {
         counter.expect(&signal.as_raw().to_string());
     }
     assert_eq!(counter.end().code(), Some(0));
+}
+
+/// Somebody sends signals all the time. One that comes meanwhile is passed on, and the end of the command is seen.
+#[test]
+fn a_stream_of_signals_keeps_no_other_signal_back() {
+    let scratch = Scratch::new();
+    let script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done";
+    let running = Running::start(Command::new(OURS).args(["run", &scratch.lock(), "--", "sh", "-c", script]));
+    running.expect("ready");
+    let runner = running.pid();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst) {
+                let _ = kill_process(runner, Signal::WINCH);
+                let began = Instant::now();
+                while began.elapsed() < Duration::from_millis(3) {} // a busy sender
+            }
+        });
+        thread::sleep(Duration::from_millis(100));
+        running.signal(Signal::TERM);
+        let code = running.end().code();
+        is_over.store(true, Ordering::SeqCst);
+        assert_eq!(code, Some(7));
+    });
 }

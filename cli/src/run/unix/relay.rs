@@ -1,11 +1,11 @@
 //! Which signals are passed on to the command: those that reached us and did not reach it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::Pid;
 
-use super::senders::settle;
+use super::senders::{settle, LIMIT};
 use super::signals::{Record, Signals};
 use super::witness::{Asked, Witness};
 
@@ -51,12 +51,13 @@ impl Relay {
 
     /// The signals that have come to us, and have not come to the command. Each is to be sent to it once.
     pub fn judge(&mut self, signals: &Signals, witness: &Witness, command: Pid) -> Vec<i32> {
-        // Each round looks at all that has come, until nothing more comes meanwhile.
+        // Each round looks at all that has come, until nothing more comes meanwhile. Somebody may send signals all the time.
+        let began = Instant::now();
         loop {
             let known = self.ours.len();
             settle(&self.senders());
             self.hear(signals, witness);
-            if self.ours.len() == known {
+            if self.ours.len() == known || began.elapsed() > LIMIT {
                 break;
             }
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// What a sender may use of the processor before it is taken to be done.
 const MUCH: u64 = 20_000_000; // ns
 /// After this time for all of them the signals are judged anyway. A sender may hang in the kernel, and a lock that is lost meanwhile can't wait.
-const LIMIT: Duration = Duration::from_secs(1);
+pub(super) const LIMIT: Duration = Duration::from_secs(1);
 
 /// Waits until these processes are done with sending. 0 is the kernel, which is.
 pub(super) fn settle(senders: &[i32]) {
