@@ -79,7 +79,7 @@ pub(crate) fn judge(
     if is_copy(bid, &file, on) {
         return (Verdict::Stale, Probe::None);
     }
-    if !folder.let_delete(file.rights) || folder.is_sticky() && file.was_rewritten() {
+    if !folder.let_delete(file.rights) || !folder.let_all_delete() && file.was_rewritten() {
         match is_locked(&file, on) {
             Ok(true) => return (Verdict::Live, Probe::Lock(file)),
             Err(_) if on.is_shared() => return (Verdict::Unknown, Probe::None),

@@ -45,11 +45,16 @@ impl Rights {
         self.mode & 0o1000 != 0
     }
 
+    /// Whether all users may delete what is in this folder.
+    pub fn let_all_delete(self) -> bool {
+        !self.is_sticky() && self.mode & 0o002 != 0
+    }
+
     /// Whether all users that may write to a file in this folder, apart from its owner, may delete it too.
     pub fn let_delete(self, file: Rights) -> bool {
         let group = file.mode & 0o020 == 0 || self.mode & 0o020 != 0 && self.group == file.group;
         let others = file.mode & 0o002 == 0;
-        file.mode & 0o022 == 0 || !self.is_sticky() && (self.mode & 0o002 != 0 || group && others)
+        file.mode & 0o022 == 0 || self.let_all_delete() || !self.is_sticky() && group && others
     }
 }
 

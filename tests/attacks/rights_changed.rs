@@ -60,12 +60,17 @@ fn a_user_that_may_write_a_held_bid_can_not_make_its_owner_look_dead(kind: Kind)
     if !root_or_skip("several users") {
         return;
     }
-    for scratch in [Scratch::shm(), Scratch::public()] {
-        let folder = scratch.folder_with_mode(0o1777);
-        let mut owner = OWNER.puppet(kind);
+    for (scratch, mode) in [(Scratch::shm(), 0o1777), (Scratch::public(), 0o1777), (Scratch::public(), 0o755)] {
+        let folder = scratch.folder_with_mode(mode);
+        // In a folder of root's that only root may write to, the attacker may not lock.
+        let mut owner = if mode == 0o755 { Puppet::new(kind) } else { OWNER.puppet(kind) };
         owner.open(0, &folder);
         owner.must("lock 0");
-        run("chmod", &["-R", "a+w"], &folder);
+        let rights = |added: &str| {
+            run("chmod", &["-R", added], &folder);
+            [&folder, &folder.join(".lockfolder")].into_iter().for_each(|path| set_mode(path, mode));
+        };
+        rights("a+w");
         let bid = bids_in(&folder).remove(0);
         let truth = fs::read_to_string(&bid).unwrap();
         let mut other = Puppet::at(kind, &folder);
@@ -76,9 +81,7 @@ fn a_user_that_may_write_a_held_bid_can_not_make_its_owner_look_dead(kind: Kind)
         let forgeries = forgeries(&truth);
         for (at, forged) in forgeries.iter().chain(&forgeries).enumerate() {
             if at == forgeries.len() {
-                run("chmod", &["-R", "go-w"], &folder);
-                set_mode(&folder, 0o1777);
-                set_mode(&folder.join(".lockfolder"), 0o1777);
+                rights("go-w");
             }
             kept.set_len(0).unwrap();
             (&kept).seek(SeekFrom::Start(0)).unwrap();

@@ -1,5 +1,4 @@
-//! How `run` gets the lock. It first tries without any preparation, because the lock is mostly free. Otherwise a thread waits for the
-//! lock, and this thread heeds signals and says on a terminal who has it.
+//! How `run` gets the lock. It first tries without any preparation, because the lock is mostly free.
 
 use lockfolder::{ErrorKind, LockFolder};
 
@@ -21,11 +20,7 @@ pub(super) fn obtain(folder: &LockFolder, options: &Run, signals: &mut Signals) 
             (tried, _) => return signals.unless_interrupted(tried.map_or_else(not_obtained, Obtained::Lock)),
         }
     }
-    let wait = || match limit.flatten() {
-        Some(time) => folder.lock_timeout(time),
-        None => folder.lock(),
-    };
-    let waited = signals.while_waiting(folder, wait);
+    let waited = signals.wait_for(folder, limit.flatten());
     signals.unless_interrupted(waited.map_or_else(not_obtained, Obtained::Lock))
 }
 

@@ -66,9 +66,14 @@ impl Signals {
         }
     }
 
-    pub fn while_waiting(&mut self, folder: &LockFolder, wait: impl FnOnce() -> Result<Guard> + Send) -> Result<Guard> {
+    /// Waits for the lock, at most for the time of the limit. Ctrl-C cancels the wait. A thread waits, and this one says on the console
+    /// who has the lock.
+    pub fn wait_for(&mut self, folder: &LockFolder, limit: Option<Duration>) -> Result<Guard> {
         thread::scope(|scope| {
-            let waiter = scope.spawn(wait);
+            let waiter = scope.spawn(|| match limit {
+                Some(time) => folder.lock_timeout(time),
+                None => folder.lock(),
+            });
             let mut line = StatusLine::new(folder);
             while !waiter.is_finished() {
                 if INTERRUPTED.load(Ordering::SeqCst) {

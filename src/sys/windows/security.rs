@@ -36,7 +36,12 @@ impl Rights {
         false
     }
 
-    /// Whether all users that may write to a file in this folder may delete it too. It is not looked at here: see docs/platforms.md.
+    /// It is not looked at here: see docs/platforms.md.
+    pub fn let_all_delete(self) -> bool {
+        true
+    }
+
+    /// Whether all users that may write to a file in this folder may delete it too. It is not looked at here either.
     pub fn let_delete(self, _file: Rights) -> bool {
         true
     }

@@ -39,7 +39,7 @@ impl Relay {
             }
         } else if record.signal == libc::SIGCHLD {
             self.news_of_children = true;
-        } else if record.signal != 0 && record.receiver == signals.me().as_raw_nonzero().get() {
+        } else if record.receiver == signals.me().as_raw_nonzero().get() {
             match record.signal {
                 libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => self.is_to_stop = true,
                 libc::SIGCONT => self.is_to_stop = false,

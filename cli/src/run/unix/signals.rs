@@ -19,7 +19,6 @@ use super::pipes::{pipe, Blocking};
 #[repr(C)]
 pub(super) struct Record {
     pub receiver: i32,
-    /// 0: the thread that waits for the lock has an answer.
     pub signal: i32,
     /// The process that sent it. 0: the kernel did, as for a key of the terminal or an alarm.
     pub sender: i32,
@@ -127,7 +126,7 @@ impl Signals {
 
     /// A signal that ends a program, and that has come since the program began.
     pub(crate) fn ending(&self) -> Option<i32> {
-        std::iter::from_fn(|| self.next()).map(|record| record.signal).find(|signal| *signal != 0 && is_ending(*signal))
+        std::iter::from_fn(|| self.next()).map(|record| record.signal).find(|signal| is_ending(*signal))
     }
 }
 

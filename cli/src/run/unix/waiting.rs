@@ -1,13 +1,12 @@
-//! While a thread waits for the lock, this thread heeds signals, and says on a terminal who has the lock.
+//! While we wait for the lock, we heed signals, and say on a terminal who has the lock. One thread does all of it: the wait is one for
+//! event loops.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockfolder::{Guard, LockFolder, Result};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
-use super::signals::{note, Mask, Record, Signals};
+use super::signals::Signals;
 use crate::run::status_line::StatusLine;
 use crate::run::Obtained;
 use crate::Ending;
@@ -21,37 +20,30 @@ impl Signals {
         }
     }
 
-    /// Waits by this call for the lock. A signal cancels the wait.
-    pub(in crate::run) fn while_waiting(
-        &mut self,
-        folder: &LockFolder,
-        wait: impl FnOnce() -> Result<Guard> + Send,
-    ) -> Result<Guard> {
-        let is_over = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let before = Mask::block_all(); // the new thread inherits this: signals come to this thread
-            let waiter = scope.spawn(|| {
-                let waited = wait();
-                is_over.store(true, Ordering::SeqCst);
-                note(Record { receiver: 0, signal: 0, sender: 0, value: 0 });
-                waited
-            });
-            before.set();
-            let mut line = StatusLine::new(folder);
-            while !is_over.load(Ordering::SeqCst) {
-                if self.interrupted.is_none() {
-                    self.interrupted = self.ending();
-                }
-                let pause = match self.interrupted {
-                    // The wait may not have begun, and then there is nothing to cancel yet.
-                    Some(_) => folder.cancel().map_or(Duration::MAX, |()| Duration::from_millis(5)),
-                    None => line.show(),
-                };
-                let pause = Timespec::try_from(pause.min(Duration::from_secs(3600))).ok();
-                let _ = poll(&mut [PollFd::new(self, PollFlags::IN)], pause.as_ref());
+    /// Waits for the lock, at most for the time of the limit. A signal cancels the wait.
+    pub(in crate::run) fn wait_for(&mut self, folder: &LockFolder, limit: Option<Duration>) -> Result<Guard> {
+        let mut wait = folder.begin_lock(limit)?;
+        let mut line = StatusLine::new(folder);
+        let waited = loop {
+            self.interrupted = self.interrupted.or_else(|| self.ending());
+            if self.interrupted.is_some() {
+                let _ = folder.cancel(); // the next step says so
             }
-            line.clear();
-            waiter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+            if let Some(over) = wait.step().transpose() {
+                break over;
+            }
+            if self.interrupted.is_some() {
+                continue;
+            }
+            let shown = line.show();
+            let left = wait.due().map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()));
+            let pause = Timespec::try_from(shown.min(left).min(Duration::from_secs(3600))).ok();
+            let descriptor = wait.descriptor();
+            let mut sources = vec![PollFd::new(self, PollFlags::IN)];
+            sources.extend(descriptor.as_ref().map(|descriptor| PollFd::new(descriptor, PollFlags::IN)));
+            let _ = poll(&mut sources, pause.as_ref());
+        };
+        line.clear();
+        waited
     }
 }
