@@ -53,7 +53,8 @@ $(BUILT)/liblockfolder.so: | lib
 demo: ## 8 processes compete for a folder for 10 s, and one in ten holders is killed
 	@echo 'The demo takes 10 s. To build it takes a minute or two, the first time.'
 	@$(MAKE) --no-print-directory examples command
-	scripts/demo
+	@# DEMO=etcd://…: on that etcd, with ETCD=1
+	@$(if $(filter etcd%,$(DEMO)),DEMO='$(DEMO)' scripts/demo-etcd,scripts/demo)
 
 check: ## the quick tests: under two minutes on two cores, and nothing is installed
 	scripts/test check
