@@ -44,9 +44,11 @@ $(STAGE)/complete: $(shell find src packaging cli/src cli/pages cli/Cargo.toml -
 	CARGO='$(CARGO)' CC='$(CC)' RUSTC='$(RUSTC)' packaging/command $(STAGE)/lockfolder
 	@touch $@
 
-# packaging/install reads these from its environment, and not from its command line, so that a blank in them does no harm.
-export PREFIX BINDIR INCLUDEDIR LIBDIR MANDIR DOCDIR DESTDIR BASH_COMPLETIONS FISH_COMPLETIONS ZSH_COMPLETIONS
-export VERSION SONAME STAGE PAGES INSTALL
+# packaging/install reads these from its environment, and not from its command line, so that a blank in them does no harm. Only these
+# two targets export them: another one may start `make install` with another PREFIX, and would hand on all the rest.
+TOLD := PREFIX BINDIR INCLUDEDIR LIBDIR MANDIR DOCDIR DESTDIR BASH_COMPLETIONS FISH_COMPLETIONS ZSH_COMPLETIONS \
+        VERSION SONAME STAGE PAGES INSTALL
+$(foreach it,$(TOLD),$(eval install uninstall: export $(it) := $$($(it))))
 
 install: $(STAGE)/complete ## installs below PREFIX (/usr/local); DESTDIR and LIBDIR as usual
 	@packaging/install install

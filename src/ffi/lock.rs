@@ -147,7 +147,8 @@ pub unsafe extern "C" fn lf_reap_stale(folder: *mut lf_folder, reaped: *mut usiz
 ///
 /// Each call gives a new, larger number, also after crashes and power loss (it is on the disk, by fsync, before the
 /// call returns). Where several hold the lock together (`lf_set_slots`), no two get the same number, and each number is
-/// larger than those of all who had left before its owner came. Hand it to the resource, which refuses any number smaller than the largest that it has seen.
+/// larger than those of all holders that had left before its owner came. Hand it to the resource, which refuses any
+/// number smaller than the largest that it has seen.
 /// `*token` is 1 or more, and is set on `LF_OK` only. If the folder is deleted, the numbers begin again.
 ///
 /// In a sticky folder only root and the owner of the folder get tokens. Any other user could delete its own token there,

@@ -245,10 +245,13 @@ impl Dir {
         if limit.is_some_and(|limit| limit < content.len() as u64) {
             return Err(Errno::FBIG.into());
         }
-        let mut rest = content.as_bytes();
-        while !rest.is_empty() {
-            match rustix::io::write(fd, rest) {
-                Ok(n) => rest = &rest[n..],
+        // What a thread prints to the descriptor from now on comes behind the content.
+        retry(|| fs::seek(fd, fs::SeekFrom::Start(content.len() as u64)))?;
+        // We write at the beginning: a child that a signal handler forks in the midst of this goes on too, and writes the same once more.
+        let mut written = 0;
+        while written < content.len() {
+            match rustix::io::pwrite(fd, &content.as_bytes()[written..], written as u64) {
+                Ok(n) => written += n,
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
             }
