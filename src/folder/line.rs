@@ -182,7 +182,10 @@ impl protocol::Line for Folder {
 
     fn is_overtaken(&self, ticket: Ticket, rival: &Arc<Rival>) -> bool {
         let is_in_line = self.queue.as_ref().is_some_and(|queue| queue.sight(ticket) == Sight::Plain);
-        is_in_line && self.is_bid_of(ticket, rival) == Some(false)
+        // Rivals that tolerate each other can follow one another so that the lock is never free for a claimant that tolerates none of them.
+        let slots = rival.slots();
+        let was_free = !slots.tolerates_company() || self.slots_of(ticket).tolerates(slots);
+        was_free && is_in_line && self.is_bid_of(ticket, rival) == Some(false)
     }
 
     fn tells_death(rival: &Arc<Rival>) -> bool {

@@ -72,7 +72,8 @@ pub(crate) trait Line: Place {
     /// Whether two looks showed the same bid.
     fn is_same_bid(one: &Self::Rival, other: &Self::Rival) -> bool;
 
-    /// Whether the ticket is there, and the rival's bid is not that of the ticket's owner. False if that is not certain.
+    /// Whether the rival went ahead of the ticket's owner: the ticket is there, the bid is not that of its owner, and the lock was free for
+    /// that owner before the rival took it. False if that is not certain.
     fn is_overtaken(&self, ticket: Self::Ticket, rival: &Self::Rival) -> bool;
 
     /// Whether we are notified when this rival dies.

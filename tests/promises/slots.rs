@@ -15,6 +15,7 @@ both!(
     a_waiting_writer_comes_before_later_readers,
     the_death_of_any_holder_lets_the_first_in_line_in,
     holders_together_have_tokens_of_their_own,
+    a_writer_keeps_its_turn_behind_readers_that_come_and_go,
 );
 
 /// A puppet with a handle of so many slots.
@@ -245,4 +246,25 @@ fn holders_together_have_tokens_of_their_own(kind: Kind) {
     assert!(holders[0].must("fence 0").number() > *given.last().unwrap());
     let fences = crate::support::listing(&scratch.folder().join(".lockfolder"));
     assert_eq!(fences.iter().filter(|name| name.starts_with("fence-")).count(), 1, "{fences:?}");
+}
+
+/// While readers overlap, the lock is never free for a writer. So the writer has not missed its turn, although the oldest reader is another
+/// one at each look.
+fn a_writer_keeps_its_turn_behind_readers_that_come_and_go(kind: Kind) {
+    let scratch = Scratch::shm();
+    let readers: [Puppet; 8] = several(kind, &scratch.folder(), 0);
+    let mut writer = Puppet::at(kind, &scratch.folder());
+    let mut late = of(kind, &scratch.folder(), 0);
+    let mut readers = Vec::from(readers);
+    readers.iter_mut().for_each(|reader| drop(reader.must("lock 0")));
+    wait_in_line(&mut writer, &scratch.folder());
+    wait_in_line(&mut late, &scratch.folder());
+    for reader in &mut readers {
+        std::thread::sleep(std::time::Duration::from_secs(1)); // about as long as between two looks at the line
+        reader.must("unlock 0");
+    }
+    assert!(!late.has_answered(), "it came after the writer");
+    assert_eq!(writer.hear(), "LF_OK");
+    writer.must("unlock 0");
+    assert_eq!(late.hear(), "LF_OK");
 }

@@ -253,3 +253,26 @@ fn a_stream_of_signals_keeps_no_other_signal_back() {
         assert_eq!(code, Some(7));
     });
 }
+
+/// A signal that comes when the command has ended, and the runner has not, changes nothing.
+#[test]
+fn a_signal_after_the_end_of_the_command_changes_nothing() {
+    let scratch = Scratch::new();
+    for _ in 0..100 {
+        let running = Running::start(Command::new(OURS).args(["run", &scratch.lock(), "--", "sh", "-c", "exit 7"]));
+        let runner = running.pid();
+        let is_over = AtomicBool::new(false);
+        let code = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    let _ = kill_process(runner, Signal::WINCH);
+                    thread::sleep(Duration::from_micros(50));
+                }
+            });
+            let code = running.end();
+            is_over.store(true, Ordering::SeqCst);
+            code
+        });
+        assert_eq!(code.code(), Some(7), "{code:?}");
+    }
+}

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::mem::{size_of, MaybeUninit};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
@@ -70,7 +70,8 @@ pub(super) fn handled() -> impl Iterator<Item = i32> {
 
 /// The handlers of this process, and the stream of what they saw.
 pub(crate) struct Signals {
-    inlet: OwnedFd,
+    /// It stays open for as long as the program runs: a handler that writes to a pipe without a reader would end the program by SIGPIPE.
+    inlet: BorrowedFd<'static>,
     me: Pid,
     /// The signals that were blocked when we began. The command gets the same.
     pub(super) mask: Mask,
@@ -87,6 +88,8 @@ impl Signals {
         let (inlet, outlet) = (beyond_the_standard_ones(inlet)?, beyond_the_standard_ones(outlet)?);
         OUTLET.store(outlet.as_raw_fd(), Ordering::SeqCst);
         std::mem::forget(outlet);
+        // SAFETY: nothing closes it.
+        let inlet = unsafe { BorrowedFd::borrow_raw(inlet.into_raw_fd()) };
         let signals = Signals { inlet, me: getpid(), mask: Mask::now(), ignores_children: false, interrupted: None };
         ENDING.iter().copied().chain(real_time()).for_each(|signal| {
             catch(signal);
@@ -110,7 +113,7 @@ impl Signals {
     pub(super) fn next(&self) -> Option<Record> {
         let mut bytes = [0; SIZE];
         loop {
-            match rustix::io::read(&self.inlet, &mut bytes) {
+            match rustix::io::read(self.inlet, &mut bytes) {
                 // SAFETY: each write is of one whole record, which has only integers, and a pipe does not split it.
                 Ok(SIZE) => return Some(unsafe { ptr::read_unaligned(bytes.as_ptr().cast()) }),
                 Err(Errno::INTR) => {}
@@ -149,7 +152,7 @@ impl Signals {
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inlet.as_fd()
+        self.inlet
     }
 }
 
