@@ -79,6 +79,7 @@ impl Place for Folder {
 
     fn keep(&mut self, _: &BidName) {
         self.stray = None;
+        self.memory.forget_most_rivals();
     }
 
     fn take_back(&mut self, bid: BidName, error: Error) -> Error {

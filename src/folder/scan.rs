@@ -55,15 +55,21 @@ pub(crate) struct Memory {
     pub leases: Watch,
 }
 
-/// A claimant remembers no more rivals than this beside the one that keeps it out, because the memory of each holds descriptors. (And Windows
-/// waits for 64 handles at most.)
-pub(crate) const MOST_KNOWN: usize = 32;
+/// A waiter watches no more rivals than this beside the one that keeps it out. (Windows waits for 64 handles at most.)
+const MOST_WATCHED: usize = 32;
+/// So many are remembered where nobody watches them, only to spare the next look a judgement. The memory of each holds descriptors.
+const FEW: usize = 4;
 
 impl Memory {
     /// The memory of a rival holds descriptors.
     pub fn forget_rivals(&mut self) {
         self.last = None;
         self.company.clear();
+    }
+
+    /// We hold the lock, and wait for no rival.
+    pub fn forget_most_rivals(&mut self) {
+        self.company.truncate(FEW);
     }
 }
 
@@ -145,7 +151,7 @@ impl Scanner<'_> {
                     first = Some(rival);
                     break;
                 }
-                if memory.company.len() < MOST_KNOWN {
+                if memory.company.len() < self.most_known() {
                     memory.company.push(rival);
                 }
             }
@@ -154,6 +160,14 @@ impl Scanner<'_> {
         memory.last.clone_from(&first);
         memory.known.clear();
         Ok(first)
+    }
+
+    /// How many rivals that do not keep us out are remembered. Only a waiter for one of several places watches them, if it can watch all.
+    fn most_known(&self) -> usize {
+        match self.slots {
+            Slots::AtMost(places) if places as usize <= MOST_WATCHED + 1 => MOST_WATCHED,
+            _ => FEW,
+        }
     }
 
     /// Whether the lease may decide about this rival. On a disk of this host, what the kernel shows as alive is never taken over: other

@@ -16,6 +16,7 @@ both!(
     the_death_of_any_holder_lets_the_first_in_line_in,
     holders_together_have_tokens_of_their_own,
     a_writer_keeps_its_turn_behind_readers_that_come_and_go,
+    holders_keep_few_descriptors_of_each_other,
 );
 
 /// A puppet with a handle of so many slots.
@@ -267,4 +268,24 @@ fn a_writer_keeps_its_turn_behind_readers_that_come_and_go(kind: Kind) {
     assert_eq!(writer.hear(), "LF_OK");
     writer.must("unlock 0");
     assert_eq!(late.hear(), "LF_OK");
+}
+
+/// What a claimant remembers of the others has descriptors. A program may hold by many handles.
+fn holders_keep_few_descriptors_of_each_other(kind: Kind) {
+    for slots in [0, 33, 1000] {
+        let scratch = Scratch::shm();
+        let mut puppet = Puppet::new(kind);
+        let open = |pid| std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        let mut before = 0;
+        for handle in 0..33 {
+            if handle == 1 {
+                before = open(puppet.pid());
+            }
+            puppet.open(handle, &scratch.folder());
+            puppet.must(&format!("set_slots {handle} {slots}"));
+            puppet.must(&format!("lock {handle}"));
+        }
+        let of_each = (open(puppet.pid()) - before) as f64 / 32.0;
+        assert!(of_each <= 3.0 + 2.0 * 4.0, "{of_each} descriptors for each handle with {slots} slots");
+    }
 }
