@@ -295,7 +295,7 @@ public:
     }
 
     /// A fencing token. Each call gives a new number, larger than every earlier one of this folder, also after
-    /// crashes and power loss. The lock must be held.
+    /// crashes and power loss. The lock must be held. See lf_fence, also where several hold the lock together.
     [[nodiscard]] std::uint64_t fence() {
         std::uint64_t token = 0;
         check(lf_fence(handle_.get(), &token));

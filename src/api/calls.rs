@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::api::place::AnyPlace;
 use crate::api::snapshot::{BidInfo, WaiterInfo};
-use crate::error::{BidState, ErrorKind, Result};
+use crate::error::{BidState, Error, ErrorKind, Result};
 use crate::protocol::{Place, Session};
 use crate::slots::Slots;
 
@@ -71,7 +71,11 @@ impl Session<AnyPlace> {
 
     /// The caller has the turn, so the lock is not held, and no wait is in progress.
     pub fn set_slots(&mut self, slots: Slots) -> Result<()> {
-        self.place.set_slots(slots)
+        if slots == Slots::AtMost(0) {
+            let text = "at most 0 can never hold a lock: name at least one, or any number";
+            return Err(Error::fixed(ErrorKind::Invalid, text));
+        }
+        self.place.set_slots(Slots::of_number(slots.number())) // a place gets `One`, and never `AtMost(1)`
     }
 
     pub fn fence(&mut self) -> Result<u64> {

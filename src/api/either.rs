@@ -269,8 +269,8 @@ impl Line for AnyPlace {
         one.is_same(other)
     }
 
-    fn is_overtaken(&self, ticket: Ticket, rival: &TheirRival) -> bool {
-        with!(self, place, ticket, ticket => place.is_overtaken(ticket, rival))
+    fn is_overtaken(&self, ticket: Ticket, before: &TheirRival, now: &TheirRival) -> bool {
+        with!(self, place, ticket, ticket => place.is_overtaken(ticket, before, now))
     }
 
     /// A rival on etcd has no liveness probe.

@@ -204,6 +204,10 @@ impl Guard {
     /// Hand it to the resource, which refuses any number smaller than the largest that it has seen. If the folder is
     /// deleted, the numbers begin again.
     ///
+    /// Where several hold the lock together ([`LockFolder::set_slots`]), no two get the same number, and each number is larger
+    /// than those of all that had left before its owner came. The holders of one moment have smaller and larger numbers, so
+    /// there a smaller number does not show that its owner has lost the lock. On etcd all calls during one lock give one number.
+    ///
     /// # Errors
     ///
     /// Those of [`Guard::holds`]. [`Unsafe`](crate::ErrorKind::Unsafe): the sub-folder's permissions are weaker than the

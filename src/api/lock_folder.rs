@@ -356,7 +356,8 @@ impl LockFolder {
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`]: `AtMost(0)`. [`ErrorKind::AlreadyHeld`], [`ErrorKind::Forked`]. [`ErrorKind::Busy`]: a lock call on this
-    /// handle is in progress, or a wait that the program has begun.
+    /// handle is in progress, or a wait that the program has begun. [`ErrorKind::Unsupported`]: the lock is on etcd, and one at a time
+    /// can hold it.
     ///
     /// ```
     /// use lockfolder::{ErrorKind, LockFolder, Slots};

@@ -1,4 +1,4 @@
-//! The place of a handle: a lock folder, or an engine. Its path says which. Nothing else names one of them.
+//! The place of a handle: a lock folder, or an engine. Its path says which. Only this file and `either.rs` name one of them.
 
 use std::path::Path;
 

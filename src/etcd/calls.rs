@@ -101,8 +101,8 @@ impl Etcd {
 
     pub fn set_slots(&mut self, slots: Slots) -> Result<()> {
         match slots {
-            Slots::One | Slots::AtMost(1) => Ok(()),
-            _ => {
+            Slots::One => Ok(()),
+            Slots::AtMost(_) | Slots::Any => {
                 let text = "on etcd one at a time holds the lock, as with etcdctl lock: several can hold one only in a lock folder";
                 Err(Error::fixed(ErrorKind::Unsupported, text))
             }

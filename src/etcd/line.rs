@@ -146,7 +146,7 @@ impl Line for Etcd {
         one.is_same(other)
     }
 
-    fn is_overtaken(&self, _: u64, _: &Arc<Rival>) -> bool {
+    fn is_overtaken(&self, _: u64, _: &Arc<Rival>, _: &Arc<Rival>) -> bool {
         false
     }
 

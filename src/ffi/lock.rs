@@ -146,10 +146,12 @@ pub unsafe extern "C" fn lf_reap_stale(folder: *mut lf_folder, reaped: *mut usiz
 /// Gives a fencing token: a number that is larger than every earlier one of this folder.
 ///
 /// Each call gives a new, larger number, also after crashes and power loss (it is on the disk, by fsync, before the
-/// call returns). Where several hold the lock together (`lf_set_slots`), no two get the same number, and each number is
-/// larger than those of all holders that had left before its owner came. Hand it to the resource, which refuses any
-/// number smaller than the largest that it has seen.
-/// `*token` is 1 or more, and is set on `LF_OK` only. If the folder is deleted, the numbers begin again.
+/// call returns). Hand it to the resource, which refuses any number smaller than the largest that it has seen. `*token`
+/// is 1 or more, and is set on `LF_OK` only. If the folder is deleted, the numbers begin again.
+///
+/// Where several hold the lock together (`lf_set_slots`), no two get the same number, and each number is larger than
+/// those of all that had left before its owner came. The holders of one moment have smaller and larger numbers, so there
+/// a smaller number does not show that its owner has lost the lock. On etcd all calls during one lock give one number.
 ///
 /// In a sticky folder only root and the owner of the folder get tokens. Any other user could delete its own token there,
 /// and a later token could be smaller. For users who trust each other, use a folder that is not sticky.
@@ -183,7 +185,8 @@ pub unsafe extern "C" fn lf_fence(folder: *mut lf_folder, token: *mut u64) -> lf
 /// `lf_lock_wait` return `LF_ERR_INVALID`, and `lf_error_message` has both numbers.
 ///
 /// Returns `LF_OK`; `LF_BUSY`: a lock call on this handle is in progress, or a wait that `lf_wait_begin` began;
-/// `LF_ERR_ALREADY_HELD`: not while the lock is held; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+/// `LF_ERR_ALREADY_HELD`: not while the lock is held; `LF_ERR_UNSUPPORTED`: the lock is on etcd, and `n` is not 1;
+/// `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
 #[no_mangle]
 pub unsafe extern "C" fn lf_set_slots(folder: *mut lf_folder, n: u32) -> lf_status {
     // SAFETY: by the caller's promise.

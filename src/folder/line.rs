@@ -180,12 +180,14 @@ impl protocol::Line for Folder {
         one.is_same(other)
     }
 
-    fn is_overtaken(&self, ticket: Ticket, rival: &Arc<Rival>) -> bool {
+    fn is_overtaken(&self, ticket: Ticket, before: &Arc<Rival>, now: &Arc<Rival>) -> bool {
         let is_in_line = self.queue.as_ref().is_some_and(|queue| queue.sight(ticket) == Sight::Plain);
-        // Rivals that tolerate each other can follow one another so that the lock is never free for a claimant that tolerates none of them.
-        let slots = rival.slots();
-        let was_free = !slots.tolerates_company() || self.slots_of(ticket).tolerates(slots);
-        was_free && is_in_line && self.is_bid_of(ticket, rival) == Some(false)
+        is_in_line && self.is_bid_of(ticket, now) == Some(false) && {
+            // Those that hold together leave one after the other, and the lock is not free for a claimant that none of them tolerates.
+            // For one that they tolerate, `before` and `now` took the last place, so a place was free in between.
+            let is_together = before.slots().tolerates(now.slots());
+            !is_together || self.slots_of(ticket).tolerates(now.slots())
+        }
     }
 
     fn tells_death(rival: &Arc<Rival>) -> bool {

@@ -12,11 +12,6 @@ use crate::slots::Slots;
 impl Folder {
     /// From the next bid on, so many may hold the lock together with us.
     pub fn set_slots(&mut self, slots: Slots) -> Result<()> {
-        if slots == Slots::AtMost(0) {
-            let text = "at most 0 can never hold a lock: name at least one, or any number";
-            return Err(Error::fixed(ErrorKind::Invalid, text));
-        }
-        let slots = Slots::of_number(slots.number());
         if slots != self.slots {
             self.slots = slots;
             self.claim.iter_mut().for_each(Claim::distrust); // the claim states the slots

@@ -72,9 +72,10 @@ pub(crate) trait Line: Place {
     /// Whether two looks showed the same bid.
     fn is_same_bid(one: &Self::Rival, other: &Self::Rival) -> bool;
 
-    /// Whether the rival went ahead of the ticket's owner: the ticket is there, the bid is not that of its owner, and the lock was free for
-    /// that owner before the rival took it. False if that is not certain.
-    fn is_overtaken(&self, ticket: Self::Ticket, rival: &Self::Rival) -> bool;
+    /// Two looks showed these two bids, one after the other. Whether the ticket's owner could have had the lock in between, and let
+    /// another claimant have it: the ticket is still there, and the bid `now` is not that of its owner. False if that is not certain.
+    /// (Two readers may have been there all the time, and only the first of them has left.)
+    fn is_overtaken(&self, ticket: Self::Ticket, before: &Self::Rival, now: &Self::Rival) -> bool;
 
     /// Whether we are notified when this rival dies.
     fn tells_death(rival: &Self::Rival) -> bool;

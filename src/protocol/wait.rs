@@ -302,8 +302,9 @@ impl<P: Line> Wait<P> {
         let now = session.place.rival(self.view.first)?;
         let before = std::mem::replace(&mut self.seen, now.clone());
         let Some(now) = now else { return Ok(Lock::Free) };
-        let is_another = before.is_some_and(|before| !P::is_same_bid(&before, &now));
-        let is_passed_on = is_another && self.view.first.is_some_and(|first| session.place.is_overtaken(first, &now));
+        let before = before.filter(|before| !P::is_same_bid(before, &now));
+        let is_passed_on =
+            before.zip(self.view.first).is_some_and(|(before, first)| session.place.is_overtaken(first, &before, &now));
         Ok(if is_passed_on { Lock::PassedOn } else { Lock::Taken })
     }
 

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{bids_in, Scratch};
-use lockfolder::{BidState, Error, ErrorKind, Guard, LockFolder};
+use lockfolder::{BidState, Error, ErrorKind, Guard, LockFolder, Slots};
 use rustix::fs::{ioctl_getflags, ioctl_setflags, IFlags};
 
 mod libc {
@@ -304,6 +304,22 @@ fn an_error_of_the_system_is_its_source() {
     drop(error);
     assert_eq!(kept.source().unwrap().to_string(), io::Error::from_raw_os_error(2).to_string());
     assert!(LockFolder::open("").unwrap_err().source().is_none());
+}
+
+/// The number 0 means any number in C and in a bid. A program that counts its slots down to none must not get that.
+#[test]
+fn at_most_none_is_an_error_and_changes_nothing() {
+    let scratch = Scratch::new();
+    let ours = open(&scratch);
+    for (slots, tolerates_others) in [(Slots::One, false), (Slots::AtMost(1), false), (Slots::AtMost(2), true)] {
+        ours.set_slots(slots).unwrap();
+        let error = ours.set_slots(Slots::AtMost(0)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        let _held = ours.lock().unwrap();
+        let other = open(&scratch);
+        other.set_slots(Slots::AtMost(2)).unwrap();
+        assert_eq!(other.try_lock().is_ok(), tolerates_others, "{slots:?}");
+    }
 }
 
 // ---- the library as a dependency ----

@@ -366,7 +366,7 @@ pub mod folder {
             true
         }
 
-        fn is_overtaken(&self, _: u8, _: &()) -> bool {
+        fn is_overtaken(&self, _: u8, (): &(), (): &()) -> bool {
             false
         }
 

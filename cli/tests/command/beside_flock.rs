@@ -149,7 +149,7 @@ fn table() -> String {
 }
 
 #[test]
-fn thirty_uses_beside_flock() {
+fn forty_uses_beside_flock() {
     assert!(ROWS.len() >= 30);
     let wrong = Mutex::new(Vec::new());
     let left = Mutex::new(ROWS.iter());

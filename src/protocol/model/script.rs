@@ -357,8 +357,9 @@ impl Line for Script {
         one.who == other.who
     }
 
-    fn is_overtaken(&self, ticket: Ticket, rival: &Rival) -> bool {
-        self.ask(Call::IsOvertaken(ticket.number(), rival.who)) == Answer::Yes
+    /// In the models with looks nobody shares, so the lock was free between two bids.
+    fn is_overtaken(&self, ticket: Ticket, _: &Rival, now: &Rival) -> bool {
+        self.ask(Call::IsOvertaken(ticket.number(), now.who)) == Answer::Yes
     }
 
     fn tells_death(rival: &Rival) -> bool {

@@ -7,6 +7,7 @@ use crate::error::ErrorKind;
 use crate::folder::Folder;
 use crate::protocol::Leaving;
 use crate::scratch::Scratch;
+use crate::slots::Slots;
 use crate::sys::Source;
 
 /// A lock folder and its waiters.
@@ -35,8 +36,18 @@ impl Scene {
     }
 
     fn newcomer(&self) -> Waiting {
-        let mut claimant = self.path.claimant();
+        self.waiting(self.path.claimant())
+    }
+
+    fn waiting(&self, mut claimant: Session<Folder>) -> Waiting {
         Waiting { wait: Wait::new(&mut claimant.place), claimant }
+    }
+
+    /// A claimant that tolerates others of its kind.
+    fn sharing(&self, slots: Slots) -> Session<Folder> {
+        let mut claimant = self.path.claimant();
+        claimant.place.set_slots(slots).unwrap();
+        claimant
     }
 
     /// More claimants join the line. Nobody is notified of them.
@@ -319,6 +330,49 @@ fn a_first_in_line_loses_its_place_though_each_look_finds_the_lock_taken() {
     assert!(b.sleeps() && b.wait.is_first());
     assert!(a.looks_and_sleeps() && a.looks_and_sleeps() && scene.tickets() == 2, "`a` joins anew");
     assert!(a.wait.knows_line() && !a.wait.is_first());
+}
+
+/// The readers inside leave one after the other, and each look finds another one of them. The lock was never free.
+#[test]
+fn a_writer_keeps_its_place_while_readers_leave_one_by_one() {
+    let scene = Scene::new();
+    let mut readers: Vec<_> = (0..8).map(|_| scene.sharing(Slots::Any)).collect();
+    readers.iter_mut().for_each(|reader| reader.lock().unwrap());
+    let [mut writer] = scene.waiters();
+    let mut later = scene.waiting(scene.sharing(Slots::Any));
+    assert!(later.sleeps() && later.looks_and_sleeps() && later.looks_and_sleeps());
+    for reader in &mut readers {
+        assert!(writer.sleeps() && later.looks_and_sleeps());
+        assert!(later.wait.no_show.is_none() && later.wait.signs == 0 && scene.tickets() == 2);
+        reader.unlock().unwrap();
+    }
+    assert!(writer.advance() == Step::Acquired);
+    assert!(later.looks_and_sleeps() && later.wait.no_show.is_none());
+}
+
+/// Where n places are taken, a bid that is new took a place that was free, and the first in line did not take it.
+#[test]
+fn a_first_in_line_loses_its_place_though_each_look_finds_all_places_taken() {
+    let scene = Scene::new();
+    let mut holders = [(); 2].map(|()| scene.sharing(Slots::AtMost(2)));
+    holders.iter_mut().for_each(|holder| holder.lock().unwrap());
+    let [mut a, mut b] = [(); 2].map(|()| {
+        let mut waiter = scene.waiting(scene.sharing(Slots::AtMost(2)));
+        assert!(waiter.sleeps());
+        waiter
+    });
+    assert!(b.looks_and_sleeps() && b.looks_and_sleeps() && b.wait.no_show.is_none());
+    for signs in 1..=SIGNS {
+        let [holder, _] = &mut holders;
+        holder.unlock().unwrap();
+        holder.lock().unwrap();
+        holders.reverse();
+        match signs {
+            SIGNS => assert!(b.look() == Step::Again && scene.tickets() == 1, "`a` has lost its place"),
+            _ => assert!(b.looks_and_sleeps() && b.wait.signs == signs && scene.tickets() == 2),
+        }
+    }
+    assert!(b.sleeps() && b.wait.is_first() && a.looks_and_sleeps());
 }
 
 /// The first in line has the lock now, so it is no no-show, though another bid was there before.

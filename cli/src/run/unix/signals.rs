@@ -281,7 +281,7 @@ impl Mask {
         })
     }
 
-    /// Without those for which we have a handler: the caller may have blocked one that ends this process.
+    /// The same set with this signal blocked, or not blocked.
     pub fn with(mut self, signal: i32, is_blocked: bool) -> Mask {
         // SAFETY: the set is valid.
         unsafe {
