@@ -485,7 +485,7 @@ lf_status lf_fence(struct lf_folder *folder,
  * `LF_SLOTS_ANY`: any number, as readers need it. It holds from the next lock on. A handle of 1 holds the lock alone,
  * whatever the others name, and so does a peer of the Python package. Callers that wait in `lf_lock_wait` are served
  * first come, first served, and those next to each other in line that may hold the lock together get it together. So no
- * stream of readers keeps a writer out.
+ * stream of readers keeps a writer out. Where there is no line, as on NFS, there is no order, and such a stream can.
  *
  * All handles that share a folder name the same number. If another number (other than 1) is in use there, `lf_lock` and
  * `lf_lock_wait` return `LF_ERR_INVALID`, and `lf_error_message` has both numbers.
