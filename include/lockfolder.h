@@ -252,7 +252,8 @@ typedef struct lf_bid {
 #define LF_ERR_UNSAFE -7
 
 /**
- * This filesystem or system can't guarantee that only one process holds the lock.
+ * This filesystem or system can't guarantee that only one process holds the lock. Or the call has no meaning where the
+ * lock is, as on etcd.
  */
 #define LF_ERR_UNSUPPORTED -8
 
@@ -508,7 +509,8 @@ lf_status lf_set_slots(struct lf_folder *folder,
  * KiB, not a regular file). That counts as live for ever, and the library never deletes it. `lf_error_message` names
  * it.
  *
- * Returns `LF_OK`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+ * Returns `LF_OK`; `LF_ERR_UNSUPPORTED`: the lock is on etcd, and `ms` is not 0; `LF_ERR_INVALID`; `LF_ERR_FORKED`;
+ * `LF_ERR_INTERNAL`.
  */
 lf_status lf_set_malformed_grace(struct lf_folder *folder,
                                  uint32_t ms);

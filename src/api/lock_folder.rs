@@ -300,7 +300,7 @@ impl LockFolder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Forked`].
+    /// [`ErrorKind::Forked`]. [`ErrorKind::Unsupported`]: the lock is on etcd.
     ///
     /// ```
     /// use std::time::Duration;

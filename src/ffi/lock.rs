@@ -203,7 +203,8 @@ pub unsafe extern "C" fn lf_set_slots(folder: *mut lf_folder, n: u32) -> lf_stat
 /// KiB, not a regular file). That counts as live for ever, and the library never deletes it. `lf_error_message` names
 /// it.
 ///
-/// Returns `LF_OK`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+/// Returns `LF_OK`; `LF_ERR_UNSUPPORTED`: the lock is on etcd, and `ms` is not 0; `LF_ERR_INVALID`; `LF_ERR_FORKED`;
+/// `LF_ERR_INTERNAL`.
 #[no_mangle]
 pub unsafe extern "C" fn lf_set_malformed_grace(folder: *mut lf_folder, ms: u32) -> lf_status {
     // SAFETY: by the caller's promise.
