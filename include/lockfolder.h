@@ -252,7 +252,8 @@ typedef struct lf_bid {
 #define LF_ERR_UNSAFE -7
 
 /**
- * This filesystem or system can't guarantee that only one process holds the lock.
+ * This filesystem or system can't guarantee that only one process holds the lock. Or the call has no meaning where the
+ * lock is, as on etcd.
  */
 #define LF_ERR_UNSUPPORTED -8
 
@@ -485,7 +486,7 @@ lf_status lf_fence(struct lf_folder *folder,
  * `LF_SLOTS_ANY`: any number, as readers need it. It holds from the next lock on. A handle of 1 holds the lock alone,
  * whatever the others name, and so does a peer of the Python package. Callers that wait in `lf_lock_wait` are served
  * first come, first served, and those next to each other in line that may hold the lock together get it together. So no
- * stream of readers keeps a writer out.
+ * stream of readers keeps a writer out. Where there is no line, as on NFS, there is no order, and such a stream can.
  *
  * All handles that share a folder name the same number. If another number (other than 1) is in use there, `lf_lock` and
  * `lf_lock_wait` return `LF_ERR_INVALID`, and `lf_error_message` has both numbers.
@@ -508,7 +509,8 @@ lf_status lf_set_slots(struct lf_folder *folder,
  * KiB, not a regular file). That counts as live for ever, and the library never deletes it. `lf_error_message` names
  * it.
  *
- * Returns `LF_OK`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+ * Returns `LF_OK`; `LF_ERR_UNSUPPORTED`: the lock is on etcd, and `ms` is not 0; `LF_ERR_INVALID`; `LF_ERR_FORKED`;
+ * `LF_ERR_INTERNAL`.
  */
 lf_status lf_set_malformed_grace(struct lf_folder *folder,
                                  uint32_t ms);

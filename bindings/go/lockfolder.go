@@ -105,17 +105,17 @@ func Open(path string, opts ...Option) (*Folder, error) {
 	if status := C.lf_open(cPath, o.flags, &f.handle); status != C.LF_OK {
 		return nil, newError(status, nil)
 	}
+	var status C.lf_status = C.LF_OK
 	if o.grace > 0 {
-		C.lf_set_malformed_grace(f.handle, C.uint32_t(milliseconds(o.grace)))
+		status = C.lf_set_malformed_grace(f.handle, C.uint32_t(milliseconds(o.grace)))
 	}
-	if o.hasLease {
-		if status := C.lf_set_lease(f.handle, C.uint32_t(milliseconds(o.lease))); status != C.LF_OK {
-			err := newError(status, f.handle)
-			C.lf_close(f.handle)
-			return nil, err
-		}
+	if status == C.LF_OK && o.hasLease {
+		status = C.lf_set_lease(f.handle, C.uint32_t(milliseconds(o.lease)))
 	}
-	if status := C.lf_set_slots(f.handle, count); status != C.LF_OK {
+	if status == C.LF_OK {
+		status = C.lf_set_slots(f.handle, count)
+	}
+	if status != C.LF_OK {
 		err := newError(status, f.handle)
 		C.lf_close(f.handle)
 		return nil, err

@@ -300,7 +300,7 @@ impl LockFolder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Forked`].
+    /// [`ErrorKind::Forked`]. [`ErrorKind::Unsupported`]: the lock is on etcd.
     ///
     /// ```
     /// use std::time::Duration;
@@ -348,7 +348,7 @@ impl LockFolder {
     /// [`Slots::Any`] it is the shared half of a lock for readers and writers. A handle with [`Slots::One`] is the other half: it
     /// holds the lock alone, whatever the others name. So do peers of the Python package. Waiters are served first come, first served,
     /// and those next to each other in line that may hold the lock together get it together. So no stream of readers keeps
-    /// a writer out.
+    /// a writer out. Where there is no line, as on NFS, there is no order, and such a stream can.
     ///
     /// All handles that share a folder name the same number. If another number is in use, a lock or a wait fails with
     /// [`ErrorKind::Invalid`], and the message has both numbers.

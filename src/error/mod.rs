@@ -37,7 +37,8 @@ pub enum ErrorKind {
     /// another owner, or group or others can write to it. Or, from [`Guard::fence`](crate::Guard::fence), whatever the
     /// options: a user who can't delete others' files in the folder could delete tokens.
     Unsafe,
-    /// This filesystem or system can't guarantee that only one process holds the lock.
+    /// This filesystem or system can't guarantee that only one process holds the lock. Or the call has no meaning where the
+    /// lock is, as on etcd.
     Unsupported,
     /// An internal error in the library.
     Internal,

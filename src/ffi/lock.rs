@@ -179,7 +179,7 @@ pub unsafe extern "C" fn lf_fence(folder: *mut lf_folder, token: *mut u64) -> lf
 /// `LF_SLOTS_ANY`: any number, as readers need it. It holds from the next lock on. A handle of 1 holds the lock alone,
 /// whatever the others name, and so does a peer of the Python package. Callers that wait in `lf_lock_wait` are served
 /// first come, first served, and those next to each other in line that may hold the lock together get it together. So no
-/// stream of readers keeps a writer out.
+/// stream of readers keeps a writer out. Where there is no line, as on NFS, there is no order, and such a stream can.
 ///
 /// All handles that share a folder name the same number. If another number (other than 1) is in use there, `lf_lock` and
 /// `lf_lock_wait` return `LF_ERR_INVALID`, and `lf_error_message` has both numbers.
@@ -203,7 +203,8 @@ pub unsafe extern "C" fn lf_set_slots(folder: *mut lf_folder, n: u32) -> lf_stat
 /// KiB, not a regular file). That counts as live for ever, and the library never deletes it. `lf_error_message` names
 /// it.
 ///
-/// Returns `LF_OK`; `LF_ERR_INVALID`; `LF_ERR_FORKED`; `LF_ERR_INTERNAL`.
+/// Returns `LF_OK`; `LF_ERR_UNSUPPORTED`: the lock is on etcd, and `ms` is not 0; `LF_ERR_INVALID`; `LF_ERR_FORKED`;
+/// `LF_ERR_INTERNAL`.
 #[no_mangle]
 pub unsafe extern "C" fn lf_set_malformed_grace(folder: *mut lf_folder, ms: u32) -> lf_status {
     // SAFETY: by the caller's promise.

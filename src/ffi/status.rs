@@ -33,7 +33,8 @@ pub const LF_ERR_IO: lf_status = -6;
 /// another owner, or group or others can write to it. Or, from `lf_fence`, whatever the flags: a user who can't
 /// delete others' files in the folder could delete tokens.
 pub const LF_ERR_UNSAFE: lf_status = -7;
-/// This filesystem or system can't guarantee that only one process holds the lock.
+/// This filesystem or system can't guarantee that only one process holds the lock. Or the call has no meaning where the
+/// lock is, as on etcd.
 pub const LF_ERR_UNSUPPORTED: lf_status = -8;
 /// An internal error in the library.
 pub const LF_ERR_INTERNAL: lf_status = -9;
