@@ -164,7 +164,9 @@ impl protocol::Line for Folder {
 
     fn rival(&mut self, first: Option<Ticket>) -> Result<Option<Arc<Rival>>> {
         let slots = first.map_or(self.slots, |first| self.slots_of(first));
-        Ok(self.look(slots, |scanner, memory| scanner.check(memory, None))?.rival)
+        let rival = self.look(slots, |scanner, memory| scanner.check(memory, None))?.rival;
+        self.memory.note_newest();
+        Ok(rival)
     }
 
     fn glance_for(&mut self, first: Ticket) -> Result<Option<Arc<Rival>>> {
@@ -184,9 +186,10 @@ impl protocol::Line for Folder {
         let is_in_line = self.queue.as_ref().is_some_and(|queue| queue.sight(ticket) == Sight::Plain);
         is_in_line && self.is_bid_of(ticket, now) == Some(false) && {
             // Those that hold together leave one after the other, and the lock is not free for a claimant that none of them tolerates.
-            // For one that they tolerate, `before` and `now` took the last place, so a place was free in between.
+            // For one that they tolerate, `before` and `now` took the last place, so a place was free in between. And a bid that has come
+            // since gave way to the first in line, unless that one did not come.
             let is_together = before.slots().tolerates(now.slots());
-            !is_together || self.slots_of(ticket).tolerates(now.slots())
+            !is_together || self.slots_of(ticket).tolerates(now.slots()) || self.memory.has_come_since(now)
         }
     }
 

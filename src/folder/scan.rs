@@ -1,7 +1,7 @@
 //! The scan, which carries out the check of check-bid-check: which bids are in the folder, and is one of them a live
 //! rival's?
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +53,8 @@ pub(crate) struct Memory {
     was_surprised: bool,
     /// The leases of the rivals.
     pub leases: Watch,
+    /// The newest bid of the last look of a waiter, and that of its look before. (Names sort by the time of posting.)
+    newest: [Option<CString>; 2],
 }
 
 /// A waiter watches no more rivals than this beside the one that keeps it out. (Windows waits for 64 handles at most.)
@@ -61,6 +63,18 @@ const MOST_WATCHED: usize = 32;
 const FEW: usize = 4;
 
 impl Memory {
+    /// Notes which bids the look showed that has just been made.
+    pub fn note_newest(&mut self) {
+        let posted = self.entries.iter().filter(|(name, _)| bid::posted_at(name).is_some());
+        let newest = posted.map(|(name, _)| name).max().cloned();
+        self.newest = [newest, self.newest[0].take()];
+    }
+
+    /// Whether this bid was posted after the look before the last one that was noted.
+    pub fn has_come_since(&self, rival: &Rival) -> bool {
+        bid::posted_at(&rival.name).is_some() && self.newest[1].as_ref().is_none_or(|newest| rival.name > *newest)
+    }
+
     /// The memory of a rival holds descriptors.
     pub fn forget_rivals(&mut self) {
         self.last = None;
@@ -314,8 +328,6 @@ fn note(entries: &mut Vec<Entry>, name: &CStr, number: u64) {
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
-    use std::ffi::CString;
-
     use super::*;
     use crate::scratch::{bid_name, Scratch};
 

@@ -350,6 +350,27 @@ fn a_writer_keeps_its_place_while_readers_leave_one_by_one() {
     assert!(later.looks_and_sleeps() && later.wait.no_show.is_none());
 }
 
+/// Readers that do not wait come and go, and some of them are inside at each look. They gave way to the writer, and it did not come.
+#[test]
+fn a_writer_loses_its_place_though_each_look_finds_readers() {
+    let scene = Scene::new();
+    let mut readers = [(); 2].map(|()| scene.sharing(Slots::Any));
+    readers[0].lock().unwrap();
+    let [mut writer] = scene.waiters();
+    let mut later = scene.waiting(scene.sharing(Slots::Any));
+    assert!(later.sleeps() && later.looks_and_sleeps() && later.looks_and_sleeps());
+    for signs in 1..=SIGNS {
+        readers[1].lock().unwrap();
+        readers[0].unlock().unwrap();
+        readers.reverse();
+        match signs {
+            SIGNS => assert!(later.look() == Step::Again && scene.tickets() == 1, "the writer has lost its place"),
+            _ => assert!(later.looks_and_sleeps() && later.wait.signs == signs && scene.tickets() == 2),
+        }
+    }
+    assert!(later.advance() == Step::Acquired && writer.looks_and_sleeps());
+}
+
 /// Where n places are taken, a bid that is new took a place that was free, and the first in line did not take it.
 #[test]
 fn a_first_in_line_loses_its_place_though_each_look_finds_all_places_taken() {
