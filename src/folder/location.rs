@@ -100,7 +100,11 @@ fn find_unsafe(dir: &Dir, name: &CStr, levels: u32) -> io::Result<Option<(PathBu
         opened => opened?,
     };
     let mut names = Vec::new();
-    folder.list(false, |name, _| names.push(name.to_owned()))?;
+    match folder.list(false, |name, _| names.push(name.to_owned())) {
+        // The last claimant in line removes `queue`, and a removed folder has no entries (getdents(2)).
+        Err(e) if Dir::has_vanished(&e) => return Ok(None),
+        listed => listed?,
+    }
     for name in names.iter().filter(|name| ![c".", c".."].contains(&name.as_c_str())) {
         if let Some((below, stat)) = find_unsafe(&folder, name, levels - 1)? {
             return Ok(Some((path.join(below), stat)));
