@@ -23,9 +23,10 @@
 //! another owner deletes meanwhile, and also the larger one that this owner made meanwhile. So there an owner deletes
 //! nothing but what is more than [`KEPT`] below its own token, unless it sees after its confirmation that nobody else has a
 //! bid. (An owner that comes later begins its listings when our token is there.) A listing shows the largest token that
-//! was confirmed before it began, unless more than [`KEPT`] tokens are made while it lasts. Each is synced to the disk,
-//! and a listing of so few names takes one system call. A token of a claimant is therefore larger than those of all that had left
-//! before it came. It may be smaller than those of the others that hold the lock with it. So an owner gives its new token up only if
+//! was confirmed before it began, unless more than [`KEPT`] tokens are made while it lasts. Each is synced to the disk, and a listing
+//! of so few names takes one system call, or some if a signal comes (getdents64 then returns what it has). So that needs a
+//! claimant that is stopped in the midst of each of its two listings; then its token can be smaller. Apart from that, a token of a
+//! claimant is larger than those of all that had left before it came. It may be smaller than those of the others that hold the lock with it. So an owner gives its new token up only if
 //! there is one more than [`KEPT`] above it, because then its name may have been used before.
 
 use std::io;
