@@ -20,24 +20,32 @@
 //!   the new token is larger.
 //!
 //! Where several may hold the lock together, others confirm tokens while we list. A listing could then miss the token that
-//! another owner deletes meanwhile, and also the larger one that this owner made meanwhile. So there an owner deletes
-//! nothing but what is more than [`KEPT`] below its own token, unless it sees after its confirmation that nobody else has a
-//! bid. (An owner that comes later begins its listings when our token is there.) A listing shows the largest token that
-//! was confirmed before it began, unless more than [`KEPT`] tokens are made while it lasts. Each is synced to the disk, and a listing
-//! of so few names takes one system call, or some if a signal comes (getdents64 then returns what it has). So that needs a
-//! claimant that is stopped in the midst of each of its two listings; then its token can be smaller. Apart from that, a token of a
-//! claimant is larger than those of all that had left before it came. It may be smaller than those of the others that hold the lock with it. So an owner gives its new token up only if
-//! there is one more than [`KEPT`] above it, because then its name may have been used before.
+//! another owner deletes meanwhile, and also the larger one that this owner made meanwhile. So there, unless it sees after its
+//! confirmation that nobody else has a bid, an owner deletes a token only if a larger one is older than its own by [`SETTLED`]. And a
+//! listing that takes longer than [`SHORT`] is made again. So a listing that counts began when that larger token was there, and shows
+//! it, or one that is larger still. (An owner that comes later begins its listings when our token is there.) Each
+//! listing shows a token that is not smaller than the largest that was confirmed before it began.
+//!
+//! A token of a claimant is therefore larger than those of all that had left before it came. It may be smaller than those of the
+//! others that hold the lock with it. So an owner gives its new token up only if there is one more than [`KEPT`] above it, because then
+//! its name may have been used before. And the last [`KEPT`] tokens stay.
 
 use std::io;
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::folder::broom::{Hidden, Like};
 use crate::folder::location::TRIES;
 use crate::folder::names::Token;
+use crate::sys;
 
 /// How many of the last tokens stay while others hold the lock together with us.
 const KEPT: u64 = 64;
+/// A listing takes no longer, or it is made again: a process can be stopped in the midst of it.
+const SHORT: Duration = Duration::from_secs(1);
+/// A token is settled when it is older than the newest by so many milliseconds: longer than a listing takes, whatever the clocks'
+/// grain is. (Both times come from the clock of the filesystem.)
+const SETTLED: i64 = 2500;
 
 /// Makes the next token; it is on the disk before the call returns. `holds` checks that the lock is still held. If it
 /// is not, the error of `holds` is the inner result. `is_alone`, for a claimant that tolerates company: whether nobody else has a bid.
@@ -61,6 +69,8 @@ trait Steps {
     fn kept(&self) -> u64;
     /// Whether nobody else has a bid.
     fn is_alone(&mut self) -> bool;
+    /// The largest of these tokens, in their order, that is settled. 0: none is.
+    fn settled(&mut self, tokens: &[u64], own: u64) -> u64;
 }
 
 struct Files<'a, Holds, IsAlone> {
@@ -72,9 +82,14 @@ struct Files<'a, Holds, IsAlone> {
 
 impl<Holds: FnMut() -> Result<()>, IsAlone: FnMut() -> bool> Steps for Files<'_, Holds, IsAlone> {
     fn list(&mut self) -> io::Result<Vec<u64>> {
-        let mut tokens = Vec::new();
-        self.hidden.list(self.anew, |name, _| tokens.extend(Token::of_file(name).map(|token| token.0)))?;
-        Ok(tokens)
+        for _ in 0..TRIES {
+            let (began, mut tokens) = (sys::since_boot(), Vec::new());
+            self.hidden.list(self.anew, |name, _| tokens.extend(Token::of_file(name).map(|token| token.0)))?;
+            if self.is_alone.is_none() || sys::since_boot().saturating_sub(began) <= SHORT {
+                return Ok(tokens);
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "each listing took longer than a second"))
     }
 
     fn make(&mut self, token: u64) -> io::Result<bool> {
@@ -97,6 +112,15 @@ impl<Holds: FnMut() -> Result<()>, IsAlone: FnMut() -> bool> Steps for Files<'_,
     fn is_alone(&mut self) -> bool {
         self.is_alone.as_mut().is_none_or(|is_alone| is_alone())
     }
+
+    fn settled(&mut self, tokens: &[u64], own: u64) -> u64 {
+        let made = |token: u64| self.hidden.stat_at(&Token(token).file()).ok().flatten().map(|stat| stat.modified());
+        let Some(now) = made(own) else { return 0 };
+        let is_settled = |token: &u64| made(*token).is_some_and(|then| then <= now - SETTLED);
+        // Almost always a larger token is also a younger one. It does no harm if this finds a smaller one that is settled.
+        let count = tokens.partition_point(is_settled);
+        tokens[..count].last().copied().filter(is_settled).unwrap_or(0)
+    }
 }
 
 fn next_of(steps: &mut impl Steps) -> io::Result<Result<u64>> {
@@ -112,14 +136,20 @@ fn next_of(steps: &mut impl Steps) -> io::Result<Result<u64>> {
         };
         if steps.make(token)? {
             // A slow owner can make a name that was already used and deleted. A larger token is then there by now.
-            let now = steps.list()?;
+            let mut now = steps.list()?;
             if now.iter().all(|&other| other <= token.saturating_add(steps.kept())) {
                 // After we made our file, and before we delete the files of others: see above.
                 if let Err(lost) = steps.holds() {
                     return Ok(Err(lost));
                 }
-                let kept = if steps.is_alone() { 0 } else { steps.kept() };
-                now.into_iter().filter(|&old| old < token.saturating_sub(kept)).for_each(|old| steps.delete(old));
+                let limit = match steps.is_alone() {
+                    true => token,
+                    false => {
+                        now.sort_unstable();
+                        token.saturating_sub(steps.kept()).min(steps.settled(&now, token))
+                    }
+                };
+                now.into_iter().filter(|&old| old < limit).for_each(|old| steps.delete(old));
                 return Ok(Ok(token));
             }
             steps.delete(token);
@@ -171,6 +201,32 @@ mod tests {
         assert!(last.is_err(), "{last:?}");
     }
 
+    /// A listing of another owner may have begun when a token was the largest.
+    #[test]
+    fn beside_other_holders_only_what_is_old_and_small_is_deleted() {
+        let path = Scratch::new();
+        let hidden = Hidden::from(Dir::open(&path).unwrap());
+        let made = |token: u64, age: u64| {
+            let file = std::fs::File::create(path.join(format!("fence-{token}"))).unwrap();
+            file.set_modified(std::time::SystemTime::now() - Duration::from_secs(age)).unwrap();
+        };
+        let left = |is_alone: bool| {
+            let given = next(&hidden, false, || Ok(()), Some(|| is_alone)).unwrap().unwrap();
+            let names =
+                std::fs::read_dir(&*path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut tokens: Vec<u64> = names.map(|name| name["fence-".len()..].parse().unwrap()).collect();
+            tokens.sort_unstable();
+            (tokens[0], tokens.len(), given)
+        };
+        (1..=100).for_each(|token| made(token, 0));
+        assert_eq!(left(false), (1, 101, 101), "no larger token is old");
+        (1..=20).for_each(|token| made(token, 10));
+        assert_eq!(left(false), (20, 83, 102), "what is smaller than the newest of the old ones");
+        (20..=102).for_each(|token| made(token, 10));
+        assert_eq!(left(false), (103 - KEPT, KEPT as usize + 1, 103), "the last ones stay");
+        assert_eq!(left(true), (104, 1, 104));
+    }
+
     /// Each listing shows a new token.
     #[test]
     fn endless_foreign_tokens_cause_an_error_and_no_endless_call() {
@@ -193,6 +249,9 @@ mod tests {
             }
             fn is_alone(&mut self) -> bool {
                 true
+            }
+            fn settled(&mut self, _: &[u64], own: u64) -> u64 {
+                own
             }
         }
         let error = next_of(&mut Rushed(1)).unwrap_err();
@@ -314,6 +373,11 @@ mod tests {
             self.world.others();
             self.world.together.is_none() || self.world.inside == 1 && self.world.together != Some(0)
         }
+
+        /// The tokens that are kept are enough for the listings of this world.
+        fn settled(&mut self, _: &[u64], own: u64) -> u64 {
+            own
+        }
     }
 
     fn world(chance: u64, together: Option<u64>) -> World {
@@ -357,17 +421,5 @@ mod tests {
         };
         assert_eq!(too_small(KEPT), 0);
         assert!(too_small(0) > 0, "nothing shows that the last tokens must stay");
-    }
-
-    #[test]
-    fn the_last_tokens_stay_while_others_hold_the_lock_too() {
-        let path = Scratch::new();
-        let hidden = Hidden::from(Dir::open(&path).unwrap());
-        let next = |is_alone: bool| next(&hidden, false, || Ok(()), Some(|| is_alone)).unwrap().unwrap();
-        let left = || std::fs::read_dir(&*path).unwrap().count() as u64;
-        for token in 1..=KEPT + 10 {
-            assert_eq!((next(false), left()), (token, token.min(KEPT + 1)));
-        }
-        assert_eq!((next(true), left()), (KEPT + 11, 1));
     }
 }

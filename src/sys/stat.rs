@@ -134,6 +134,11 @@ impl FolderStat {
         self.owner == rustix::process::geteuid().as_raw()
     }
 
+    /// When the content last changed, in Unix milliseconds by the clock of its filesystem.
+    pub fn modified(&self) -> i64 {
+        self.modified.0.saturating_mul(1000).saturating_add(self.modified.1 / 1_000_000)
+    }
+
     /// Describes the users that may write, for messages to people.
     pub fn access(&self) -> String {
         format!("belongs to user {} and has mode {:04o}", self.owner, self.mode)

@@ -54,13 +54,20 @@ pub(crate) struct FolderStat {
     is_link: bool,
     /// The reason why it is not private. `None`: it is private.
     others: Option<&'static str>,
+    modified: i64,
 }
 
 impl FolderStat {
     pub(super) fn of(path: &Path, about: &About) -> FolderStat {
         // It is no failure if we may not read the rights, because most callers do not need them.
         let others = who_else_writes(path).unwrap_or(Some("has an access control list that we may not read"));
-        FolderStat { id: about.id(), is_folder: about.is_dir(), is_link: about.is_link(), others }
+        FolderStat {
+            id: about.id(),
+            is_folder: about.is_dir(),
+            is_link: about.is_link(),
+            others,
+            modified: about.modified(),
+        }
     }
 
     pub fn is_private(&self) -> bool {
@@ -89,6 +96,11 @@ impl FolderStat {
     /// Always true, because Windows has no sticky folders.
     pub fn may_be_trusted_in(&self, _above: &FolderStat) -> bool {
         true
+    }
+
+    /// When the content last changed, in Unix milliseconds.
+    pub fn modified(&self) -> i64 {
+        self.modified
     }
 
     /// Describes the users that may write, for messages to people.
