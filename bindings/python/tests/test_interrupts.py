@@ -46,6 +46,8 @@ class Tracer:
     def _enter(self, frame, *_):
         self._callers.add(id(frame.f_back))
         self._callers.discard(id(frame))
+        if is_in_callback(frame):
+            return None
         own = frame.f_code is self._code
         if not own and os.path.dirname(frame.f_code.co_filename) not in PACKAGES:
             return None
@@ -72,6 +74,16 @@ class Tracer:
         self._count += 1
         if self._count == self._number:
             raise Interrupt  # Python removes the trace function then
+
+
+def is_in_callback(frame):
+    """Python drops an exception of a weak reference's callback, so none can come from there. (And Python 3.11 can then take a traceback
+    for the trace function.)"""
+    while frame:
+        if frame.f_code.co_name == "give_up":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def hold(folder):
