@@ -52,8 +52,7 @@ impl Folder {
     pub fn publish(&mut self) -> Result<BidName> {
         for left in (0..TRIES).rev() {
             let bid = self.fresh_name()?;
-            let is_new = !self.has_current_claim();
-            self.renew_claim()?;
+            let is_new = self.renew_claim()?;
             self.note_posting();
             let file = self.claim.as_ref().map(Claim::file_id);
             self.stray = Some(Stray { bid, file });

@@ -229,10 +229,10 @@ impl Folder {
         self.claim.as_mut().is_some_and(|claim| claim.is_current() && claim.is_untouched(rights))
     }
 
-    /// Makes sure that there is a claim, and that it describes this process as it is now.
-    pub fn renew_claim(&mut self) -> Result<()> {
+    /// Makes sure that there is a claim, and that it describes this process as it is now. True: it is a new one.
+    pub fn renew_claim(&mut self) -> Result<bool> {
         if self.has_current_claim() && self.states_its_lease() {
-            return Ok(());
+            return Ok(false);
         }
         self.claim = None;
         let path = self.hidden_path();
@@ -269,7 +269,7 @@ impl Folder {
             claim.id(),
             chance,
         );
-        Ok(())
+        Ok(true)
     }
 
     /// This process as our bids describe it.
