@@ -25,17 +25,10 @@ pub(super) fn key_of(prefix: &str, lease: u64) -> String {
 
 /// The value of our key: our bid, and when we posted it (Unix milliseconds), because etcd keeps no times.
 pub(super) fn value(me: &Identity, command: Option<&String>, lease: Duration) -> String {
-    let bid = Bid {
-        pid: me.pid,
-        created: Some(me.created),
-        start: me.start,
-        boot: me.boot.clone(),
-        pidns: me.pidns,
-        host: Some(me.host.clone()),
-        command: Some(command.unwrap_or(&me.command).clone()),
-        lease: u32::try_from(lease.as_millis()).ok(),
-        ..Bid::default()
-    };
+    let mut bid = Bid { lease: u32::try_from(lease.as_millis()).ok(), ..Bid::of(me) };
+    if let Some(command) = command {
+        bid.command = Some(command.clone());
+    }
     let json = bid.to_json();
     let fields = json.trim_end().trim_end_matches('}');
     format!("{fields}, \"POSTED\": {}}}", sys::unix_nanos() / 1_000_000)

@@ -203,8 +203,8 @@ impl Drop for Claim {
 /// Advice for an error of [`Claim::publish`], where the system's text does not explain it.
 pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
     Dir::crosses_filesystems(error).then_some(
-        "nothing can be linked or moved from .lockfolder into the lock folder: they are on two filesystems or two btrfs subvolumes, or an XFS project \
-         quota or a Landlock sandbox keeps them apart. Give both one project ID, or give the sandbox \
+        "nothing can be linked or moved from .lockfolder into the lock folder: they are on two filesystems or two btrfs \
+         subvolumes, or an XFS project quota or a Landlock sandbox keeps them apart. Give both one project ID, or give the sandbox \
          LANDLOCK_ACCESS_FS_REFER on the lock folder",
     )
 }
@@ -218,19 +218,13 @@ fn content(me: &Identity, file: &FileId, born: Option<u64>, on: Filesystem, said
     // A host name has at most 64 bytes (uname(2)), and a command has at most 15 (proc_pid_comm(5)) or, if the program
     // told it, 128 characters. JSON writes one of them in 12 bytes at most, so the content never comes near the limit.
     let bid = Bid {
-        pid: me.pid,
-        created: Some(me.created),
-        start: me.start,
-        boot: me.boot.clone(),
-        pidns: me.pidns,
-        host: Some(me.host.clone()),
-        command: Some(me.command.clone()),
         inode: on.has_stable_numbers().then_some(file.number()),
         born: born.filter(|_| on.has_stable_numbers()),
         overlay: on.is_overlay(),
         shared: !on.is_local(),
         lease: said.lease.map(|lease| u32::try_from(lease.as_millis()).unwrap_or(u32::MAX)),
         slots: said.slots.tolerates_company().then(|| said.slots.number()),
+        ..Bid::of(me)
     };
     let content = bid.to_json();
     debug_assert!(content.len() <= MAX_BYTES);

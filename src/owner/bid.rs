@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 use serde_json::Value;
 
 use crate::slots::Slots;
+use crate::sys::Identity;
 
 /// The maximum size of a bid. A reader reads one byte more, to see that a file is too large.
 pub(crate) const MAX_BYTES: usize = 4096;
@@ -97,6 +98,20 @@ pub(crate) struct Bid {
 }
 
 impl Bid {
+    /// What a bid of this process says of its owner. It says nothing of the place.
+    pub fn of(me: &Identity) -> Bid {
+        Bid {
+            pid: me.pid,
+            created: Some(me.created),
+            start: me.start,
+            boot: me.boot.clone(),
+            pidns: me.pidns,
+            host: Some(me.host.clone()),
+            command: Some(me.command.clone()),
+            ..Bid::default()
+        }
+    }
+
     /// Reads a bid. A value of the wrong type counts as missing. Only the PID is required, because without it there is
     /// no owner to judge.
     pub fn parse(bytes: &[u8]) -> Result<Bid, Flaw> {

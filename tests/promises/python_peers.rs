@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use crate::c::{compile, contents, guarded, run, said, unexplained, Link, Program};
 use crate::support::{skip, Scratch};
-use lockfolder::{BidState, ErrorKind, LockFolder, Slots};
+use lockfolder::{BidState, ErrorKind, Guard, LockFolder, Slots};
 
 /// The Python that has the package.
 fn python() -> Option<&'static Path> {
@@ -111,13 +111,17 @@ fn python_sees_our_holder() {
     let scratch = Scratch::new();
     let ours = open(&scratch);
     let mut theirs = Puppet::python(python, &scratch);
-    let guard = ours.try_lock().unwrap();
+    keeps_python_out(&mut theirs, ours.try_lock().unwrap());
+    assert_eq!(theirs.ask("in_use"), "False");
+    assert_eq!(theirs.ask("lock"), "True");
+}
+
+/// Our holder, which then gives the lock back.
+fn keeps_python_out(theirs: &mut Puppet, guard: Guard) {
     assert_eq!(theirs.ask("lock"), "False");
     assert_eq!(theirs.ask("in_use"), "True");
     guard.holds().unwrap();
     guard.unlock().unwrap();
-    assert_eq!(theirs.ask("in_use"), "False");
-    assert_eq!(theirs.ask("lock"), "True");
 }
 
 /// A Python peer tolerates nobody, and nobody tolerates it.
@@ -139,10 +143,7 @@ fn python_and_claimants_of_several_slots_exclude_each_other() {
         assert_eq!(theirs.ask("unlock"), "None");
         let guards = ours.each_ref().map(|ours| ours.try_lock().unwrap());
         for guard in guards {
-            assert_eq!(theirs.ask("lock"), "False");
-            assert_eq!(theirs.ask("in_use"), "True");
-            guard.holds().unwrap();
-            guard.unlock().unwrap();
+            keeps_python_out(&mut theirs, guard);
         }
         assert_eq!(theirs.ask("in_use"), "False");
         assert_eq!(theirs.ask("lock"), "True");
