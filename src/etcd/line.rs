@@ -120,6 +120,10 @@ impl Line for Etcd {
         predecessor.is_gone()
     }
 
+    fn is_bid_of(_: &Arc<Rival>, _: &Arc<Predecessor>) -> bool {
+        false // its key is gone when it has handed over
+    }
+
     fn tells(predecessor: &Arc<Predecessor>) -> bool {
         !predecessor.is_over()
     }
@@ -167,6 +171,9 @@ impl Line for Etcd {
     fn comes_later(&self, rival: &Arc<Rival>) -> Error {
         self.busy(rival)
     }
+
+    /// The engine tells, when our key goes.
+    fn tell(&mut self) {}
 
     fn leave(&mut self, _: Leaving) {
         if self.check_owner().is_err() {

@@ -142,6 +142,10 @@ impl protocol::Line for Folder {
         predecessor.has_handed_over()
     }
 
+    fn is_bid_of(rival: &Arc<Rival>, predecessor: &Predecessor) -> bool {
+        rival.says_the_same(&predecessor.owner)
+    }
+
     fn tells(predecessor: &Predecessor) -> bool {
         predecessor.is_told()
     }
@@ -225,6 +229,12 @@ impl protocol::Line for Folder {
         match self.slots.tolerates(rival.slots()) {
             true => Error::busy(self.path(), rival.holder(), Taken::ForAnother),
             false => self.busy(rival),
+        }
+    }
+
+    fn tell(&mut self) {
+        if self.check_process().is_ok() {
+            self.queue.iter_mut().for_each(Queue::tell);
         }
     }
 

@@ -78,6 +78,8 @@ pub(crate) struct Spot {
     pub beacon: HandOffFifo,
     /// Kept open, because a FIFO that nobody has open loses its content.
     pub tail: Option<Tail>,
+    /// The beacon is out.
+    has_told: bool,
 }
 
 /// The claimant right before us in line, and how we learn what it does.
@@ -120,7 +122,7 @@ impl Queue {
                 Ok(()) => {
                     let tail = self.has_tail.then(|| self.hidden.open_tail(TAIL).ok()).flatten();
                     let before = tail.as_ref().and_then(|tail| self.take_over(tail, ticket));
-                    self.spot = Some(Spot { ticket, beacon, tail });
+                    self.spot = Some(Spot { ticket, beacon, tail, has_told: false });
                     return Ok(before);
                 }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => self.dir = self.hidden.open_shared(QUEUE)?,
@@ -143,12 +145,17 @@ impl Queue {
         self.dir.sight(&ticket.file())
     }
 
+    /// Wakes our successor before we give the lock back.
+    pub fn tell(&mut self) {
+        self.spot.iter_mut().for_each(|spot| spot.put_out(News::HandedOver));
+    }
+
     /// Leaves the line, which wakes our successor.
     pub fn leave(&mut self, news: News) {
-        if let Some(spot) = self.spot.take() {
+        if let Some(mut spot) = self.spot.take() {
             // The beacon goes out first, because our successor waits for it. The unlink may take time: in a long line
             // some claimant is always reading the folder, and a reader delays the change.
-            spot.beacon.put_out(news);
+            spot.put_out(news);
             let _ = self.dir.unlink(&spot.ticket.file());
             drop(spot); // closes the beacon only now; after that it may be lit again
             self.dissolve();
@@ -212,6 +219,14 @@ impl Queue {
             tail.iter().for_each(|tail| tail.leave(&here.file()));
         }
         Ok(view)
+    }
+}
+
+impl Spot {
+    fn put_out(&mut self, news: News) {
+        if !std::mem::replace(&mut self.has_told, true) {
+            self.beacon.put_out(news);
+        }
     }
 }
 

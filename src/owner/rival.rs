@@ -53,6 +53,11 @@ impl Rival {
         self.name == other.name && self.number == other.number
     }
 
+    /// Whether the two say the same, as a claim and its bids do.
+    pub fn says_the_same(&self, other: &Rival) -> bool {
+        matches!((&self.bid, &other.bid), (Ok(one), Ok(other)) if one == other)
+    }
+
     /// Whether the bid is a link of this file.
     pub fn is_link_of(&self, claim: &FileId) -> bool {
         self.number == claim.number()

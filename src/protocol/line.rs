@@ -45,8 +45,11 @@ pub(crate) trait Line: Place {
         known: Option<Self::Predecessor>,
     ) -> Result<Option<Self::Predecessor>>;
 
-    /// The predecessor had the lock and gave it back, so no claimant is before us any more.
+    /// The predecessor had the lock and gives it back now, so no claimant is before us any more.
     fn has_handed_over(predecessor: &Self::Predecessor) -> bool;
+
+    /// Whether this bid is the predecessor's, as far as we can tell.
+    fn is_bid_of(rival: &Self::Rival, predecessor: &Self::Predecessor) -> bool;
 
     /// Whether we are notified when the predecessor leaves or dies.
     fn tells(predecessor: &Self::Predecessor) -> bool;
@@ -90,6 +93,9 @@ pub(crate) trait Line: Place {
     /// We hold the lock. A claimant that tolerates company leaves the line now, so that its successor can try at once. Any other one
     /// keeps its ticket until it gives the lock back.
     fn pass_on(&mut self);
+
+    /// Tells our successor, if we are in line, that we are about to give the lock back. We are still in line.
+    fn tell(&mut self);
 
     /// Leaves the line, if we are in it.
     fn leave(&mut self, why: Leaving);

@@ -16,7 +16,7 @@ mod place;
 mod session;
 mod wait;
 
-pub(crate) use acquire::acquire;
+pub(crate) use acquire::{acquire, acquire_told};
 pub(crate) use backoff::{Backoff, TIE_BREAK};
 pub(crate) use count::Count;
 use courtesy::Courtesy;

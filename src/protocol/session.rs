@@ -1,7 +1,7 @@
 //! One claimant in one place: what it holds, how it takes the lock, and how it gives the lock back.
 
 use super::courtesy::leave_turn;
-use super::{acquire, Courtesy, Leaving, Line};
+use super::{acquire, acquire_told, Courtesy, Leaving, Line};
 use crate::error::{Error, ErrorKind, Result};
 
 pub(crate) struct Session<P: Line> {
@@ -28,7 +28,13 @@ impl<P: Line> Session<P> {
 
     /// One round of check-bid-check.
     pub fn lock(&mut self) -> Result<()> {
-        let locked = acquire(&mut self.place).map(|bid| self.held = Some(bid));
+        let locked = acquire(&mut self.place);
+        self.note(locked)
+    }
+
+    /// What an attempt came to.
+    fn note(&mut self, locked: Result<P::Bid>) -> Result<()> {
+        let locked = locked.map(|bid| self.held = Some(bid));
         if locked.is_err() {
             self.place.tidy(); // a holder defers this until after unlock
         }
@@ -66,11 +72,13 @@ impl<P: Line> Session<P> {
 
     /// [`Session::lock`], with a rival that holds the lock as `false` in place of an error.
     pub(super) fn lock_if_free(&mut self) -> Result<bool> {
-        match self.lock() {
-            Ok(()) => Ok(true),
-            Err(e) if e.kind() == ErrorKind::Busy => Ok(false),
-            Err(e) => Err(e),
-        }
+        not_busy(self.lock())
+    }
+
+    /// The same after our predecessor has told us that it gives the lock back.
+    pub(super) fn lock_after(&mut self, predecessor: &P::Predecessor) -> Result<bool> {
+        let locked = acquire_told(&mut self.place, |rival| P::is_bid_of(rival, predecessor));
+        not_busy(self.note(locked))
     }
 
     /// Takes the lock if it is free and no claimant waits for it. It costs one cheap system call more than
@@ -86,6 +94,8 @@ impl<P: Line> Session<P> {
     /// After an error other than [`ErrorKind::Lost`] we still hold the lock.
     pub fn unlock(&mut self) -> Result<()> {
         let bid = self.held_bid()?;
+        // Our successor wakes up while we delete our bid.
+        self.place.tell();
         let lost = self.place.withdraw(&bid)?;
         self.held = None;
         self.place.leave(Leaving::HandsOver);
@@ -122,6 +132,15 @@ impl<P: Line> Session<P> {
     pub fn abandon(&mut self) {
         self.held = None;
         self.place.abandon();
+    }
+}
+
+/// A rival that holds the lock as `false` in place of an error.
+fn not_busy(locked: Result<()>) -> Result<bool> {
+    match locked {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::Busy => Ok(false),
+        Err(e) => Err(e),
     }
 }
 

@@ -166,9 +166,9 @@ impl<P: Line> Wait<P> {
         self.view.first.is_some() && self.ahead.is_some()
     }
 
-    /// Our predecessor had the lock, and gave it back.
-    fn is_our_turn(&self, woken: bool) -> bool {
-        woken && self.ahead.as_ref().is_some_and(P::has_handed_over)
+    /// Our predecessor, if it has told us that it gives the lock back.
+    fn told(&self, woken: bool) -> Option<&P::Predecessor> {
+        self.ahead.as_ref().filter(|ahead| woken && P::has_handed_over(ahead))
     }
 
     /// Whether the kernel notifies us of all that matters: the claimant that we wait for lets go, or it dies.
@@ -213,8 +213,11 @@ impl<P: Line> Wait<P> {
             self.look_later(now, session.place.chance());
         }
         // The common hand-over: we need not read the line again.
-        if !is_due && self.is_our_turn(woken) && session.lock_if_free()? {
-            return Ok(Round::Acquired);
+        let told = if is_due { None } else { self.told(woken) };
+        if let Some(predecessor) = told {
+            if session.lock_after(predecessor)? {
+                return Ok(Round::Acquired);
+            }
         }
         if !is_due && self.is_first() {
             if self.lock_as_first(session)? {

@@ -46,8 +46,9 @@ fn a_dead_predecessor_with_our_pid_1_is_stale(kind: Kind) {
         for _ in 0..3 {
             let mut container = contained(kind, scratch);
             container.must("lock 0");
-            container.kill_and_reap(); // the next namespace may well get the same number
-            // A start is told in ticks of 10 ms. With the same number, PID and start the bid would be true of the next process.
+            // The next namespace may well get the same number. A start is told in ticks of 10 ms, and with the same number, PID and start
+            // the bid would be true of the next process.
+            container.kill_and_reap();
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         contained(kind, scratch).must("lock 0");

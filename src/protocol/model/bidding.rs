@@ -296,7 +296,10 @@ impl Bidding {
         if !self.is_ours(who) {
             return self.list(to, label, go);
         }
-        to.claimants[who].mind = self.minds.begin(Task::Acquire);
+        to.claimants[who].mind = self.minds.begin(match self.kinds[who] {
+            Kind::Told => Task::AcquireTold,
+            _ => Task::Acquire,
+        });
         self.go_on(to, label, go);
     }
 

@@ -8,6 +8,8 @@ pub enum Kind {
     Python,
     /// A claimant of ours with the order of the tie-break reversed.
     Reversed,
+    /// A claimant of ours that the first claimant has told that it gives the lock back.
+    Told,
     /// A claimant of ours of so many slots. Zero: any number.
     Slots(u8),
 }

@@ -33,6 +33,7 @@ pub enum Call {
     RestoreOrder(u8),
     Discard(u8),
     PassOn,
+    Tell,
     Leave(Leaving),
 }
 

@@ -67,6 +67,12 @@ impl Waiting {
         }
     }
 
+    pub fn put_out_own(&self, to: &mut State, who: usize, hands_over: bool) {
+        if self.rules.bytes != Bytes::None {
+            to.put_out(to.claimants[who].lit, hands_over);
+        }
+    }
+
     /// A look at a beacon takes a byte, if there is one.
     pub fn take_byte(&self, to: &mut State, who: usize) {
         if self.rules.bytes == Bytes::One {
@@ -301,13 +307,13 @@ impl Waiting {
             }
             At::PutOut(hands_over) => {
                 me.at = if self.rules.ticket_before_beacon { At::CloseBeacon } else { At::Unticket(hands_over) };
-                if self.rules.bytes != Bytes::None {
-                    to.put_out(c.lit, hands_over);
+                if !c.has_told {
+                    self.put_out_own(&mut to, who, hands_over);
                 }
                 "puts its beacon out"
             }
             At::CloseBeacon => {
-                me.lit = NONE;
+                (me.lit, me.has_told) = (NONE, false);
                 me.at = At::RemoveQueue;
                 self.close_beacon(&mut to, c.lit);
                 "closes its beacon"

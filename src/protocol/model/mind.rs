@@ -10,13 +10,15 @@ use super::calls::{Answer, Call, FORGOTTEN, NONE};
 use super::memo::Memo;
 use super::script::{Open, Script, Ticket};
 use crate::error::ErrorKind;
-use crate::protocol::{acquire, Session, Step, View, Wait};
+use crate::protocol::{acquire, acquire_told, Session, Step, View, Wait};
 
 /// What a claimant begins to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Task {
     /// `acquire`
     Acquire,
+    /// `acquire_told`, by the first claimant
+    AcquireTold,
     /// `Session::lock_unless_owed`, on a new handle
     Lock,
     /// `Session::lock_unless_line`
@@ -212,8 +214,15 @@ fn without_the_past(task: Task, answers: &[Answer]) -> Vec<Answer> {
         [.., Answer::Posted, Answer::Rival(who, _), Answer::Done]
         | [.., Answer::Posted, Answer::Rival(who, _), Answer::OutOfTime, Answer::Done] => {
             let bid = answers.iter().rposition(|answer| *answer == Answer::Posted).expect("matched");
-            fewer.truncate(bid - 1);
-            fewer.push(Answer::Rival(who, true));
+            // Before the bid there was a glance, or the news of a hand-over, or nothing.
+            let before = fewer[..bid].last().map(|before| match before {
+                Answer::Yes => Answer::No,
+                _ => Answer::Rival(who, true),
+            });
+            if let Some(before) = before {
+                fewer.truncate(bid - 1);
+                fewer.push(before);
+            }
         }
         _ => {}
     }
@@ -249,6 +258,10 @@ fn perform(task: Task, mut script: Script) -> Next {
     let mut session = Session::new(script.clone());
     let next = match task {
         Task::Acquire => match acquire(&mut script) {
+            Ok(()) => Next::Holds,
+            Err(_) => Next::Refused,
+        },
+        Task::AcquireTold => match acquire_told(&mut script, |rival| rival.who == 0) {
             Ok(()) => Next::Holds,
             Err(_) => Next::Refused,
         },

@@ -68,6 +68,18 @@ fn never_two_holders_and_never_a_wedge() {
     holds("4 of ours, 2 crashes", &ours(4, Rules { crashes: 2, ..RULES }));
 }
 
+/// A claimant that was told bids while the bid of the teller may still be there. The teller may die, or never go.
+#[test]
+fn a_claimant_that_was_told_comes_in_only_after_the_teller() {
+    for racers in [[Ours, Told, Ours], [Ours, Told, Told], [Ours, Told, Python], [Ours, Python, Told]] {
+        for crashes in [0, 2] {
+            let rules = Rules { crashes, ..RULES };
+            holds(&format!("{racers:?}, {crashes} crashes"), &Bidding::new(rules, &racers));
+        }
+    }
+    finds(TWO_HOLDERS, "no second check", &Bidding::new(Rules { second_check: false, ..RULES }, &[Ours, Told]));
+}
+
 #[test]
 fn somebody_wins_every_race_without_crashes() {
     for count in 2..=4 {

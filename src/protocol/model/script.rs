@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::calls::{Answer, Call, FORGOTTEN, NONE};
+use super::waiting::owner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{Backoff, Check, Leaving, Line, Place, Standing, View};
 
@@ -325,6 +326,10 @@ impl Line for Script {
         predecessor.script.ask(Call::HasHandedOver) == Answer::Yes
     }
 
+    fn is_bid_of(rival: &Rival, predecessor: &Predecessor) -> bool {
+        rival.who == owner(predecessor.ticket)
+    }
+
     fn tells(predecessor: &Predecessor) -> bool {
         predecessor.fifo != NONE
     }
@@ -381,6 +386,10 @@ impl Line for Script {
 
     fn comes_later(&self, _: &Rival) -> Error {
         refusal()
+    }
+
+    fn tell(&mut self) {
+        self.ask(Call::Tell);
     }
 
     fn leave(&mut self, why: Leaving) {

@@ -69,6 +69,9 @@ pub enum At {
     PutOutFor(u8),
     Asleep,
     Holding,
+    // Line::tell, Place::withdraw after it.
+    Tell,
+    Withdraw,
     // Line::leave. True: the claimant had the lock.
     Unticket(bool),
     PutOut(bool),
@@ -91,6 +94,8 @@ pub struct Claimant {
     /// Our ticket, as far as we know, and its FIFO.
     pub ticket: u8,
     pub lit: u8,
+    /// It has put its beacon out before it withdraws its bid.
+    pub has_told: bool,
     /// How many tickets the claimant has had.
     pub came: u8,
     /// The FIFOs that have the names of our beacons.
@@ -116,6 +121,7 @@ const AWAY: Claimant = Claimant {
     queue_is_there: false,
     ticket: NONE,
     lit: NONE,
+    has_told: false,
     came: 0,
     slots: [0, 1],
     is_put_back: false,
@@ -275,6 +281,15 @@ impl Waiting {
             At::Asleep => self.steps_of_sleep(from, who, go),
             At::Holding if self.must_keep(from, who) => {}
             At::Holding => self.begin(to, Task::Unlock, step(who, "unlocks"), go),
+            At::Tell => {
+                to.claimants[who].has_told = true;
+                self.put_out_own(&mut to, who, true);
+                self.answer(to, Answer::Done, step(who, "tells its successor"), go);
+            }
+            At::Withdraw => {
+                to.bid_vanishes(who);
+                self.answer(to, Answer::Done, step(who, "deletes its bid"), go);
+            }
             At::Dying => {
                 to.claimants[who].at = At::Dead;
                 go(step(who, "counts as dead"), to);
@@ -346,6 +361,7 @@ impl Waiting {
                 return self.answer(to, Answer::Paused, label, go);
             }
             Call::TakeBack => At::TakeBack,
+            Call::Withdraw if c.has_told => At::Withdraw,
             Call::Withdraw => {
                 to.bid_vanishes(who);
                 return self.answer(to, Answer::Done, label, go);
@@ -390,6 +406,10 @@ impl Waiting {
                 return self.answer(to, Answer::Done, label, go);
             }
             Call::PassOn => self.first_of_leaving(true),
+            Call::Tell if c.ticket == NONE || !self.rules.tells_first => {
+                return self.answer(to, Answer::Done, label, go)
+            }
+            Call::Tell => At::Tell,
             Call::Leave(_) if c.ticket == NONE => return self.answer(to, Answer::Done, label, go),
             Call::Leave(why) => self.first_of_leaving(why == Leaving::HandsOver),
         };

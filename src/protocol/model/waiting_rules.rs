@@ -39,6 +39,8 @@ pub struct Rules {
     pub pidfd: bool,
     /// Any sleeper may run out of time.
     pub timeouts: bool,
+    /// A holder puts its beacon out before it deletes its bid.
+    pub tells_first: bool,
     /// A claimant that leaves deletes its ticket first and puts its beacon out afterwards.
     pub ticket_before_beacon: bool,
     /// A claimant that finds a beacon put out removes the ticket, because the ticket's owner is about to remove it.
@@ -88,6 +90,7 @@ pub const RULES: Rules = Rules {
     children: false,
     pidfd: true,
     timeouts: false,
+    tells_first: true,
     ticket_before_beacon: false,
     takes_what_is_out: true,
     earlier_only: true,

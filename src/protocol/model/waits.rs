@@ -86,6 +86,11 @@ fn three_wait_and_nobody_polls() {
 }
 
 #[test]
+fn a_holder_may_also_tell_last() {
+    holds("3 wait", &line(Rules { tells_first: false, never_polls: true, ..RULES }));
+}
+
+#[test]
 fn three_wait_and_two_are_killed() {
     holds("3 wait, 2 crashes", &line(Rules { crashes: 2, ..RULES }));
 }
@@ -165,7 +170,8 @@ fn a_ticket_whose_beacon_was_put_out_is_removed() {
     let left = Rules { takes_what_is_out: false, ..overtaken(1, 1) };
     holds("ticket after beacon", &line(left));
     finds(POLLS, "ticket after beacon", &line(Rules { never_polls: true, ..left }));
-    holds("ticket before beacon", &line(Rules { ticket_before_beacon: true, never_polls: true, ..left }));
+    let ticket_first = Rules { ticket_before_beacon: true, tells_first: false, ..left };
+    holds("ticket before beacon", &line(Rules { never_polls: true, ..ticket_first }));
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn it_is_our_turn_when_our_predecessor_has_had_the_lock() {
     let [mut a, mut b, mut c, mut d] = scene.waiters();
     let is_our_turn = |waiter: &mut Waiting| {
         let woken = waiter.is_woken();
-        waiter.wait.is_our_turn(woken)
+        waiter.wait.told(woken).is_some()
     };
     assert!(a.wait.is_first() && ![&b, &c, &d].iter().any(|waiter| waiter.wait.is_first()));
     assert!(![&mut a, &mut b, &mut c, &mut d].into_iter().any(is_our_turn));
@@ -176,7 +176,7 @@ fn it_is_our_turn_when_our_predecessor_has_had_the_lock() {
     );
     a.claimant.unlock().unwrap();
     assert!(is_our_turn(&mut b));
-    assert!(!b.wait.is_our_turn(false), "something else woke the waiter");
+    assert!(b.wait.told(false).is_none(), "something else woke the waiter");
     assert!(!scene.newcomer().wait.is_first(), "a newcomer is not in line");
 }
 
