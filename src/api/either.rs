@@ -232,6 +232,13 @@ impl Line for AnyPlace {
         }
     }
 
+    fn is_bid_of(rival: &TheirRival, predecessor: &Predecessor) -> bool {
+        match predecessor {
+            Of::Folder(predecessor) => Folder::is_bid_of(rival, predecessor),
+            Of::Etcd(predecessor) => Etcd::is_bid_of(rival, predecessor),
+        }
+    }
+
     fn tells(predecessor: &Predecessor) -> bool {
         match predecessor {
             Of::Folder(predecessor) => Folder::tells(predecessor),
@@ -246,8 +253,11 @@ impl Line for AnyPlace {
         }
     }
 
-    fn put_by(&mut self, watch: Watch) {
-        with!(self, place, watch, watch => place.put_by(watch));
+    fn put_by(&mut self, watch: Option<Watch>, predecessor: Option<Predecessor>) {
+        match self {
+            AnyPlace::Folder(place) => place.put_by(watch.map(folders), predecessor.map(folders)),
+            AnyPlace::Etcd(place) => place.put_by(watch.map(etcds), predecessor.map(etcds)),
+        }
     }
 
     fn rival(&mut self, first: Option<Ticket>) -> Result<Option<TheirRival>> {
@@ -292,6 +302,10 @@ impl Line for AnyPlace {
 
     fn comes_later(&self, rival: &TheirRival) -> Error {
         either!(self, place => place.comes_later(rival))
+    }
+
+    fn tell(&mut self) {
+        either!(self, place => place.tell());
     }
 
     fn leave(&mut self, why: Leaving) {

@@ -132,7 +132,7 @@ impl Line for Etcd {
         None
     }
 
-    fn put_by(&mut self, (): ()) {}
+    fn put_by(&mut self, _: Option<()>, _: Option<Arc<Predecessor>>) {}
 
     fn rival(&mut self, _: Option<u64>) -> Result<Option<Arc<Rival>>> {
         Ok(self.rival.clone())

@@ -99,7 +99,7 @@ impl protocol::Line for Folder {
         if let Some(known) = known.filter(|known| known.ticket == ticket && known.is_there()) {
             return Ok(Some(known));
         }
-        let beacon = queue.fifo_of(ticket).and_then(|beacon| queue.dir.watch_fifo(&ticket.file(), beacon).ok());
+        let beacon = queue.dir.watch_fifo_of(&ticket.file(), &queue.hidden, &ticket.claim.beacons());
         let light = beacon.as_ref().map(FifoWatch::light);
         if matches!(light, Some(FifoState::Out(_))) {
             queue.discard(ticket); // the owner left the line, and is about to remove the ticket itself
@@ -160,9 +160,9 @@ impl protocol::Line for Folder {
         }
     }
 
-    fn put_by(&mut self, (_, news): Self::Watch) {
-        if let Some(queue) = &mut self.queue {
-            queue.folder_watch = Some(news);
+    fn put_by(&mut self, watch: Option<Self::Watch>, predecessor: Option<Predecessor>) {
+        if let Some(spot) = self.queue.as_mut().and_then(|queue| queue.spot.as_mut()) {
+            spot.put_by = (watch.map(|(_, news)| news), predecessor);
         }
     }
 

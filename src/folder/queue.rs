@@ -56,9 +56,6 @@ pub(crate) struct Queue {
     pub claim: ClaimId,
     pub dir: Dir,
     pub spot: Option<Spot>,
-    /// The watch that woke the first in line while no ticket was before its own. We close it only when we leave the
-    /// line, because closing it takes long, and must delay neither the lock nor the other waiters.
-    pub folder_watch: Option<FolderWatch>,
     /// The owner of the ticket that was before ours the last time. In a busy line it often is again.
     pub known: Option<(ClaimId, Arc<Rival>)>,
     pub beacons: [OwnFifo; 2],
@@ -80,6 +77,9 @@ pub(crate) struct Spot {
     pub tail: Option<Tail>,
     /// The beacon is out.
     has_told: bool,
+    /// What woke us: the watch on the folder, or the predecessor. We close it only when we leave the line, because closing it takes
+    /// time, and must delay neither the lock nor the other waiters.
+    pub put_by: (Option<FolderWatch>, Option<Predecessor>),
 }
 
 /// The claimant right before us in line, and how we learn what it does.
@@ -96,9 +96,9 @@ impl Queue {
         let dir = hidden.open_shared(QUEUE)?;
         let beacons = claim.id().beacons().map(OwnFifo::new);
         let has_tail = hidden.broom().is_some() && hidden.stat()?.is_private_within();
-        let (spot, folder_watch, known, ghosts) = (None, None, None, BTreeSet::new());
+        let (spot, known, ghosts) = (None, None, BTreeSet::new());
         let claim = claim.id();
-        Ok(Queue { hidden, claim, dir, spot, folder_watch, known, beacons, has_tail, ghosts, of: process_mark() })
+        Ok(Queue { hidden, claim, dir, spot, known, beacons, has_tail, ghosts, of: process_mark() })
     }
 
     /// Joins the line behind every claimant with an earlier arrival. `arrival` is our first arrival, if we were in line
@@ -122,7 +122,9 @@ impl Queue {
                 Ok(()) => {
                     let tail = self.has_tail.then(|| self.hidden.open_tail(TAIL).ok()).flatten();
                     let before = tail.as_ref().and_then(|tail| self.take_over(tail, ticket));
-                    self.spot = Some(Spot { ticket, beacon, tail, has_told: false });
+                    // The next time the other one is first, because our successor may watch this one until then.
+                    self.beacons.rotate_left(index + 1);
+                    self.spot = Some(Spot { ticket, beacon, tail, has_told: false, put_by: (None, None) });
                     return Ok(before);
                 }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => self.dir = self.hidden.open_shared(QUEUE)?,
@@ -160,7 +162,6 @@ impl Queue {
             drop(spot); // closes the beacon only now; after that it may be lit again
             self.dissolve();
         }
-        self.folder_watch = None;
     }
 
     fn dissolve(&self) {

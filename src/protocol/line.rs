@@ -58,8 +58,8 @@ pub(crate) trait Line: Place {
     /// watched.
     fn watch(&mut self, known: Option<Self::Watch>) -> Option<Self::Watch>;
 
-    /// Keeps a watch that we no longer need until we leave the line, because closing it takes time.
-    fn put_by(&mut self, watch: Self::Watch);
+    /// Keeps what woke us, which we no longer need, until we leave the line, because closing it takes time.
+    fn put_by(&mut self, watch: Option<Self::Watch>, predecessor: Option<Self::Predecessor>);
 
     /// The live rival that keeps the first in line out, if there is one. Without `first` it is the one that keeps us out. We have no bid
     /// at that moment. (Where nobody shares, any live rival keeps everybody out, so the first in line does not matter.)

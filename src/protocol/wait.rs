@@ -107,7 +107,7 @@ impl<P: Line> Wait<P> {
         Ok(match self.bounded(round) {
             Round::Acquired => {
                 session.place.pass_on();
-                self.watch.take().into_iter().for_each(|watch| session.place.put_by(watch));
+                session.place.put_by(self.watch.take(), self.ahead.take());
                 Step::Acquired
             }
             Round::Again => Step::Again,

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::calls::descriptor;
 use super::contract::Source;
+use super::seen::Seen;
 use super::staged::STAGED;
 use super::stat::FileId;
 use super::{doze, Access, Dir, FifoState, News};
@@ -145,13 +146,12 @@ impl Dir {
     /// `None`: the beacon has a watcher.
     fn relight(&self, beacon: &mut OwnFifo) -> io::Result<Option<OwnedFd>> {
         let Some(made) = beacon.made else { return self.make_anew(beacon).map(Some) };
-        let open = |how| self.open_fifo(&beacon.name, Some(made), how);
-        let opened = match open(OFlags::WRONLY) {
+        let opened = self.see_fifo(&beacon.name, Some(made)).and_then(|seen| match seen.open(OFlags::WRONLY) {
             // No process has it open. We open it also for reading, so that the open does not wait for a reader, and a later write always
             // finds a reader and causes no SIGPIPE, even if a watcher dies.
-            Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => open(OFlags::RDWR).map(Some),
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => seen.open(OFlags::RDWR).map(|(fd, _)| Some(fd)),
             opened => opened.map(|_| None),
-        };
+        });
         match opened {
             Err(e) if Dir::has_vanished(&e) || e.kind() == io::ErrorKind::InvalidData => {
                 self.make_anew(beacon).map(Some)
@@ -200,17 +200,14 @@ impl Dir {
     /// `hidden` and has no third name. This proves that the process that put it there had the right to give it a name. A FIFO that
     /// was moved in from elsewhere is no beacon, and we do not open it.
     pub fn fifo_of(&self, ticket: &CStr, hidden: &Dir, beacons: &[CString]) -> Option<FileId> {
-        let stat = self.look_at(ticket).ok()??;
-        let id = FileId::of(&stat);
-        let is_fifo = FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
-        let is_beacon =
-            || beacons.iter().any(|beacon| matches!(hidden.file_id(beacon), Ok(Some(other)) if other == id));
-        (is_fifo && stat.st_nlink == 2 && is_beacon()).then_some(id)
+        beacon_of(&self.look_at(ticket).ok()??, hidden, beacons)
     }
 
-    /// Watches a beacon. The call does not check whether the beacon is lit.
-    pub fn watch_fifo(&self, name: &CStr, beacon: FileId) -> io::Result<FifoWatch> {
-        Ok(FifoWatch { fd: self.open_fifo(name, Some(beacon), OFlags::RDONLY)? })
+    /// Watches the beacon of [`Dir::fifo_of`]. The call does not check whether the beacon is lit.
+    pub fn watch_fifo_of(&self, ticket: &CStr, hidden: &Dir, beacons: &[CString]) -> Option<FifoWatch> {
+        let seen = self.see(ticket).ok()?;
+        beacon_of(&seen.stat, hidden, beacons)?;
+        Some(FifoWatch { fd: seen.open(OFlags::RDONLY).ok()?.0 })
     }
 
     /// Removes a ticket, and puts out its beacon, if it has one and we have the right to.
@@ -225,12 +222,24 @@ impl Dir {
     /// Opens a FIFO. With `which`, it opens only that FIFO. Any other file is not opened, because processes that wait at it could notice
     /// the open.
     fn open_fifo(&self, name: &CStr, which: Option<FileId>, how: OFlags) -> io::Result<OwnedFd> {
+        Ok(self.see_fifo(name, which)?.open(how)?.0)
+    }
+
+    fn see_fifo<'a>(&'a self, name: &'a CStr, which: Option<FileId>) -> io::Result<Seen<'a>> {
         let seen = self.see(name)?;
         match seen.kind() == FileType::Fifo && which.is_none_or(|which| which == seen.id()) {
-            true => Ok(seen.open(how)?.0),
+            true => Ok(seen),
             false => Err(io::ErrorKind::InvalidData.into()), // a write to another file could do harm
         }
     }
+}
+
+/// See [`Dir::fifo_of`].
+fn beacon_of(ticket: &fs::Stat, hidden: &Dir, beacons: &[CString]) -> Option<FileId> {
+    let id = FileId::of(ticket);
+    let is_fifo = FileType::from_raw_mode(ticket.st_mode) == FileType::Fifo;
+    let is_beacon = || beacons.iter().any(|beacon| matches!(hidden.file_id(beacon), Ok(Some(other)) if other == id));
+    (is_fifo && ticket.st_nlink == 2 && is_beacon()).then_some(id)
 }
 
 /// A FIFO in which a waiter that joins the line leaves its name for the next waiter that joins. Its content is gone when no process

@@ -25,7 +25,7 @@ impl OwnFifo {
     }
 }
 
-/// This type has no value, because [`Dir::watch_fifo`] always fails.
+/// This type has no value, because [`Dir::watch_fifo_of`] gives none.
 pub(crate) enum FifoWatch {}
 
 impl FifoWatch {
@@ -142,8 +142,8 @@ impl Dir {
         None
     }
 
-    pub fn watch_fifo(&self, _name: &CStr, _beacon: FileId) -> io::Result<FifoWatch> {
-        Err(io::ErrorKind::Unsupported.into())
+    pub fn watch_fifo_of(&self, _ticket: &CStr, _hidden: &Dir, _beacons: &[CString]) -> Option<FifoWatch> {
+        None
     }
 
     /// Removes the ticket of another process.

@@ -14,7 +14,7 @@ impl State {
     }
 
     fn is_open(&self, fifo: u8) -> bool {
-        self.written & (1 << fifo) != 0 || self.claimants.iter().any(|c| c.fifo == fifo)
+        self.written & (1 << fifo) != 0 || self.claimants.iter().any(|c| c.fifo == fifo || c.put_by == fifo)
     }
 
     /// A FIFO that nobody has open loses its content.
@@ -313,7 +313,7 @@ impl Waiting {
                 "puts its beacon out"
             }
             At::CloseBeacon => {
-                (me.lit, me.has_told) = (NONE, false);
+                (me.lit, me.has_told, me.put_by) = (NONE, false, NONE);
                 me.at = At::RemoveQueue;
                 self.close_beacon(&mut to, c.lit);
                 "closes its beacon"

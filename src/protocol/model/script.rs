@@ -94,6 +94,7 @@ struct Inner {
     last_rival: Cell<Option<Option<Rival>>>,
     /// What the code has open now, and (`open`) what it had open at its last call.
     fifo: Cell<u8>,
+    put_by: Cell<u8>,
     watches: Cell<bool>,
     open: Cell<Open>,
     now: Instant,
@@ -115,6 +116,7 @@ impl Script {
             is_over: Cell::new(false),
             last_rival: Cell::new(None),
             fifo: Cell::new(NONE),
+            put_by: Cell::new(NONE),
             watches: Cell::new(false),
             open: Cell::new(Open { fifo: NONE, watch: false }),
             now: Instant::now(),
@@ -134,7 +136,9 @@ impl Script {
     pub fn end(&self) {
         assert!(self.0.is_over.get() || self.0.answers.borrow().len() == 0, "the code no longer asks for all this");
         if !self.0.is_over.replace(true) {
-            self.0.open.set(Open { fifo: self.0.fifo.get(), watch: self.0.watches.get() });
+            let open = &self.0;
+            let fifo = if open.fifo.get() == NONE { open.put_by.get() } else { open.fifo.get() };
+            open.open.set(Open { fifo, watch: open.watches.get() });
         }
     }
 
@@ -339,8 +343,8 @@ impl Line for Script {
         known.or_else(|| Some(self.new_watch()))
     }
 
-    fn put_by(&mut self, watch: Watch) {
-        drop(watch);
+    fn put_by(&mut self, _: Option<Watch>, predecessor: Option<Predecessor>) {
+        self.0.put_by.set(predecessor.map_or(NONE, |predecessor| predecessor.fifo));
     }
 
     fn rival(&mut self, _: Option<Ticket>) -> Result<Option<Rival>> {

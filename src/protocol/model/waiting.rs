@@ -105,8 +105,9 @@ pub struct Claimant {
     /// The rival whose bid the last look showed, until that bid vanishes, because the code may ask for the bid that
     /// long. (A later bid of the same rival has another name.)
     pub shown: u8,
-    /// The FIFO of another claimant that this claimant has open.
+    /// The FIFO of another claimant that this claimant has open, and the one that it keeps open while it holds the lock.
     pub fifo: u8,
+    pub put_by: u8,
     /// inotify: the watch is there; an event is on its way; an event can be read.
     pub folder: bool,
     pub underway: bool,
@@ -127,6 +128,7 @@ const AWAY: Claimant = Claimant {
     is_put_back: false,
     shown: NONE,
     fifo: NONE,
+    put_by: NONE,
     folder: false,
     underway: false,
     news: false,
@@ -339,6 +341,7 @@ impl Waiting {
                 return go(label, to);
             }
             Next::Holds => {
+                c.put_by = if c.ticket == NONE { NONE } else { c.fifo };
                 to.close_wait(who);
                 to.claimants[who].at = At::Holding;
                 return go(label, to);

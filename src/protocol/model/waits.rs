@@ -87,7 +87,7 @@ fn three_wait_and_nobody_polls() {
 
 #[test]
 fn a_holder_may_also_tell_last() {
-    holds("3 wait", &line(Rules { tells_first: false, never_polls: true, ..RULES }));
+    holds("tells last", &line(Rules { tells_first: false, never_polls: true, ..overtaken(1, 2) }));
 }
 
 #[test]

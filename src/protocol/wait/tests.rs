@@ -254,19 +254,42 @@ fn a_look_that_finds_the_lock_taken_reads_the_line_only_once() {
     assert!(read.looks_and_sleeps() && scene.tickets() == 1);
 }
 
-/// Closing the watch takes longer than a lock.
+/// Closing takes time, and the watch on the folder takes longer than a lock.
 #[test]
-fn the_watch_on_the_folder_is_kept_until_we_leave_the_line() {
+fn what_woke_us_is_kept_until_we_leave_the_line() {
     let scene = Scene::new();
     let mut holder = scene.holder();
-    let [mut waiter] = scene.waiters();
+    let [mut first, mut second] = scene.waiters();
+    let kept = |claimant: &Session<Folder>| {
+        let spot = claimant.place.queue.as_ref().and_then(|queue| queue.spot.as_ref());
+        spot.map(|spot| (spot.put_by.0.is_some(), spot.put_by.1.is_some()))
+    };
     holder.unlock().unwrap();
-    assert!(waiter.advance() == Step::Acquired);
-    let is_kept =
-        |claimant: &Session<Folder>| claimant.place.queue.as_ref().is_some_and(|queue| queue.folder_watch.is_some());
-    assert!(is_kept(&waiter.claimant));
-    waiter.claimant.unlock().unwrap();
-    assert!(!is_kept(&waiter.claimant));
+    assert!(first.advance() == Step::Acquired);
+    assert_eq!(kept(&first.claimant), Some((true, false)));
+    first.claimant.unlock().unwrap();
+    assert_eq!(kept(&first.claimant), None);
+    assert!(second.advance() == Step::Acquired);
+    assert_eq!(kept(&second.claimant), Some((false, true)));
+    second.claimant.unlock().unwrap();
+    assert_eq!(kept(&second.claimant), None);
+}
+
+/// A holder that has told its successor, and can't delete its bid or is stopped, still has the lock.
+#[test]
+fn a_waiter_that_was_told_does_not_come_in_before_the_holder_has_gone() {
+    let scene = Scene::new();
+    let mut holder = scene.holder();
+    let [mut first, mut second] = scene.waiters();
+    holder.unlock().unwrap();
+    assert!(first.advance() == Step::Acquired);
+    first.claimant.place.tell();
+    assert!(
+        second.advance() == Step::Again && second.sleeps() && second.wait.is_first(),
+        "it has looked again, and waits for the holder"
+    );
+    first.claimant.unlock().unwrap();
+    assert!(second.advance() == Step::Acquired);
 }
 
 /// The ticket of a dead claimant is removed from the line, and the next look follows at once.

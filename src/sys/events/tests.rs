@@ -68,7 +68,7 @@ fn the_death_of_its_owner_makes_a_beacon_dark() {
 }
 
 fn watch(dir: &Dir, name: &CStr) -> FifoWatch {
-    dir.watch_fifo(name, dir.file_id(name).unwrap().unwrap()).unwrap()
+    FifoWatch { fd: dir.open_fifo(name, None, OFlags::RDONLY).unwrap() }
 }
 
 /// A watcher that still watches the beacon of the last time would mistake the new beacon for it.
