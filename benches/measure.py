@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 
 from library import crates as library_sizes
-from peer import C, OUT, PYTHON, REAP_LOOP, ROOT, RUST, Peer, lock, locks
+from peer import C, FLOOR_TOLD, OUT, PYTHON, REAP_LOOP, ROOT, RUST, Peer, lock, locks
 
 now = time.monotonic_ns
 
@@ -28,6 +28,7 @@ class Bench:
 
     def __init__(self, base, quick):
         self.base, self.quick = base, quick
+        self.begun = set()  # the processes of `in_line`
         self.rounds, self.block = (3, 500_000) if quick else (61, 4_000_000)
 
     @contextlib.contextmanager
@@ -177,6 +178,11 @@ class Bench:
         among = [lock for lock in locks() if lock.hands_over]
         return self.handovers(among, self.pass_on, 3 if self.quick else 100, 3 if self.quick else 40)
 
+    def in_line(self):
+        """The same where the holder has stood in line itself, so that it knows of the waiter: it tells it, then unlocks."""
+        among = [FLOOR_TOLD, lock("ours"), lock("flock")]
+        return self.handovers(among, self.pass_on_in_line, 5 if self.quick else 100, 0)
+
     def crash(self):
         """From the SIGKILL of the holder until the waiter holds."""
         among = [lock for lock in locks() if lock.survives]
@@ -209,6 +215,17 @@ class Bench:
         unlocked, _ = holder.ask("release")
         had, _ = waiter.answer()
         waiter.ask("release")
+        return had - unlocked
+
+    def pass_on_in_line(self, lock, _, holder, waiter):
+        # The lock goes back and forth. Only the very first holder has met no line.
+        if holder not in self.begun:
+            self.begun.update((holder, waiter))
+            holder.ask("acquire")
+        waiter.tell("acquire")
+        self.fall_asleep(lock)
+        unlocked, _ = holder.ask("release")
+        had, _ = waiter.answer()
         return had - unlocked
 
     def pass_on_by_death(self, lock, folder, _, waiter):

@@ -50,6 +50,7 @@ ALL = [
     Lock("filelock-soft", "filelock `SoftFileLock` (Python)", PYTHON),
     Lock("proper-lockfile", "proper-lockfile (Node)", NODE, competes=8, hands_over=True, polls_ms=50),
 ]
+FLOOR_TOLD = Lock("floor-told", "the bare system calls, the next one told first", C)
 REAP_LOOP = Lock("reap-loop", "a loop in C: open, read, unlink", C)
 
 

@@ -23,7 +23,7 @@
 
 /* One struct serves all the simple ones: a descriptor, and paths. */
 struct simple {
-    int fd, hidden;
+    int fd, hidden, told;
     unsigned long count;
     char name[48];
     char path[PATH_MAX];
@@ -32,7 +32,7 @@ struct simple {
 static struct simple *simple_new(const char *folder, const char *file)
 {
     struct simple *s = calloc(1, sizeof *s);
-    s->fd = s->hidden = -1;
+    s->fd = s->hidden = s->told = -1;
     snprintf(s->path, sizeof s->path, "%s/%s", folder, file);
     return s;
 }
@@ -44,6 +44,8 @@ static void simple_close(void *h)
         close(s->fd);
     if (s->hidden >= 0)
         close(s->hidden);
+    if (s->told >= 0)
+        close(s->told);
     free(s);
 }
 
@@ -126,6 +128,41 @@ static int floor_wait(void *h)
         done = floor_try(h);
     }
     return done;
+}
+
+/* ---- the floor of a hand-over in line: the holder tells by a FIFO, then unlinks; the waiter, told, links and lists until it is alone.
+ * Each unlock but the last must have a waiter. ---- */
+
+static void *told_open(const char *folder)
+{
+    struct simple *s = floor_open(folder);
+    if (s == NULL || (mkfifoat(s->hidden, "told", 0600) != 0 && errno != EEXIST))
+        return NULL;
+    s->told = openat(s->hidden, "told", O_RDWR | O_CLOEXEC);
+    return s->told < 0 ? NULL : s;
+}
+
+static int told_wait(void *h)
+{
+    struct simple *s = h;
+    char byte;
+    int done = floor_try(h);
+    if (done != BUSY)
+        return done;
+    if (read(s->told, &byte, 1) != 1)
+        return FAILED;
+    snprintf(s->name, sizeof s->name, "%08lx-0000-7000-8000-%012d.json", ++s->count, (int)getpid());
+    if (linkat(s->hidden, "claim", s->fd, s->name, 0) != 0)
+        return FAILED;
+    while (list(s->fd) != 1)
+        ;
+    return HELD;
+}
+
+static int told_unlock(void *h)
+{
+    struct simple *s = h;
+    return write(s->told, "", 1) == 1 ? floor_unlock(h) : FAILED;
 }
 
 /* ---- the floor of reaping: open, read and unlink each bid ---- */
@@ -235,6 +272,7 @@ static void ours_close(void *h) { lf_close(h); }
 
 const struct subject subjects[] = {
     {"floor", floor_open, floor_try, floor_wait, floor_unlock, simple_close},
+    {"floor-told", told_open, floor_try, told_wait, told_unlock, simple_close},
     {"reap-loop", floor_open, reap_loop, NULL, nothing, simple_close},
     {"flock", file_open, flock_try, flock_wait, flock_unlock, simple_close},
     {"ofd", file_open, ofd_try, ofd_wait, ofd_unlock, simple_close},

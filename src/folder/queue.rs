@@ -159,9 +159,21 @@ impl Queue {
             // some claimant is always reading the folder, and a reader delays the change.
             spot.put_out(news);
             let _ = self.dir.unlink(&spot.ticket.file());
+            let may_be_last = spot.tail.as_ref().is_none_or(|tail| self.may_be_last(tail, spot.ticket));
             drop(spot); // closes the beacon only now; after that it may be lit again
-            self.dissolve();
+            if may_be_last {
+                self.dissolve();
+            }
         }
+    }
+
+    /// False: another claimant is in line. rmdir(2) would tell that too. But it locks both folders, and where many claimants leave, all
+    /// of them would wait for the one that has locked the first folder and waits for the second.
+    fn may_be_last(&self, tail: &Tail, ours: Ticket) -> bool {
+        let last = tail.take(Ticket::LENGTH, Ticket::parse);
+        let last = last.filter(|last| *last != ours && self.sight(*last) == Sight::Plain);
+        last.iter().for_each(|last| tail.leave(&last.file()));
+        last.is_none()
     }
 
     fn dissolve(&self) {
