@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result, Taken};
-use crate::etcd::claimant::{identity, Etcd, CLEANING};
+use crate::etcd::claimant::{identity, Etcd, Gone, CLEANING};
 use crate::etcd::keys::{value, Key};
 use crate::etcd::requests::Posted;
 use crate::owner::rival::Rival;
@@ -129,10 +129,10 @@ impl Place for Etcd {
         self.check_owner()?;
         let lost = self.loss(); // before we give the lock back, because it may be another's by now
         match self.delete(*own) {
-            Ok(true) => Ok(lost),
-            Ok(false) => {
+            Ok(Gone::Deleted) => Ok(lost),
+            Ok(gone) => {
                 self.vanish();
-                Ok(Some(lost.or_else(|| self.loss()).unwrap_or_else(|| self.lost("our key was deleted"))))
+                Ok(Some(lost.unwrap_or_else(|| self.lost(why_gone(&gone)))))
             }
             Err(fault) => {
                 // Etcd may have deleted it, or may still do so. So we can't rely on the lock any more.
@@ -180,6 +180,17 @@ impl Place for Etcd {
         let pause = backoff.next(sys::now());
         pause.into_iter().for_each(std::thread::sleep);
         pause.is_some()
+    }
+}
+
+/// A holder that can't tell counts the lock as lost, as on a shared folder.
+fn why_gone(gone: &Gone) -> &'static str {
+    match gone {
+        Gone::Unclear => {
+            "etcd's answer to the deletion of our key did not arrive, and at the next try the key was gone; either that deletion \
+             was done, or another program deleted the key before, and then the work under the lock may not have been alone"
+        }
+        Gone::Deleted | Gone::Missing => "our key was deleted, or etcd ended its lease",
     }
 }
 

@@ -50,8 +50,11 @@ class Case(unittest.TestCase):
         self.addCleanup(folder.close)
         return folder
 
-    def keys(self):
-        return keys(self.etcd.endpoint, self.prefix + "/")
+    def at(self, prefix):
+        return f"etcd://{self.etcd.endpoint}/{prefix}"
+
+    def keys(self, prefix=None):
+        return keys(self.etcd.endpoint, (prefix or self.prefix) + "/")
 
     def start(self, *command, **options):
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, **options)
@@ -80,7 +83,7 @@ class Case(unittest.TestCase):
         self.addCleanup(thread.join)
         return result
 
-    def proxy(self, **options):
+    def proxy(self, prefix=None, **options):
         proxy = Proxy(self.etcd.endpoint)
         self.addCleanup(proxy.close)
-        return proxy, self.folder(f"etcd://{proxy.endpoint}/{self.prefix}", **options)
+        return proxy, self.folder(f"etcd://{proxy.endpoint}/{prefix or self.prefix}", **options)
