@@ -15,6 +15,7 @@ mod line;
 mod place;
 mod renewer;
 mod requests;
+mod tls;
 mod transport;
 mod url;
 mod watch;

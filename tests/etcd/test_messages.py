@@ -83,6 +83,8 @@ class Tls(Case):
         def openssl(*words):
             subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=cls.folder_of_keys)
 
+        cls.openssl = staticmethod(openssl)
+
         for name in ("ca", "other"):
             openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key",
                     "-out", f"{name}.pem", "-subj", f"/CN={name}", "-days", "2")
@@ -128,6 +130,25 @@ class Tls(Case):
         self.assertIn("/there/is/no/file", str(raised.exception))
         with self.assertRaises(lf.Invalid):
             Folder(f"etcds://{place}?cacert={self.file('names')}")
+
+    def test_a_key_that_does_not_belong_to_the_certificate(self):
+        """The error comes when the folder is opened, and not from the TLS library at the first connection."""
+        place = f"{self.secure.endpoint}/x?cacert={self.file('ca.pem')}"
+        self.openssl("genpkey", "-algorithm", "ed25519", "-out", "ed25519.key")  # of another kind than the certificate's
+        self.openssl("genpkey", "-algorithm", "ed448", "-out", "ed448.key")  # of a kind that our TLS does not have
+        with open(self.file("broken.pem"), "w") as broken:
+            broken.write("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        for certificate, key in (("client.pem", "server.key"), ("client.pem", "ed25519.key"), ("client.pem", "ed448.key"), ("broken.pem", "client.key")):
+            with self.subTest(certificate=certificate, key=key):
+                with self.assertRaises(lf.Invalid) as raised:
+                    Folder(f"etcds://{place}&cert={self.file(certificate)}&key={self.file(key)}")
+                self.assertIn(self.file(certificate), str(raised.exception))
+                self.assertIn(self.file(key), str(raised.exception))
+        # The two in one file, as some tools write them, are in order.
+        with open(self.file("both.pem"), "w") as both, open(self.file("client.key")) as key, open(self.file("client.pem")) as certificate:
+            both.write(key.read() + certificate.read())
+        with Folder(f"etcds://{place}&cert={self.file('both.pem')}&key={self.file('both.pem')}") as folder:
+            folder.lock(timeout=GUARD).unlock()
 
 
 if __name__ == "__main__":
