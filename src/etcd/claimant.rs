@@ -9,13 +9,13 @@ use crate::etcd::client::Client;
 use crate::etcd::fault::Fault;
 use crate::etcd::keys::{key_of, Key};
 use crate::etcd::lease::Lease;
-use crate::etcd::renewer::Renewer;
 use crate::etcd::requests::{Entry, Sight};
 use crate::etcd::url::Target;
 use crate::etcd::watch::Predecessor;
 use crate::owner::opener::Opener;
 use crate::owner::rival::Rival;
 use crate::protocol::lease::DEFAULT;
+use crate::renewer::Renewer;
 use crate::sys::{self, Alarm, Identity};
 
 /// A call that has no time-out of its own takes no longer, whatever etcd does.
@@ -59,7 +59,7 @@ pub(crate) struct Etcd {
     refusal: Option<Error>,
     pub(super) alarm: Option<Arc<Alarm>>,
     pub(super) in_thread: bool,
-    renewer: Renewer,
+    renewer: Renewer<Lease>,
     pub(super) watched: Option<Arc<Predecessor>>,
     /// The last failure may pass by itself.
     may_pass: bool,

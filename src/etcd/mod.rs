@@ -13,7 +13,6 @@ mod keys;
 mod lease;
 mod line;
 mod place;
-mod renewer;
 mod requests;
 mod tls;
 mod transport;
