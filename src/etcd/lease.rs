@@ -246,9 +246,12 @@ impl Renewable for Lease {
     const STACK: usize = STACK;
 
     fn due_in(&self) -> Duration {
+        let due = Duration::from_nanos(self.next.load(Ordering::Acquire)).saturating_sub(sys::since_boot());
         match self.created() {
+            // A lock that begins meanwhile does not wake the thread.
+            0 if !due.is_zero() => due.min(LINGER),
             0 => LINGER,
-            _ => Duration::from_nanos(self.next.load(Ordering::Acquire)).saturating_sub(sys::since_boot()),
+            _ => due,
         }
     }
 

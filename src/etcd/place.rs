@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result, Taken};
 use crate::etcd::claimant::{identity, Etcd, Gone, CLEANING};
-use crate::etcd::keys::{value, Key};
+use crate::etcd::keys::{key_of, value, Key};
 use crate::etcd::requests::Posted;
 use crate::owner::rival::Rival;
 use crate::protocol::{Backoff, Check, Line, Place};
@@ -73,8 +73,8 @@ impl Place for Etcd {
     }
 
     fn check(&mut self, own: &Key) -> Result<Check<Arc<Rival>>> {
-        if self.first != Some(*own) {
-            let key = crate::etcd::keys::key_of(&self.prefix, own.lease);
+        let key = key_of(&self.prefix, own.lease);
+        if self.first != Some(*own) && !self.is_oldest(own, &key)? {
             let looked = self.client.look(&self.prefix, &key, own.created, self.until_next_step());
             let sight = looked.map_err(|fault| self.failed("look at the keys", fault))?;
             self.saw(sight);
@@ -195,6 +195,14 @@ fn why_gone(gone: &Gone) -> &'static str {
 }
 
 impl Etcd {
+    /// Our key is there, and no other is before it.
+    fn is_oldest(&mut self, own: &Key, key: &str) -> Result<bool> {
+        let looked = self.client.is_oldest(&self.prefix, key, own.created, self.until_next_step());
+        let is_oldest = looked.map_err(|fault| self.failed("look at the keys", fault))?;
+        self.succeed();
+        Ok(is_oldest)
+    }
+
     /// The last look showed our key. If not, our place in the line is lost.
     pub(super) fn has_own(&mut self, own: &Key) -> bool {
         let is_there = self.sight.own.as_ref().is_some_and(|seen| seen.created == own.created);

@@ -174,7 +174,7 @@ impl Folder {
     pub(super) fn end_lease(&mut self, is_withdrawn: bool) {
         if let Some(hold) = self.lease.hold.take() {
             hold.end(is_withdrawn);
-            self.lease.renewer.send(&hold);
+            self.lease.renewer.end(&hold);
         }
     }
 
