@@ -44,6 +44,7 @@ pub mod ffi;
 mod folder;
 mod owner;
 mod protocol;
+mod renewer;
 #[cfg(test)]
 mod scratch;
 mod slots;

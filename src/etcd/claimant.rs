@@ -9,13 +9,13 @@ use crate::etcd::client::Client;
 use crate::etcd::fault::Fault;
 use crate::etcd::keys::{key_of, Key};
 use crate::etcd::lease::Lease;
-use crate::etcd::renewer::Renewer;
 use crate::etcd::requests::{Entry, Sight};
 use crate::etcd::url::Target;
 use crate::etcd::watch::Predecessor;
 use crate::owner::opener::Opener;
 use crate::owner::rival::Rival;
 use crate::protocol::lease::DEFAULT;
+use crate::renewer::Renewer;
 use crate::sys::{self, Alarm, Identity};
 
 /// A call that has no time-out of its own takes no longer, whatever etcd does.
@@ -59,10 +59,21 @@ pub(crate) struct Etcd {
     refusal: Option<Error>,
     pub(super) alarm: Option<Arc<Alarm>>,
     pub(super) in_thread: bool,
-    renewer: Renewer,
+    renewer: Renewer<Lease>,
     pub(super) watched: Option<Arc<Predecessor>>,
     /// The last failure may pass by itself.
     may_pass: bool,
+}
+
+/// How our key went.
+pub(super) enum Gone {
+    /// We deleted it, so it was there until now.
+    Deleted,
+    /// It was not there any more.
+    Missing,
+    /// It was not there any more at a second try. The first one, whose answer was lost, may have deleted it. Another program may also
+    /// have done so, and earlier: etcd does not keep by whom or when a key was deleted.
+    Unclear,
 }
 
 impl Etcd {
@@ -195,8 +206,8 @@ impl Etcd {
         }
     }
 
-    /// Takes our key away. False: it was gone. `Err`: it may still be there until its lease is over.
-    pub(super) fn delete(&mut self, key: Key) -> Result<bool, Fault> {
+    /// Takes our key away. `Err`: it may still be there until its lease is over.
+    pub(super) fn delete(&mut self, key: Key) -> Result<Gone, Fault> {
         let end = self.until_cleaned();
         let name = key_of(&self.prefix, key.lease);
         match self.client.delete(&name, key.created, end) {
@@ -206,8 +217,11 @@ impl Etcd {
                     self.drop_lease();
                     self.end_strays(end);
                 }
-                // If an earlier try deleted it, then it was there.
-                Ok(deleted || may_come_again)
+                Ok(match (deleted, may_come_again) {
+                    (true, _) => Gone::Deleted,
+                    (false, true) => Gone::Unclear,
+                    (false, false) => Gone::Missing,
+                })
             }
             Err(fault) => Err(fault),
         }

@@ -2,18 +2,18 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use ureq::config::Config;
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig};
 use ureq::typestate::WithBody;
 use ureq::unversioned::transport::{Connector, RustlsConnector};
 use ureq::{Agent, RequestBuilder};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::etcd::fault::{Fault, What};
+use crate::etcd::tls;
 use crate::etcd::transport::{Breaker, Names, Tcp};
 use crate::etcd::url::Target;
 use crate::sys;
@@ -61,7 +61,7 @@ impl Client {
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None)
-            .tls_config(tls(target)?)
+            .tls_config(tls::config(target)?)
             .build();
         Ok(Client {
             endpoints: target.endpoints.clone(),
@@ -238,39 +238,4 @@ impl Client {
 
 fn agent(config: &Config, tcp: Tcp) -> Agent {
     Agent::with_parts(config.clone(), tcp.chain(RustlsConnector::default()), Names)
-}
-
-fn tls(target: &Target) -> Result<TlsConfig> {
-    let read = |path: &std::path::Path| {
-        sys::read_file(path).map_err(|e| Error::io("read the certificates or the key in", path, e))
-    };
-    let no_pem = |path: &std::path::Path| {
-        Error::new(ErrorKind::Invalid, format!("{} has no PEM text of the kind that is needed there", path.display()))
-    };
-    let certificates = |path: &std::path::Path| -> Result<Vec<Certificate<'static>>> {
-        let bytes = read(path)?;
-        let found: Vec<_> = ureq::tls::parse_pem(&bytes)
-            .filter_map(|item| match item {
-                Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                _ => None,
-            })
-            .collect();
-        if found.is_empty() {
-            Err(no_pem(path))
-        } else {
-            Ok(found)
-        }
-    };
-    let roots = match &target.ca {
-        Some(path) => RootCerts::Specific(Arc::new(certificates(path)?)),
-        None => RootCerts::WebPki,
-    };
-    let client = match &target.certificate {
-        Some((certificate, key)) => {
-            let private = PrivateKey::from_pem(&read(key)?).map_err(|_| no_pem(key))?;
-            Some(ClientCert::new_with_certs(&certificates(certificate)?, private))
-        }
-        None => None,
-    };
-    Ok(TlsConfig::builder().root_certs(roots).client_cert(client).disable_verification(target.skip_verify).build())
 }

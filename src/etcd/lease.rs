@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use crate::etcd::client::Client;
 use crate::etcd::fault::Fault;
+use crate::etcd::transport::STACK;
 use crate::protocol::lease::{interval, validity, Moment};
-use crate::sys::{self, process_mark, Alarm, ProcessMark};
+use crate::renewer::Renewable;
+use crate::sys::{self, process_mark, Alarm, ProcessMark, Thread};
 
 /// After a renewal that failed, the next try is this much later.
 const RETRY: Duration = Duration::from_millis(200);
@@ -169,14 +171,6 @@ impl Lease {
         locked(&self.alarm).iter().for_each(|alarm| alarm.set(self.valid_until()));
     }
 
-    /// For how long the thread may sleep.
-    pub fn due_in(&self) -> Duration {
-        match self.created() {
-            0 => LINGER,
-            _ => Duration::from_nanos(self.next.load(Ordering::Acquire)).saturating_sub(sys::since_boot()),
-        }
-    }
-
     pub fn is_due(&self) -> bool {
         self.created() > 0 && self.due_in().is_zero()
     }
@@ -245,5 +239,27 @@ impl Lease {
     pub fn vanish(&self) {
         self.has_vanished.store(true, Ordering::Release);
         self.lose();
+    }
+}
+
+impl Renewable for Lease {
+    const STACK: usize = STACK;
+
+    fn due_in(&self) -> Duration {
+        let due = Duration::from_nanos(self.next.load(Ordering::Acquire)).saturating_sub(sys::since_boot());
+        match self.created() {
+            // A lock that begins meanwhile does not wake the thread.
+            0 if !due.is_zero() => due.min(LINGER),
+            0 => LINGER,
+            _ => due,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.created() == 0 || self.valid_for().is_none()
+    }
+
+    fn renew_now(&self, _: &mut Option<Thread>) {
+        let _ = self.renew();
     }
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result, Taken};
-use crate::etcd::claimant::{identity, Etcd, CLEANING};
-use crate::etcd::keys::{value, Key};
+use crate::etcd::claimant::{identity, Etcd, Gone, CLEANING};
+use crate::etcd::keys::{key_of, value, Key};
 use crate::etcd::requests::Posted;
 use crate::owner::rival::Rival;
 use crate::protocol::{Backoff, Check, Line, Place};
@@ -73,8 +73,8 @@ impl Place for Etcd {
     }
 
     fn check(&mut self, own: &Key) -> Result<Check<Arc<Rival>>> {
-        if self.first != Some(*own) {
-            let key = crate::etcd::keys::key_of(&self.prefix, own.lease);
+        let key = key_of(&self.prefix, own.lease);
+        if self.first != Some(*own) && !self.is_oldest(own, &key)? {
             let looked = self.client.look(&self.prefix, &key, own.created, self.until_next_step());
             let sight = looked.map_err(|fault| self.failed("look at the keys", fault))?;
             self.saw(sight);
@@ -129,10 +129,10 @@ impl Place for Etcd {
         self.check_owner()?;
         let lost = self.loss(); // before we give the lock back, because it may be another's by now
         match self.delete(*own) {
-            Ok(true) => Ok(lost),
-            Ok(false) => {
+            Ok(Gone::Deleted) => Ok(lost),
+            Ok(gone) => {
                 self.vanish();
-                Ok(Some(lost.or_else(|| self.loss()).unwrap_or_else(|| self.lost("our key was deleted"))))
+                Ok(Some(lost.unwrap_or_else(|| self.lost(why_gone(&gone)))))
             }
             Err(fault) => {
                 // Etcd may have deleted it, or may still do so. So we can't rely on the lock any more.
@@ -183,7 +183,26 @@ impl Place for Etcd {
     }
 }
 
+/// A holder that can't tell counts the lock as lost, as on a shared folder.
+fn why_gone(gone: &Gone) -> &'static str {
+    match gone {
+        Gone::Unclear => {
+            "etcd's answer to the deletion of our key did not arrive, and at the next try the key was gone; either that deletion \
+             was done, or another program deleted the key before, and then the work under the lock may not have been alone"
+        }
+        Gone::Deleted | Gone::Missing => "our key was deleted, or etcd ended its lease",
+    }
+}
+
 impl Etcd {
+    /// Our key is there, and no other is before it.
+    fn is_oldest(&mut self, own: &Key, key: &str) -> Result<bool> {
+        let looked = self.client.is_oldest(&self.prefix, key, own.created, self.until_next_step());
+        let is_oldest = looked.map_err(|fault| self.failed("look at the keys", fault))?;
+        self.succeed();
+        Ok(is_oldest)
+    }
+
     /// The last look showed our key. If not, our place in the line is lost.
     pub(super) fn has_own(&mut self, own: &Key) -> bool {
         let is_there = self.sight.own.as_ref().is_some_and(|seen| seen.created == own.created);

@@ -92,21 +92,18 @@ impl Client {
             "compare": [{ "target": "CREATE", "result": "EQUAL", "key": coded(prefix), "range_end": coded(&after(prefix)),
                           "create_revision": "0" }],
             "success": [put(key, value, lease)],
-            "failure": [ends(prefix, "ASCEND", None, 1), get(key)],
+            "failure": [ends(prefix, "ASCEND", None, 1)],
         });
         let answer = self.ask("kv/txn", &body, end)?;
         if succeeded(&answer.json) {
             return Ok((Posted::First(revision(&answer.json)), answer.may_come_again));
         }
-        let (first, own) = (part(&answer.json, 0).pop(), part(&answer.json, 1).pop());
-        Ok((
-            match (first, own) {
-                // An earlier try posted it, and its answer was lost.
-                (Some(first), Some(own)) if first.key == own.key => Posted::First(own.created),
-                (first, _) => Posted::Taken(first),
-            },
-            answer.may_come_again,
-        ))
+        let posted = match part(&answer.json, 0).pop() {
+            // An earlier try posted it, and its answer was lost.
+            Some(first) if first.key == key => Posted::First(first.created),
+            first => Posted::Taken(first),
+        };
+        Ok((posted, answer.may_come_again))
     }
 
     /// Posts our key behind all others. The result is the line as it was then.
@@ -134,6 +131,17 @@ impl Client {
             ahead = None; // to etcd, 0 means no limit
         }
         Ok(Sight { own: part(&answer, 0).pop(), ahead, first: part(&answer, 2).pop(), revision: revision(&answer) })
+    }
+
+    /// Whether our key is the oldest of the line: it is there, and no other is before it. It is the cheapest look, because etcd's gateway
+    /// needs longer for each word.
+    pub fn is_oldest(&self, prefix: &str, key: &str, created: u64, end: Instant) -> Result<bool, Fault> {
+        let body = json!({
+            "key": coded(prefix), "range_end": coded(&after(prefix)), "sort_target": "CREATE", "limit": "1", "keys_only": true,
+            "max_create_revision": created.to_string(), "sort_order": "ASCEND",
+        });
+        let oldest = entries(&self.ask("kv/range", &body, end)?.json).pop();
+        Ok(oldest.is_some_and(|oldest| oldest.created == created && oldest.key == key))
     }
 
     /// Deletes our key, if it is still the one that this revision created. A try that comes late can therefore not delete a later key.
@@ -208,10 +216,13 @@ fn get(key: &str) -> Value {
 
 /// The first or the last key of the line, up to a revision.
 fn ends(prefix: &str, order: &str, up_to: Option<u64>, limit: u32) -> Value {
-    json!({ "request_range": {
+    let mut range = json!({
         "key": coded(prefix), "range_end": coded(&after(prefix)), "sort_target": "CREATE", "sort_order": order, "limit": limit.to_string(),
-        "max_create_revision": up_to.unwrap_or(0).to_string(),
-    }})
+    });
+    if let Some(up_to) = up_to {
+        range["max_create_revision"] = up_to.to_string().into();
+    }
+    json!({ "request_range": range })
 }
 
 /// A number of 64 bits is a text in JSON, and is left out if it is 0.

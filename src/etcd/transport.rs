@@ -14,6 +14,9 @@ use ureq::{Error, Timeout};
 
 use crate::sys::{self, Connection, Cutter};
 
+/// The stack of a thread that makes requests: room for TLS.
+pub(super) const STACK: usize = 1024 * 1024;
+
 /// The connection could not be made, so the request was not sent.
 #[derive(Debug)]
 pub(super) struct NotConnected(pub io::Error);

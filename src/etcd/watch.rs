@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::etcd::client::Client;
-use crate::etcd::renewer::STACK;
 use crate::etcd::requests::{news, watch, News};
 use crate::etcd::transport::Breaker;
+use crate::etcd::transport::STACK;
 use crate::sys::{process_mark, ProcessMark, Source, Thread, Waker};
 
 /// The pauses before a broken watch begins again grow from the first to the second.

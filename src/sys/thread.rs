@@ -5,9 +5,6 @@ use std::thread::{Builder, JoinHandle};
 
 use super::process::{process_mark, ProcessMark};
 
-/// Room for a few calls of the system, and for an error text.
-const STACK: usize = 128 * 1024;
-
 /// A thread that no signal of the program interrupts. Its drop waits for its end, because a program may unload the code of the thread
 /// after it has closed the handle (dlclose(3)).
 pub(crate) struct Thread {
@@ -18,8 +15,11 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
+    /// Room for a few calls of the system, and for an error text.
+    pub const STACK: usize = 128 * 1024;
+
     pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
-        Thread::spawn_with(STACK, name, run)
+        Thread::spawn_with(Thread::STACK, name, run)
     }
 
     /// The same with another size of the stack.

@@ -4,11 +4,27 @@ import socket
 import threading
 import time
 
-FAULTS = ("refused", "reset before", "reset after", "delayed", "503", "garbage", "cut")
+
+def http(status, body):
+    return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+
+
+# An answer in place of etcd's, to a request that etcd does not get.
+INSTEAD = {
+    "503": http(b"503 Service Unavailable", b""),
+    "garbage": http(b"200 OK", b"<html>no\0\xff\n"),
+    "no leader": http(b"503 Service Unavailable", b'{"error":"etcdserver: no leader","code":14}'),
+}
+# What etcd says where a leader was lost: it may have carried out the request, and here it has.
+TIMED_OUT = http(b"503 Service Unavailable", b'{"error":"etcdserver: request timed out","code":14}')
+# Etcd has carried out the request, and the claimant does not learn of it.
+DONE = ("reset after", "delayed", "timed out", "cut")
+UNDONE = ("reset before", *INSTEAD)
 
 
 class Proxy:
-    """`spoil(path, fault, times)`: the next `times` requests to that path meet this fault. `seen`: the paths of all requests."""
+    """`spoil(path, fault, times)`: the next `times` requests to that path meet this fault. A fault that is a function is called, and then
+    the connection is reset. `seen`: the paths of all requests. `refuse_after(count)`: connections are refused after so many requests."""
 
     def __init__(self, upstream):
         host, port = upstream.rsplit(":", 1)
@@ -16,6 +32,7 @@ class Proxy:
         self.lock = threading.Lock()
         self.faults, self.seen, self.connections = [], [], []
         self.delay = 3.0
+        self.left = None
         self.listener = None
         self.listen()
 
@@ -27,11 +44,21 @@ class Proxy:
 
     def close(self):
         """Refuses connections from now on, and resets those that are open."""
-        listener, self.listener = self.listener, None
+        self.refuse()
+        self.drop()
+
+    def refuse(self):
+        with self.lock:
+            listener, self.listener = self.listener, None
         if listener:
             listener.shutdown(socket.SHUT_RDWR)
             listener.close()
-        self.drop()
+
+    def refuse_after(self, count):
+        """From now on each request has a connection of its own, so that the request after these is refused and not reset."""
+        self.left = count
+        if count == 0:
+            self.close()
 
     def drop(self):
         with self.lock:
@@ -40,6 +67,7 @@ class Proxy:
             reset(connection)
 
     def reopen(self):
+        self.left = None
         self.listen(self.port)
 
     def spoil(self, path, fault, times=1):
@@ -66,15 +94,20 @@ class Proxy:
                 path = head.split(b" ", 2)[1].decode().removeprefix("/v3/")
                 with self.lock:
                     self.seen.append(path)
+                    is_single = self.left is not None
+                    if is_single:
+                        self.left -= 1
+                    is_last = self.left == 0
                     at = next((at for at, (wanted, _) in enumerate(self.faults) if wanted in (path, "*")), None)
                     fault = None if at is None else self.faults.pop(at)[1]
-                if fault == "reset before":
+                if is_last:
+                    self.refuse()  # before the answer, so that the next request comes too late
+                if callable(fault):
+                    fault()
+                if callable(fault) or fault == "reset before":
                     return reset(client)
-                if fault == "503":
-                    client.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
-                    continue
-                if fault == "garbage":
-                    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n<html>no\0\xff\n")
+                if fault in INSTEAD:
+                    client.sendall(INSTEAD[fault])
                     continue
                 server = server or socket.create_connection(self.upstream)
                 server.sendall(head + body)
@@ -83,8 +116,12 @@ class Proxy:
                 if fault == "reset after":
                     read_answer(server)
                     return reset(client)
+                if fault == "timed out":
+                    read_answer(server)
+                    client.sendall(TIMED_OUT)
+                    continue
                 if fault == "cut":
-                    client.sendall(read_answer(server)[:-2])
+                    client.sendall(read_answer(server)[:-9])  # within the JSON, also where it comes in chunks
                     return reset(client)
                 if path == "watch":
                     with self.lock:
@@ -92,7 +129,11 @@ class Proxy:
                     while data := server.recv(65536):
                         client.sendall(data)
                     return
-                client.sendall(read_answer(server))
+                answer = read_answer(server)
+                if is_single:
+                    client.sendall(answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+                    return
+                client.sendall(answer)
         except OSError:
             return
         finally:

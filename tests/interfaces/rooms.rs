@@ -12,9 +12,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("slots", &[]),
     ("sys", &[]),
     ("protocol", &["error", "slots"]),
+    ("renewer", &["sys"]),
     ("owner", &["error", "slots", "sys"]),
-    ("folder", &["error", "slots", "sys", "owner", "protocol"]),
-    ("etcd", &["error", "slots", "sys", "owner", "protocol"]),
+    ("folder", &["error", "slots", "sys", "renewer", "owner", "protocol"]),
+    ("etcd", &["error", "slots", "sys", "renewer", "owner", "protocol"]),
     ("api", &["error", "slots", "sys", "owner", "protocol", "folder", "etcd"]),
     ("ffi", &["error", "slots", "sys", "api"]),
 ];

@@ -8,7 +8,8 @@ use super::files::{self, Files};
 use crate::error::{Error, Result};
 use crate::folder::names::LeaseName;
 use crate::protocol::lease::{Loss, Moment, Renewal, Term};
-use crate::sys::{self, process_mark, Alarm, Dir, ProcessMark};
+use crate::renewer::Renewable;
+use crate::sys::{self, process_mark, Alarm, Dir, ProcessMark, Thread};
 
 /// After a renewal that failed, the next try is this much later.
 const RETRY: Duration = Duration::from_millis(250);
@@ -126,15 +127,7 @@ impl Hold {
         self.show(0);
     }
 
-    /// For how long the thread may sleep. After the end it stays for a moment, because the program may lock again.
-    pub fn due_in(&self) -> Duration {
-        if self.has_ended() {
-            return LINGER;
-        }
-        self.state().next.saturating_sub(sys::since_boot())
-    }
-
-    pub fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.has_ended.load(Ordering::Acquire)
     }
 
@@ -199,6 +192,28 @@ impl Hold {
         }
         if is_withdrawn && state.term.has_tried() {
             files::remove_all(&state.files.folder, state.files.bid);
+        }
+    }
+}
+
+impl Renewable for Hold {
+    const STACK: usize = Thread::STACK;
+
+    fn due_in(&self) -> Duration {
+        if self.has_ended() {
+            return LINGER;
+        }
+        self.state().next.saturating_sub(sys::since_boot())
+    }
+
+    fn is_over(&self) -> bool {
+        self.has_ended()
+    }
+
+    fn renew_now(&self, helper: &mut Option<Thread>) {
+        let _ = self.renew();
+        if helper.as_ref().is_none_or(Thread::has_ended) {
+            *helper = self.cleaner().and_then(|clean| Thread::spawn("lockfolder-clean", clean).ok());
         }
     }
 }

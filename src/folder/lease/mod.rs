@@ -3,7 +3,6 @@
 
 pub(crate) mod files;
 mod hold;
-mod renewer;
 pub(crate) mod watch;
 
 use std::io;
@@ -12,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use self::files::{Files, Ours};
 use self::hold::Hold;
-use self::renewer::Renewer;
 use super::Folder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder::claim::Claim;
@@ -21,6 +19,7 @@ use crate::folder::names::{LEASES, SHARED};
 use crate::owner::bid::BidName;
 use crate::protocol::lease::{Loss, Moment, Renewal, Term, DEFAULT, LONGEST, SHORTEST};
 use crate::protocol::Place;
+use crate::renewer::Renewer;
 use crate::sys::{self, Alarm, Dir};
 
 /// A process of the server may have prepared its claim before the first other host came. It looks for that host's mark this often, at a
@@ -35,7 +34,7 @@ pub(crate) struct Lease {
     pub posted: Moment,
     /// The lease of the bid by which we hold the lock, if it has one.
     hold: Option<Arc<Hold>>,
-    renewer: Renewer,
+    renewer: Renewer<Hold>,
     alarm: Option<Arc<Alarm>>,
     /// The claim was made anew because of a rival's lease.
     has_noticed: bool,
@@ -163,7 +162,7 @@ impl Folder {
             return Err(Error::fixed(ErrorKind::Busy, text));
         }
         if self.options.renew_in_thread {
-            self.lease.renewer.take(hold).map_err(|e| {
+            self.lease.renewer.take(&hold).map_err(|e| {
                 let advice = "without such a thread, open the folder with LF_OPEN_NO_THREAD and call lf_renew";
                 Error::io("start the thread that renews the lease in", &*self.path, e).advising(Some(advice))
             })?;
@@ -175,7 +174,7 @@ impl Folder {
     pub(super) fn end_lease(&mut self, is_withdrawn: bool) {
         if let Some(hold) = self.lease.hold.take() {
             hold.end(is_withdrawn);
-            self.lease.renewer.send(&hold);
+            self.lease.renewer.end(&hold);
         }
     }
 
