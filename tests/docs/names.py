@@ -1,4 +1,4 @@
-"""Checks what the pages name: files and headings that they link to, targets of make, and files of the project.
+"""Checks what the pages name: files and headings that they link to, targets of make, files of the project, and the table of contents.
 
 scripts/test-docs runs it, and it needs no tool but Python.
 """
@@ -52,6 +52,11 @@ def main():
             path = re.fullmatch(rf"((?:{FOLDERS})/[\w./-]*)(?: .*|::.*)?", span)
             if path and path[1] not in MADE and not (ROOT / path[1]).exists():
                 wrong.append(f"{name} names `{path[1]}`, which is not there")
+    # Each page of docs/ is in the table of contents.
+    summary = (ROOT / "docs/SUMMARY.md").read_text()
+    for page in sorted(ROOT.glob("docs/*.md")):
+        if page.name != "SUMMARY.md" and f"({page.name})" not in summary:
+            wrong.append(f"docs/SUMMARY.md does not list {page.name}")
     if wrong:
         sys.exit("\n".join(["FAILED: the pages name what is not there:", *wrong]))
     print(f"{len(pages)} pages name nothing that is not there")
