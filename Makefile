@@ -19,7 +19,7 @@ unexport CARGO_BUILD_TARGET
 # A program for each file, but race has several.
 EXAMPLES := $(patsubst examples-c/%.c,$(OUT)/%,$(filter-out examples-c/race_%,$(wildcard examples-c/*.c)))
 
-.PHONY: soak-etcd check test-newcomer wheels npm all lib command examples demo test test-hosts test-hosts-quick test-windows check-platforms soak mutants fuzz loom tsan check-rust-version coverage bench header help clean
+.PHONY: site soak-etcd check test-newcomer wheels npm go zig all lib command examples demo test test-hosts test-hosts-quick test-windows check-platforms soak mutants fuzz loom tsan check-rust-version coverage bench header help clean
 
 # `make ETCD=1 …`: with locks on etcd (docs/etcd.md).
 ETCD   ?=
@@ -76,6 +76,12 @@ npm: ## the tarball of the Node binding, in target/npm
 	packaging/prebuilt $(PLATFORMS)
 	packaging/npm $(PLATFORMS)
 
+go: $(STAGE)/complete ## a copy of the Go binding that carries the static library, in target/go
+	packaging/carried $@
+
+zig: $(STAGE)/complete ## a copy of the Zig binding that carries the static library, in target/zig
+	packaging/carried $@
+
 SECONDS := 600
 soak: ## all kinds of claimants under random kills and stops, for SECONDS=600
 	scripts/soak $(SECONDS)
@@ -103,6 +109,9 @@ tsan: ## ThreadSanitizer on what threads may share; builds Rust's library from s
 
 check-rust-version: ## builds with the oldest Rust that Cargo.toml promises, which rustup installs
 	scripts/check-rust-version
+
+site: ## the pages of docs/ as a site, in target/site, by mdBook, which cargo installs (minutes, the first time)
+	scripts/site
 
 coverage: ## which lines of the core the tests run, as a table (TESTS="lib threads")
 	scripts/coverage $(TESTS)

@@ -9,7 +9,7 @@
 //	if err := folder.Lock(ctx); err != nil { ... }
 //	defer folder.Unlock()
 //
-// The package wraps the C library of the same name. pkg-config must find that library.
+// The package wraps the C library of the same name. pkg-config must find that library, unless the package carries it (`make go`).
 //
 // # Goroutines
 //
@@ -25,7 +25,6 @@
 // to another call. The Status always belongs to this call.
 package lockfolder
 
-// #cgo pkg-config: lockfolder
 // #include <stdlib.h>
 // #include <lockfolder.h>
 import "C"

@@ -4,9 +4,12 @@ pub fn build(b: *std.Build) void {
     const target = b.standardTargetOptions(.{});
     const optimize = b.standardOptimizeOption(.{});
 
-    // The C module and the Zig module find the installed library through pkg-config.
+    // The package that `make zig` makes carries the library in bundled/. Otherwise the C module and the Zig module find the installed
+    // one through pkg-config.
+    const carried = false;
+    const bundled = b.option(bool, "bundled", "Link the library of bundled/ (the default where the package carries one)") orelse carried;
     const c = b.addTranslateC(.{ .root_source_file = b.path("src/c.h"), .target = target, .optimize = optimize });
-    c.linkSystemLibrary("lockfolder", .{});
+    if (bundled) c.addIncludePath(b.path("bundled/include")) else c.linkSystemLibrary("lockfolder", .{});
     const lockfolder = b.addModule("lockfolder", .{
         .root_source_file = b.path("src/lockfolder.zig"),
         .target = target,
@@ -14,7 +17,11 @@ pub fn build(b: *std.Build) void {
         .link_libc = true,
         .imports = &.{.{ .name = "c", .module = c.createModule() }},
     });
-    lockfolder.linkSystemLibrary("lockfolder", .{});
+    if (bundled) {
+        lockfolder.addObjectFile(b.path("bundled/liblockfolder.a"));
+        // Rust unwinds. A C compiler links its own library for that, and Zig has LLVM's.
+        lockfolder.linkSystemLibrary("unwind", .{ .use_pkg_config = .no });
+    } else lockfolder.linkSystemLibrary("lockfolder", .{});
 
     const example = b.addExecutable(.{
         .name = "example",

@@ -1,0 +1,4 @@
+fn main() -> Result<(), lockfolder::Error> {
+    SNIPPET
+    Ok(())
+}
