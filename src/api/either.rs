@@ -232,6 +232,13 @@ impl Line for AnyPlace {
         }
     }
 
+    fn gives_back(predecessor: &Predecessor) -> bool {
+        match predecessor {
+            Of::Folder(predecessor) => Folder::gives_back(predecessor),
+            Of::Etcd(predecessor) => Etcd::gives_back(predecessor),
+        }
+    }
+
     fn is_bid_of(rival: &TheirRival, predecessor: &Predecessor) -> bool {
         match predecessor {
             Of::Folder(predecessor) => Folder::is_bid_of(rival, predecessor),

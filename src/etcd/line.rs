@@ -120,6 +120,10 @@ impl Line for Etcd {
         predecessor.is_gone()
     }
 
+    fn gives_back(_: &Arc<Predecessor>) -> bool {
+        true
+    }
+
     fn is_bid_of(_: &Arc<Rival>, _: &Arc<Predecessor>) -> bool {
         false // its key is gone when it has handed over
     }

@@ -31,8 +31,7 @@ impl Folder {
                 self.dir().open_dir(HIDDEN).and_then(|hidden| self.scanner_of(&hidden).judge(&(ticket.claim.file(), 0)))
             }
         };
-        let stated = owner.ok().flatten().and_then(|owner| owner.bid.ok()?.slots);
-        stated.map_or(Slots::One, Slots::of_number)
+        owner.ok().flatten().map_or(Slots::One, |owner| owner.stated_slots())
     }
 
     /// The live rivals that made our last attempt fail, if we remember them all.

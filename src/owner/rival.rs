@@ -75,6 +75,11 @@ impl Rival {
         bid::slots(&self.name, self.bid.as_ref())
     }
 
+    /// The same for a claim, whose name does not say it.
+    pub fn stated_slots(&self) -> Slots {
+        self.bid.as_ref().ok().and_then(|bid| bid.slots).map_or(Slots::One, Slots::of_number)
+    }
+
     /// Whether a lease alone tells that the owner is gone.
     pub fn is_leased_elsewhere(&self) -> bool {
         self.lease().is_some() && self.verdict == Verdict::Unknown

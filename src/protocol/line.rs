@@ -48,6 +48,9 @@ pub(crate) trait Line: Place {
     /// The predecessor had the lock and gives it back now, so no claimant is before us any more.
     fn has_handed_over(predecessor: &Self::Predecessor) -> bool;
 
+    /// Whether a predecessor that hands over gives the lock back. False: it has the lock, and tolerates company.
+    fn gives_back(predecessor: &Self::Predecessor) -> bool;
+
     /// Whether this bid is the predecessor's, as far as we can tell.
     fn is_bid_of(rival: &Self::Rival, predecessor: &Self::Predecessor) -> bool;
 

@@ -75,8 +75,11 @@ impl<P: Line> Session<P> {
         not_busy(self.lock())
     }
 
-    /// The same after our predecessor has told us that it gives the lock back.
+    /// The same after our predecessor has told us that it is our turn.
     pub(super) fn lock_after(&mut self, predecessor: &P::Predecessor) -> Result<bool> {
+        if !P::gives_back(predecessor) {
+            return self.lock_if_free();
+        }
         let locked = acquire_told(&mut self.place, |rival| P::is_bid_of(rival, predecessor));
         not_busy(self.note(locked))
     }

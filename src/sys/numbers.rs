@@ -11,18 +11,27 @@ pub(super) enum Kind {
 /// Whether this number, as returned by stat(2), belongs to exactly one user or one group.
 #[cfg(target_os = "linux")]
 pub(super) fn is_certain(kind: Kind, number: u32) -> bool {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::linux_proc::{own_proc, Proc};
 
     /// The number that stands for all users or groups without a number. It is read once: root could change it, but hardly while a
     /// program runs.
     fn overflow(kind: Kind) -> u32 {
-        static KNOWN: [std::sync::OnceLock<u32>; 2] = [const { std::sync::OnceLock::new() }; 2];
+        // Each thread that finds it unread reads it. A lock that another thread holds at a fork would stay locked in the child.
+        static KNOWN: [AtomicU64; 2] = [const { AtomicU64::new(UNREAD) }; 2];
+        const UNREAD: u64 = u64::MAX;
         let (known, name) = match kind {
             Kind::User => (&KNOWN[0], "sys/kernel/overflowuid"),
             Kind::Group => (&KNOWN[1], "sys/kernel/overflowgid"),
         };
+        if let Ok(number) = u32::try_from(known.load(Ordering::Relaxed)) {
+            return number;
+        }
         let read = || Proc::open().ok()?.read_text(name).ok()?.trim().parse().ok();
-        *known.get_or_init(|| read().unwrap_or(65_534))
+        let number: u32 = read().unwrap_or(65_534);
+        known.store(number.into(), Ordering::Relaxed);
+        number
     }
 
     if number != overflow(kind) {

@@ -295,3 +295,14 @@ fn only_a_broom_deletes_what_others_left() {
     ];
     assert_eq!(found, expected.map(|(module, count)| (module.to_owned(), count)).into());
 }
+
+/// A fork copies a lock that another thread holds. In the child nobody opens it, so the child would wait for ever.
+#[test]
+fn no_static_has_a_lock_that_waits() {
+    const WAIT: &[&str] = &["OnceLock<", "LazyLock<", "Once ", "Once:", "Mutex<", "RwLock<", "Condvar"];
+    for (module, code) in modules() {
+        for line in code.lines().filter(|line| line.trim_start().starts_with("static ") || line.contains(" static ")) {
+            assert!(!WAIT.iter().any(|lock| line.contains(lock)), "{module}: {line}");
+        }
+    }
+}

@@ -9,6 +9,7 @@ pub use super::bidding_rules::*;
 use super::calls::{Answer, Call};
 use super::explore::{fault, step, Model, Step};
 use super::mind::{Mind, Minds, Next, Task};
+use super::script::Traits;
 use crate::protocol;
 use crate::slots::Slots;
 
@@ -33,7 +34,7 @@ impl Bidding {
     pub fn new(rules: Rules, racers: &[Kind]) -> Bidding {
         let kinds: Vec<_> = racers.iter().copied().chain([Kind::Ours]).collect();
         assert!(kinds.len() <= MOST);
-        Bidding { kinds, rules, minds: Minds::new(true) }
+        Bidding { kinds, rules, minds: Minds::new(Traits { pidfd: true, sociable: 0 }) }
     }
 
     fn last(&self) -> usize {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::calls::{Answer, Call, FORGOTTEN, NONE};
 use super::memo::Memo;
-use super::script::{Open, Script, Ticket};
+use super::script::{Open, Script, Ticket, Traits};
 use crate::error::ErrorKind;
 use crate::protocol::{acquire, acquire_told, Session, Step, View, Wait};
 
@@ -125,7 +125,7 @@ struct Run {
 }
 
 pub struct Minds {
-    pidfd: bool,
+    traits: Traits,
     /// Whether a mind leaves out the answers that the code does not use any more.
     pub forgets: bool,
     runs: RefCell<Vec<Run>>,
@@ -135,11 +135,10 @@ pub struct Minds {
 }
 
 impl Minds {
-    /// `pidfd`: the kernel notifies of a process's death.
-    pub fn new(pidfd: bool) -> Minds {
-        let none = run(Task::Sleep(Memory::NEW), Vec::new(), pidfd);
+    pub fn new(traits: Traits) -> Minds {
+        let none = run(Task::Sleep(Memory::NEW), Vec::new(), traits);
         Minds {
-            pidfd,
+            traits,
             forgets: true,
             runs: RefCell::new(vec![none]),
             begun: Memo::default(),
@@ -161,7 +160,7 @@ impl Minds {
         self.after.get((mind, answer), |_| {
             let run = self.runs.borrow()[mind as usize].clone();
             let all: Vec<_> = run.answers.iter().copied().chain([answer]).collect();
-            let full = super::mind::run(run.task, all, self.pidfd);
+            let full = super::mind::run(run.task, all, self.traits);
             let next = match answer {
                 // Otherwise the number of minds would be endless.
                 Answer::Paused => self.of(full.task, without_the_past(full.task, &full.answers)),
@@ -197,7 +196,7 @@ impl Minds {
     fn of(&self, task: Task, answers: Vec<Answer>) -> Mind {
         self.known.get((task, answers), |(task, answers)| {
             let mind = self.count() as Mind;
-            self.runs.borrow_mut().push(run(*task, answers.clone(), self.pidfd));
+            self.runs.borrow_mut().push(run(*task, answers.clone(), self.traits));
             mind
         })
     }
@@ -237,8 +236,8 @@ fn without_the_past(task: Task, answers: &[Answer]) -> Vec<Answer> {
     fewer
 }
 
-fn run(task: Task, answers: Vec<Answer>, pidfd: bool) -> Run {
-    let script = Script::new(scripted(task, &answers), pidfd);
+fn run(task: Task, answers: Vec<Answer>, traits: Traits) -> Run {
+    let script = Script::new(scripted(task, &answers), traits);
     let next = match catch_unwind(AssertUnwindSafe(|| perform(task, script.clone()))) {
         Ok(next) => next,
         Err(panic) => script.call().map_or_else(|| resume_unwind(panic), Next::Calls),

@@ -80,13 +80,27 @@ impl Drop for Watch {
     }
 }
 
+/// What never changes in a model, and the code may ask for.
+#[derive(Clone, Copy)]
+pub struct Traits {
+    /// The kernel notifies of a process's death.
+    pub pidfd: bool,
+    /// The claimants that tolerate company, as bits.
+    pub sociable: u8,
+}
+
+impl Traits {
+    fn tolerates_company(self, who: u8) -> bool {
+        self.sociable & (1 << who) != 0
+    }
+}
+
 #[derive(Clone)]
 pub struct Script(Rc<Inner>);
 
 struct Inner {
     answers: RefCell<std::vec::IntoIter<Answer>>,
-    /// The kernel notifies of a process's death.
-    pidfd: bool,
+    traits: Traits,
     /// The call that has no answer yet.
     call: Cell<Option<Call>>,
     /// The run has ended. Any further call comes from a drop.
@@ -108,10 +122,10 @@ pub struct Open {
 }
 
 impl Script {
-    pub fn new(answers: Vec<Answer>, pidfd: bool) -> Script {
+    pub fn new(answers: Vec<Answer>, traits: Traits) -> Script {
         Script(Rc::new(Inner {
             answers: RefCell::new(answers.into_iter()),
-            pidfd,
+            traits,
             call: Cell::new(None),
             is_over: Cell::new(false),
             last_rival: Cell::new(None),
@@ -143,7 +157,7 @@ impl Script {
     }
 
     pub fn rival_of(&self, who: u8) -> Rival {
-        Rival { who, precedes: false, tells_death: self.0.pidfd }
+        Rival { who, precedes: false, tells_death: self.0.traits.pidfd }
     }
 
     pub fn predecessor(&self, ticket: u8, fifo: u8) -> Predecessor {
@@ -328,6 +342,10 @@ impl Line for Script {
 
     fn has_handed_over(predecessor: &Predecessor) -> bool {
         predecessor.script.ask(Call::HasHandedOver) == Answer::Yes
+    }
+
+    fn gives_back(predecessor: &Predecessor) -> bool {
+        !predecessor.script.0.traits.tolerates_company(owner(predecessor.ticket))
     }
 
     fn is_bid_of(rival: &Rival, predecessor: &Predecessor) -> bool {

@@ -7,6 +7,7 @@
 use super::calls::{Answer, Call, NONE};
 use super::explore::{fault, step, Model, Step};
 use super::mind::{Memory, Mind, Minds, Next, Task};
+use super::script::Traits;
 pub use super::waiting_rules::*;
 use crate::protocol::{Count, Leaving};
 use crate::slots::Slots;
@@ -236,7 +237,9 @@ impl Model for Waiting {
 
 impl Waiting {
     pub fn new(rules: Rules) -> Waiting {
-        Waiting { rules, minds: Minds::new(rules.pidfd) }
+        let is_sociable = |who: &usize| rules.slots[*who] != 1;
+        let sociable = (0..MOST).filter(is_sociable).fold(0, |bits, who| bits | 1 << who);
+        Waiting { rules, minds: Minds::new(Traits { pidfd: rules.pidfd, sociable }) }
     }
 
     /// The same with longer minds, which include what the code should not use any more.
