@@ -48,6 +48,9 @@ ALL = [
     Lock("lockfolder-py", "lockfolder 1.0.2 (Python)", PYTHON, waits=False, competes=32, hands_over=True, polls_ms=50),
     Lock("filelock", "filelock `FileLock` (Python)", PYTHON, competes=32, hands_over=True, polls_ms=50, survives=True),
     Lock("filelock-soft", "filelock `SoftFileLock` (Python)", PYTHON),
+    Lock("filelock-strict", "filelock `StrictSoftFileLock` (Python)", PYTHON, hands_over=True, polls_ms=50),
+    Lock("portalocker", "portalocker (Python)", PYTHON),
+    Lock("fasteners", "fasteners (Python)", PYTHON, hands_over=True, polls_ms=100),
     Lock("proper-lockfile", "proper-lockfile (Node)", NODE, competes=8, hands_over=True, polls_ms=50),
 ]
 FLOOR_TOLD = Lock("floor-told", "the bare system calls, the next one told first", C)

@@ -20,6 +20,7 @@ PARTS = ["cycle", "wait", "busy", "whole", "beside_files", "beside_handles", "re
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="show that everything runs; leave docs/ as it is")
+    parser.add_argument("--busy", action="store_true", help="measure although the machine has other work")
     parser.add_argument("--report", action="store_true", help="measure nothing: write docs/ anew from the last results")
     parser.add_argument("--only", action="append", choices=[*PARTS, "counts", "library"], help="this part alone; leave docs/ as it is")
     options = parser.parse_args()
@@ -28,6 +29,8 @@ def main():
         return report.write(json.loads(results_file.read_text()))
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the clean-up below runs
+    if not options.quick and not options.only and not options.busy:
+        wait_for_rest()
     wanted = options.only or [*PARTS, "counts", "library"]
     results = {"machine": machine()}
     if results["machine"]["inotify_instances"] < 1:
@@ -73,6 +76,16 @@ def troubles(results, path=""):
         elif value and key in ("failures", "overlaps") and "/ours" in path:
             found.append(f"{at}: {value}")
     return found
+
+
+def wait_for_rest(minutes=10):
+    """Figures that are taken beside other work mislead, so there are none."""
+    end = time.monotonic() + 60 * minutes
+    while (load := os.getloadavg()[0]) >= 0.5:
+        if time.monotonic() > end:
+            sys.exit(f"bench: the machine is busy (load average {load:.1f}); 0.5 is the most that is measured beside. --busy measures all the same")
+        print(f"the load average is {load:.1f}; waiting until it is below 0.5", flush=True)
+        time.sleep(15)
 
 
 def filesystem(path):

@@ -81,7 +81,62 @@ class SoftFileLock(FileLock):
     kind = "SoftFileLock"
 
 
-SUBJECTS = {"lockfolder-py": Lockfolder, "filelock": FileLock, "filelock-soft": SoftFileLock}
+class StrictSoftFileLock(FileLock):
+    kind = "StrictSoftFileLock"
+
+
+class Portalocker:
+    def __init__(self, folder):
+        import portalocker
+
+        self.busy = (portalocker.LockException, portalocker.AlreadyLocked)
+        self.open = lambda **how: portalocker.Lock(os.path.join(folder, "file"), **how)
+        self.tries, self.waits = self.open(timeout=0, fail_when_locked=True), self.open(timeout=3600)
+        self.held = None
+
+    def try_lock(self):
+        try:
+            self.tries.acquire()
+        except self.busy:
+            return BUSY
+        self.held = self.tries
+        return HELD
+
+    def wait(self):
+        self.waits.acquire()  # polls, every 250 ms by default
+        self.held = self.waits
+        return HELD
+
+    def unlock(self):
+        self.held.release()
+        return HELD
+
+    def close(self):
+        pass
+
+
+class Fasteners:
+    def __init__(self, folder):
+        import fasteners
+
+        self.lock = fasteners.InterProcessLock(os.path.join(folder, "file"))
+
+    def try_lock(self):
+        return HELD if self.lock.acquire(blocking=False) else BUSY
+
+    def wait(self):
+        self.lock.acquire()  # polls, every 10 to 100 ms by default
+        return HELD
+
+    def unlock(self):
+        self.lock.release()
+        return HELD
+
+    def close(self):
+        pass
+
+
+SUBJECTS = {"lockfolder-py": Lockfolder, "filelock": FileLock, "filelock-soft": SoftFileLock, "filelock-strict": StrictSoftFileLock, "portalocker": Portalocker, "fasteners": Fasteners}
 now = time.monotonic_ns
 
 
