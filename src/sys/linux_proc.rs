@@ -145,6 +145,10 @@ impl Proc {
         ProcStat::parse(&stat).ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))
     }
 
+    fn own_start(&self) -> io::Result<i64> {
+        i64::try_from(self.own_stat(std::process::id())?.ticks).map_err(io::Error::other)
+    }
+
     /// When this machine was booted, in Unix seconds: `btime` of `/proc/stat`, which psutil uses too. Where that file is not shown
     /// (mount option `subset=pid`, proc(5)), the clocks give the same number.
     pub fn boot_time(&self) -> io::Result<i64> {
@@ -218,8 +222,17 @@ pub(super) fn boot_time_by_clocks() -> i64 {
 
 /// When this process started, in ticks of the boot clock as our time namespace shows it.
 pub(super) fn own_start() -> io::Result<i64> {
-    let ticks = Proc::open()?.own_stat(std::process::id())?.ticks;
-    i64::try_from(ticks).map_err(io::Error::other)
+    Proc::open()?.own_start()
+}
+
+/// The number of our time namespace (0 if this kernel has none), and [`own_start`].
+pub(super) fn own_place() -> io::Result<(u64, i64)> {
+    let proc = Proc::open()?;
+    let number = match proc.own_link("ns/time") {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        link => namespace(&link?),
+    };
+    Ok((number.unwrap_or(0), proc.own_start()?))
 }
 
 // ---- other processes ----

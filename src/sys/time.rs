@@ -23,6 +23,32 @@ pub(super) fn doze(time: Duration) {
 #[cfg(target_os = "linux")]
 pub(crate) use super::linux_clock::since_boot;
 
+#[cfg(target_os = "linux")]
+pub(crate) use super::linux_clock::Clocks;
+
+/// Tells whether the clock of [`now`] jumps between two calls. Here it never does.
+#[cfg(not(target_os = "linux"))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clocks;
+
+#[cfg(not(target_os = "linux"))]
+impl Clocks {
+    pub fn now() -> Option<Clocks> {
+        None
+    }
+
+    pub fn jump(&self) -> i64 {
+        0
+    }
+}
+
+/// The same moment on a clock that jumped by so many nanoseconds.
+pub(crate) fn after_jump(moment: Instant, nanos: i64) -> Instant {
+    let by = Duration::from_nanos(nanos.unsigned_abs());
+    let moved = if nanos < 0 { moment.checked_sub(by) } else { moment.checked_add(by) };
+    moved.unwrap_or(moment)
+}
+
 /// The same by CLOCK_MONOTONIC, which runs while these systems sleep.
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) fn since_boot() -> Duration {

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use crate::support::containers::{each_filesystem, is_respected_until_it_dies, CONTAINER};
 use crate::support::{
-    both, namespaces_or_skip, pid_namespace, skip, start_of, vouch_for, Bid, Kind, Orphan, Puppet, Scratch,
+    both, namespaces_or_skip, pid_namespace, skip, start_of, time_namespaces_or_skip, vouch_for, Bid, Kind, Orphan,
+    Puppet, Scratch,
 };
 
 both!(
@@ -63,17 +64,6 @@ fn own_bid(holder: &mut Puppet, scratch: &Scratch) -> Bid {
     assert_eq!(paths.len(), 1);
     // The caller writes this content to other files, so it must not name a file.
     Bid(serde_json::from_str(&text).unwrap()).without("INODE").without("BORN")
-}
-
-fn time_namespaces_or_skip() -> bool {
-    if !namespaces_or_skip("time namespaces") {
-        return false;
-    }
-    let possible = Command::new("unshare").args(["--time", "--boottime", "1", "true"]).status().unwrap().success();
-    if !possible {
-        skip("time namespaces: this kernel has none");
-    }
-    possible
 }
 
 /// The boot clock in this namespace is a day ahead.
