@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use crate::api::handle::Handle;
 use crate::api::place::AnyPlace;
-use crate::protocol::{Line, Wait};
-use crate::sys::{after_jump, Clocks};
+use crate::protocol::{after_jump, Line, Wait};
+use crate::sys::Clocks;
 
 /// `wait.rs` has what it does.
 pub(super) struct Waiting {

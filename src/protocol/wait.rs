@@ -7,9 +7,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Line, Session, Standing, View};
+use super::{after_jump, Line, Session, Standing, View};
 use crate::error::Result;
-use crate::sys::after_jump;
 
 /// Without a notification from the kernel, a waiter looks again after a random, growing pause between these two limits.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
@@ -135,7 +134,7 @@ impl<P: Line> Wait<P> {
         self.quiet_until
     }
 
-    /// The clock jumped by so many nanoseconds since the last step.
+    /// The clock of our moments jumped by so many nanoseconds since the last step.
     pub fn follow_jump(&mut self, nanos: i64) {
         self.next_look = after_jump(self.next_look, nanos);
         self.quiet_until = self.quiet_until.map(|until| after_jump(until, nanos));

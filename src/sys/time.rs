@@ -42,13 +42,6 @@ impl Clocks {
     }
 }
 
-/// The same moment on a clock that jumped by so many nanoseconds.
-pub(crate) fn after_jump(moment: Instant, nanos: i64) -> Instant {
-    let by = Duration::from_nanos(nanos.unsigned_abs());
-    let moved = if nanos < 0 { moment.checked_sub(by) } else { moment.checked_add(by) };
-    moved.unwrap_or(moment)
-}
-
 /// The same by CLOCK_MONOTONIC, which runs while these systems sleep.
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) fn since_boot() -> Duration {
