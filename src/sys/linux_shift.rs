@@ -7,7 +7,7 @@ pub(super) struct TimeNsOffset {
 }
 
 impl TimeNsOffset {
-    pub const NONE: TimeNsOffset = TimeNsOffset { nanos: 0 };
+    pub(super) const NONE: TimeNsOffset = TimeNsOffset { nanos: 0 };
 
     pub fn parse(offsets: &str) -> Option<TimeNsOffset> {
         offsets.lines().find_map(|line| {
