@@ -12,7 +12,7 @@ use crate::api::wait::finish;
 use crate::api::waiting::Waiting;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::MutexGuard;
-use crate::sys::{self, WaitSet};
+use crate::sys::{self, Clocks, WaitSet};
 
 impl Handle {
     /// What tells when a step is due. It stays the same for the whole life of the handle. `None`: this system has nothing like it.
@@ -35,8 +35,8 @@ impl Handle {
             }
             let set = self.wait_set()?;
             match Waiting::begin(self, timeout) {
-                Ok(Some(waiting)) => {
-                    watch(set, &waiting);
+                Ok(Some(mut waiting)) => {
+                    watch(set, &mut waiting);
                     *self.ongoing() = Some(waiting);
                     turn.keep();
                     Ok(false)
@@ -55,6 +55,7 @@ impl Handle {
                 return Err(self.misused(ErrorKind::Invalid, NONE_BEGUN));
             };
             let set = self.wait_set()?;
+            waiting.follow_clock(self);
             let is_due = |waiting: &Waiting| sys::now() >= waiting.until || self.waiter.is_cancelled();
             if !is_due(waiting) && !set.is_some_and(WaitSet::is_ready) {
                 return Ok(false);
@@ -102,7 +103,10 @@ impl Handle {
     /// When the next step is due. `None`: there is no wait.
     fn due(&self) -> Option<Instant> {
         self.check_owner().ok()?;
-        self.ongoing().as_ref().map(|waiting| waiting.until)
+        let mut ongoing = self.ongoing();
+        let waiting = ongoing.as_mut()?;
+        waiting.follow_clock(self);
+        Some(waiting.until)
     }
 
     fn ongoing(&self) -> MutexGuard<'_, Option<Waiting>> {
@@ -112,7 +116,8 @@ impl Handle {
 
 const NONE_BEGUN: &str = "has no wait in progress: begin one, and take no step after its end";
 
-fn watch(set: Option<&WaitSet>, waiting: &Waiting) {
+fn watch(set: Option<&WaitSet>, waiting: &mut Waiting) {
+    waiting.clocks = Clocks::now();
     let Some(set) = set else { return };
     let now = sys::now();
     match waiting.quiet_until().filter(|quiet| *quiet > now) {

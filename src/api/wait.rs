@@ -93,7 +93,7 @@ impl Waiting {
             Err(e) => return Err(e),
         }
         let wait = Wait::new(&mut handle.claimant().place);
-        let mut waiting = Waiting { wait, end, until: now };
+        let mut waiting = Waiting { wait, end, until: now, clocks: None };
         Ok(if waiting.go_on(handle, false)? { None } else { Some(waiting) })
     }
 

@@ -82,7 +82,9 @@ impl Line for Etcd {
     fn view(&mut self) -> Result<View<u64>> {
         let Some(ticket) = self.ticket else { return Ok(View::default()) };
         let every = (self.length / 6).max(LOOK);
-        let is_recent = self.looked.is_some_and(|then| sys::now().saturating_duration_since(then) < every);
+        // A look of the future is not recent: the clock went back, because the process entered another time namespace.
+        let passed = self.looked.and_then(|then| sys::now().checked_duration_since(then));
+        let is_recent = passed.is_some_and(|passed| passed < every);
         let is_watched = self.watched.as_ref().is_some_and(|watched| !watched.is_over());
         let is_known = std::mem::take(&mut self.is_news) || is_recent && is_watched;
         if !is_known {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::CString;
-use std::time::Instant;
+use std::time::Duration;
 
 use crate::owner::rival::Entry;
 use crate::sys;
@@ -17,20 +17,21 @@ struct Sighting {
     name: CString,
     /// The number of the file, and when it was last modified: another file, or another content, is seen for the first time.
     file: (u64, i64),
-    first: Instant,
-    last: Instant,
+    first: Duration,
+    last: Duration,
 }
 
 impl Sightings {
-    /// For how many milliseconds we have seen this bid as it is now.
+    /// For how many milliseconds we have seen this bid as it is now. (This clock counts on in another time namespace. To ask it costs a
+    /// look at `/proc`, and such bids are rare.)
     pub fn since(&self, (name, _): &Entry, file: (u64, i64)) -> u128 {
-        let (mut all, now) = (self.0.borrow_mut(), sys::now());
+        let (mut all, now) = (self.0.borrow_mut(), sys::since_boot());
         if let Some(known) = all.iter_mut().find(|known| known.name == *name) {
             if known.file != file {
                 (known.file, known.first) = (file, now);
             }
             known.last = now;
-            return now.saturating_duration_since(known.first).as_millis();
+            return now.saturating_sub(known.first).as_millis();
         }
         if all.len() == MOST {
             // The one that we have not seen for the longest time may be gone.
@@ -45,7 +46,6 @@ impl Sightings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn bid(number: usize) -> Entry {
         (CString::new(number.to_string()).unwrap(), 0)

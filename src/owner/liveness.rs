@@ -152,6 +152,11 @@ fn is_ours(bid: &Bid) -> bool {
     bid.start.is_some() || bid.boot.is_some() || bid.pidns.is_some()
 }
 
+/// The owner of a bid of ours takes no lock on it if its lease decides.
+fn takes_lock(bid: &Bid) -> bool {
+    !(bid.shared && bid.lease.is_some())
+}
+
 /// What the PID of a bid tells of its owner, if the PID counts here.
 enum Owner {
     Lives(Option<ExitWatch>),
@@ -182,9 +187,14 @@ fn owner(bid: &Bid, file: &ForeignFile, me: &Identity, view: &View, on: Filesyst
         ProcessState::Replaced if !is_ours(bid) => Owner::Gone,
         ProcessState::Replaced => match is_locked(file, on) {
             Ok(true) => Owner::Proven(exit),
-            // The owner took no lock if its lease decides.
-            Ok(false) if !(bid.shared && bid.lease.is_some()) => Owner::Gone,
+            Ok(false) if takes_lock(bid) => Owner::Gone,
             _ => Owner::Unsure,
+        },
+        // A clock that was set looks the same, so here the lock must prove the death, as for a process that can't be seen.
+        ProcessState::SeemsReplaced => match is_locked(file, on) {
+            Ok(true) => Owner::Proven(exit),
+            Ok(false) if on.locks_prove_death() && bid.overlay == on.is_overlay() && takes_lock(bid) => Owner::Gone,
+            _ => Owner::Lives(exit),
         },
         _ => Owner::Lives(exit),
     }

@@ -7,6 +7,7 @@ mod acquire;
 mod backoff;
 mod count;
 mod courtesy;
+mod jump;
 pub(crate) mod lease;
 mod line;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub(crate) use acquire::{acquire, acquire_told};
 pub(crate) use backoff::{Backoff, TIE_BREAK};
 pub(crate) use count::Count;
 use courtesy::Courtesy;
+pub(crate) use jump::after_jump;
 pub(crate) use line::{Leaving, Line, Standing, View};
 pub(crate) use place::{Check, Place};
 pub(crate) use session::Session;

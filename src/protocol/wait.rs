@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Line, Session, Standing, View};
+use super::{after_jump, Line, Session, Standing, View};
 use crate::error::Result;
 
 /// Without a notification from the kernel, a waiter looks again after a random, growing pause between these two limits.
@@ -132,6 +132,12 @@ impl<P: Line> Wait<P> {
     /// Until this time, a sleep need not end because of a change of the place. Changes are still there afterwards.
     pub fn quiet_until(&self) -> Option<Instant> {
         self.quiet_until
+    }
+
+    /// The clock of our moments jumped by so many nanoseconds since the last step.
+    pub fn follow_jump(&mut self, nanos: i64) {
+        self.next_look = after_jump(self.next_look, nanos);
+        self.quiet_until = self.quiet_until.map(|until| after_jump(until, nanos));
     }
 
     /// Never lets a waiter go on without a sleep for ever.

@@ -47,6 +47,9 @@ pub(crate) enum ProcessState {
     Runs,
     /// A process with this PID runs, and it is another process.
     Replaced,
+    /// A process with this PID runs. Only its CREATED says that it is another process, and that number moves with the clock.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // only Linux can hide the start
+    SeemsReplaced,
     /// A process with this PID exists. The system can't tell more.
     Exists,
 }
@@ -90,6 +93,15 @@ pub(super) trait Processes {
 
     /// Its start, as in [`Identity::start`]. `None`: the start can't be known, so it proves nothing.
     fn start(seen: &Self::Seen, from: &Self::Outlook) -> Option<u64>;
+
+    /// Whether it is the process that started at `start`. A system that can't tell this by the start may ask `created`.
+    fn is_from(seen: &Self::Seen, from: &Self::Outlook, start: u64, _created: Option<i64>) -> ProcessState {
+        match Self::start(seen, from) {
+            Some(now) if now == start => ProcessState::Runs,
+            Some(_) => ProcessState::Replaced,
+            None => ProcessState::Exists,
+        }
+    }
 
     /// Its start, as in [`Identity::created`].
     fn created(seen: &Self::Seen, from: &Self::Outlook) -> io::Result<i64>;

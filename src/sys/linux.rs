@@ -168,6 +168,16 @@ impl Processes for System {
         seen.start(from)
     }
 
+    /// A bid has no START if its owner's time namespace hides it. But this namespace may hide the start of a process whose bid has one.
+    fn is_from(seen: &ProcStat, from: &Outlook, start: u64, created: Option<i64>) -> ProcessState {
+        match seen.is_start(from, start) {
+            Some(true) => ProcessState::Runs,
+            Some(false) => ProcessState::Replaced,
+            None if created.is_some_and(|then| seen.is_younger_or_older(from, then)) => ProcessState::SeemsReplaced,
+            None => ProcessState::Exists,
+        }
+    }
+
     fn created(seen: &ProcStat, from: &Outlook) -> io::Result<i64> {
         seen.created(from)
     }

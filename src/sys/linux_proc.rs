@@ -8,6 +8,8 @@ use rustix::fs::{self, Mode, OFlags};
 use rustix::time::{clock_gettime, ClockId};
 
 use super::calls::descriptor;
+use super::linux_shift::TimeNsOffset;
+use super::process::is_about;
 use super::room::zeros;
 
 /// Where a process is looked up. Messages to people contain it.
@@ -143,6 +145,10 @@ impl Proc {
         ProcStat::parse(&stat).ok_or_else(|| io::Error::other("/proc/self/stat can't be understood"))
     }
 
+    fn own_start(&self) -> io::Result<i64> {
+        i64::try_from(self.own_stat(std::process::id())?.ticks).map_err(io::Error::other)
+    }
+
     /// When this machine was booted, in Unix seconds: `btime` of `/proc/stat`, which psutil uses too. Where that file is not shown
     /// (mount option `subset=pid`, proc(5)), the clocks give the same number.
     pub fn boot_time(&self) -> io::Result<i64> {
@@ -163,45 +169,6 @@ pub(super) fn own_proc() -> &'static str {
 
 /// `PROC_TIME_INIT_INO` of the kernel, `TIME_NS_INIT_INO` in linux/nsfs.h.
 const INITIAL_TIME_NAMESPACE: u64 = 0xEFFF_FFFA;
-
-/// The offset of a time namespace's boot clock from the machine's boot clock (time_namespaces(7)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TimeNsOffset {
-    nanos: i64,
-}
-
-impl TimeNsOffset {
-    const NONE: TimeNsOffset = TimeNsOffset { nanos: 0 };
-
-    fn parse(offsets: &str) -> Option<TimeNsOffset> {
-        offsets.lines().find_map(|line| {
-            let mut words = line.split_ascii_whitespace();
-            // Old kernels name the clock by its number.
-            if !matches!(words.next()?, "boottime" | "7") {
-                return None;
-            }
-            let seconds: i64 = words.next()?.parse().ok()?;
-            let nanos: i64 = words.next()?.parse().ok()?;
-            Some(TimeNsOffset { nanos: seconds.checked_mul(1_000_000_000)?.checked_add(nanos)? })
-        })
-    }
-
-    /// Converts a start time to the count of the initial time namespace. `None`: the offset is not a whole number of ticks, so rounding
-    /// hides the exact start.
-    fn undo(self, ticks: u64) -> Option<u64> {
-        let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second() as i64;
-        if self.nanos % tick != 0 {
-            return None;
-        }
-        ticks.checked_add_signed(-(self.nanos / tick))
-    }
-
-    /// By how many seconds at most the offset makes the boot look later than it was. (An offset that makes the boot look earlier is not
-    /// corrected, because some kernels do not shift `btime`.)
-    pub fn seconds_late(self) -> i64 {
-        -self.nanos.min(0).div_euclid(1_000_000_000)
-    }
-}
 
 /// `None` if this system does not have the value or does not show it to us. Any other failure stays an error. Otherwise a shortage of
 /// descriptors could make a bid that does not name its PID namespace, and processes in another PID namespace would misjudge and
@@ -255,8 +222,17 @@ pub(super) fn boot_time_by_clocks() -> i64 {
 
 /// When this process started, in ticks of the boot clock as our time namespace shows it.
 pub(super) fn own_start() -> io::Result<i64> {
-    let ticks = Proc::open()?.own_stat(std::process::id())?.ticks;
-    i64::try_from(ticks).map_err(io::Error::other)
+    Proc::open()?.own_start()
+}
+
+/// The number of our time namespace (0 if this kernel has none), and [`own_start`].
+pub(super) fn own_place() -> io::Result<(u64, i64)> {
+    let proc = Proc::open()?;
+    let number = match proc.own_link("ns/time") {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        link => namespace(&link?),
+    };
+    Ok((number.unwrap_or(0), proc.own_start()?))
 }
 
 // ---- other processes ----
@@ -303,12 +279,28 @@ impl ProcStat {
         shift?.undo(self.ticks)
     }
 
+    /// Whether this is the process that started at `start`, as the initial time namespace counts it. `None`: it may be.
+    pub fn is_start(&self, from: &Outlook, start: u64) -> Option<bool> {
+        from.shift?.is_undone(self.ticks, start)
+    }
+
+    /// Whether CREATED says that this is another process. A kernel may show the boot without the shift of our time namespace. The clocks
+    /// are shifted as the start is, so the sum is right by them. Both must say so.
+    pub fn is_younger_or_older(&self, from: &Outlook, created: i64) -> bool {
+        let boots = [from.proc.boot_time().ok(), Some(boot_time_by_clocks())];
+        boots.into_iter().all(|boot| boot.is_some_and(|boot| !is_about(self.created_after(boot), created)))
+    }
+
+    fn created_after(&self, boot: i64) -> i64 {
+        boot + (self.ticks / rustix::param::clock_ticks_per_second()) as i64
+    }
+
     pub fn created(&self, from: &Outlook) -> io::Result<i64> {
         self.created_in(&from.proc)
     }
 
     pub fn created_in(&self, proc: &Proc) -> io::Result<i64> {
-        Ok(proc.boot_time()? + (self.ticks / rustix::param::clock_ticks_per_second()) as i64)
+        Ok(self.created_after(proc.boot_time()?))
     }
 
     /// Parses the fields of proc_pid_stat(5). The command can contain any bytes, even `)` and line breaks. The last `)` ends it.
@@ -343,25 +335,6 @@ mod tests {
         assert!(ProcStat::parse(format!("7 (x) Z{}", tail.replace(" 3 0", " 1 0")).as_bytes()).unwrap().exited);
         assert!(ProcStat::parse(b"7 (x").is_none());
         assert!(ProcStat::parse(b"").is_none());
-    }
-
-    #[test]
-    fn a_shifted_clock_is_undone() {
-        assert_eq!(TimeNsOffset { nanos: 0 }.undo(500), Some(500));
-        assert_eq!(TimeNsOffset { nanos: 86_400_000_000_000 }.undo(8_640_500), Some(500));
-        assert_eq!(TimeNsOffset { nanos: -10_000_000 }.undo(500), Some(501));
-        assert_eq!(TimeNsOffset { nanos: 5 }.undo(500), None);
-    }
-
-    /// An offset that can't be parsed is not taken as 0.
-    #[test]
-    fn a_shift_is_read_or_not_known() {
-        let both = TimeNsOffset::parse("monotonic           3         4\nboottime           -1        -5\n");
-        assert_eq!(both, Some(TimeNsOffset { nanos: -1_000_000_005 }));
-        assert_eq!(TimeNsOffset::parse("7 2 0\n"), Some(TimeNsOffset { nanos: 2_000_000_000 }));
-        for bad in ["", "monotonic 0 0\n", "boottime 1\n", "boottime x 0\n", "boottime 99999999999999 0\n"] {
-            assert_eq!(TimeNsOffset::parse(bad), None, "{bad:?}");
-        }
     }
 
     #[test]

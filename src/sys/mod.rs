@@ -3,7 +3,7 @@
 //!
 //! | | folders and files | processes, filesystems | how a thread sleeps until something happens |
 //! | --- | --- | --- | --- |
-//! | Linux | `unix`, `calls`, `files`, `stat`, `plain`, `seen`, `made`, `foreign_file`, `access`, `deleters`, `numbers`, `proof`, `linux_fs` | `linux`, `linux_clock`, `linux_proc`, `linux_fs`, `linux_mounts` | `events`, `folder_watch`, `staged`, `timer`, `wait_set`, `alarm` |
+//! | Linux | `unix`, `calls`, `files`, `stat`, `plain`, `seen`, `made`, `foreign_file`, `access`, `deleters`, `numbers`, `proof`, `linux_fs` | `linux`, `linux_clock`, `linux_proc`, `linux_shift`, `linux_fs`, `linux_mounts` | `events`, `folder_watch`, `staged`, `timer`, `wait_set`, `alarm` |
 //! | macOS, FreeBSD, NetBSD | `unix`, `calls`, `files`, `stat`, `plain`, `seen`, `made`, `foreign_file`, `access`, `deleters`, `numbers`, `proof`, `bsd::files` | `bsd::processes`, `bsd::files` | `bsd::events`, `polled` |
 //! | Windows | `windows::folder` | `windows::process`, `windows::volume` | `windows::events`, `polled` |
 //!
@@ -47,7 +47,7 @@ pub(crate) use random::staged_name;
 
 mod time;
 use time::doze;
-pub(crate) use time::{now, since_boot, unix_nanos};
+pub(crate) use time::{now, since_boot, unix_nanos, Clocks};
 
 mod thread;
 pub(crate) use thread::Thread;
@@ -118,6 +118,8 @@ mod linux_fs;
 mod linux_mounts;
 #[cfg(target_os = "linux")]
 mod linux_proc;
+#[cfg(target_os = "linux")]
+mod linux_shift;
 #[cfg(target_os = "linux")]
 mod staged;
 #[cfg(target_os = "linux")]

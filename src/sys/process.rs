@@ -159,16 +159,19 @@ pub(crate) fn process(view: &View, me: &Identity, pid: u32, start: Option<u64>, 
         Ok(seen) => seen,
         Err(state) => return state,
     };
-    let same = match (start, created) {
-        (Some(start), _) => System::start(&seen, outlook).map(|now| now == start),
-        (None, Some(then)) => System::created(&seen, outlook).ok().map(|now| now.abs_diff(then) <= 2),
-        (None, None) => None,
-    };
-    match same {
-        Some(true) => ProcessState::Runs,
-        Some(false) => ProcessState::Replaced,
+    if let Some(start) = start {
+        return System::is_from(&seen, outlook, start, created);
+    }
+    match created.zip(System::created(&seen, outlook).ok()) {
+        Some((then, now)) if is_about(now, then) => ProcessState::Runs,
+        Some(_) => ProcessState::Replaced,
         None => ProcessState::Exists,
     }
+}
+
+/// Whether two values of CREATED can be those of one process.
+pub(super) fn is_about(now: i64, then: i64) -> bool {
+    now.abs_diff(then) <= 2
 }
 
 #[cfg(test)]

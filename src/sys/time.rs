@@ -23,6 +23,25 @@ pub(super) fn doze(time: Duration) {
 #[cfg(target_os = "linux")]
 pub(crate) use super::linux_clock::since_boot;
 
+#[cfg(target_os = "linux")]
+pub(crate) use super::linux_clock::Clocks;
+
+/// Tells whether the clock of [`now`] jumps between two calls. Here it never does.
+#[cfg(not(target_os = "linux"))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clocks;
+
+#[cfg(not(target_os = "linux"))]
+impl Clocks {
+    pub fn now() -> Option<Clocks> {
+        None
+    }
+
+    pub fn jump(&self) -> i64 {
+        0
+    }
+}
+
 /// The same by CLOCK_MONOTONIC, which runs while these systems sleep.
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) fn since_boot() -> Duration {

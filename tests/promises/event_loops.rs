@@ -2,8 +2,9 @@
 //! with such waits too.)
 
 use std::fs;
+use std::time::{Duration, Instant};
 
-use crate::support::{both, listing, wait_until, Kind, Puppet, Scratch};
+use crate::support::{both, listing, time_namespaces_or_skip, wait_until, Kind, Puppet, Scratch};
 
 both!(
     a_wait_in_steps_ends_with_the_lock,
@@ -14,6 +15,8 @@ both!(
     other_files_end_no_wait,
     a_handle_that_is_closed_during_a_wait_leaves_nothing,
     a_forked_child_has_no_part_in_the_wait,
+    a_wait_ends_in_time_in_another_time_namespace,
+    a_wait_sees_a_no_show_in_another_time_namespace,
 );
 
 /// A holder, and a waiter that has begun to wait.
@@ -170,4 +173,64 @@ fn a_crowd_of_waits_in_one_thread() {
     let [in_vain, seconds] = steps[..] else { panic!("{steps:?}") };
     // Each looks about every 2 s.
     assert!(in_vain <= 48 * seconds, "{in_vain} steps in {seconds} s in which nothing happened");
+}
+
+/// Processes in time namespaces of their own, whose clocks are shifted forward or back: CLOCK_MONOTONIC alone, or CLOCK_BOOTTIME too.
+fn shifted(kind: Kind) -> Vec<Puppet> {
+    let uptime = fs::read_to_string("/proc/uptime").unwrap();
+    let earlier = uptime.split('.').next().unwrap().parse::<i64>().unwrap() / 2; // no clock can show less than zero
+    let shifts = [(1_000_000, 1_000_000), (-earlier, -earlier), (1_000_000, 0), (-earlier, 5)];
+    let behind = |(monotonic, boot): (i64, i64)| {
+        let (monotonic, boot) = (monotonic.to_string(), boot.to_string());
+        let shift = ["unshare", "--time", "--monotonic", &monotonic, "--boottime", &boot, "--fork", "--kill-child"];
+        Puppet::behind(&shift, kind)
+    };
+    shifts.map(behind).into()
+}
+
+fn enter(waiter: &mut Puppet, there: u32) {
+    waiter.must(&format!("enter /proc/{there}/ns/time"));
+}
+
+fn a_wait_ends_in_time_in_another_time_namespace(kind: Kind) {
+    if !time_namespaces_or_skip() {
+        return;
+    }
+    for there in shifted(kind) {
+        let scratch = Scratch::new();
+        let began = Instant::now();
+        let (_holder, mut waiter) = holder_and_waiter(kind, &scratch, 2000);
+        enter(&mut waiter, there.pid());
+        let stepped = waiter.ask("step 0");
+        // A machine can be so busy that the time is over.
+        if began.elapsed() < Duration::from_secs(1) {
+            assert_eq!(stepped, "LF_PENDING");
+        }
+        // Back and forth.
+        enter(&mut waiter, std::process::id());
+        enter(&mut waiter, there.pid());
+        if stepped == "LF_PENDING" {
+            assert_eq!(outcome(&mut waiter), "LF_TIMEOUT");
+        }
+        assert!(began.elapsed() > Duration::from_secs(1), "it was over too early");
+        assert!(nobody_is_in_line(&scratch));
+    }
+}
+
+fn a_wait_sees_a_no_show_in_another_time_namespace(kind: Kind) {
+    if !time_namespaces_or_skip() {
+        return;
+    }
+    for there in shifted(kind).into_iter().take(2) {
+        let scratch = Scratch::new();
+        let (mut holder, mut first) = holder_and_waiter(kind, &scratch, -1);
+        let mut waiter = Puppet::at(kind, &scratch.folder());
+        waiter.ask("begin 0 -1");
+        enter(&mut waiter, there.pid());
+        // The first in line takes no step.
+        holder.must("unlock 0");
+        assert_eq!(outcome(&mut waiter), "LF_OK");
+        first.must("end 0");
+        waiter.must("unlock 0");
+    }
 }

@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::containers::{each_filesystem, is_respected_until_it_dies, CONTAINER};
-use crate::support::{both, namespaces_or_skip, pid_namespace, skip, start_of, Bid, Kind, Orphan, Puppet, Scratch};
+use crate::support::{
+    both, namespaces_or_skip, pid_namespace, skip, start_of, time_namespaces_or_skip, vouch_for, Bid, Kind, Orphan,
+    Puppet, Scratch,
+};
 
 both!(
     a_time_namespace_that_is_entered_changes_no_verdict,
     a_time_namespace_of_the_children_changes_no_verdict,
     a_shift_that_can_not_be_read_robs_nobody,
+    a_start_that_is_hidden_keeps_no_dead_bid_alive,
     a_proc_of_the_parent_namespace_that_shows_our_pid_misleads_nobody,
     a_root_without_proc_robs_nobody,
     a_root_that_changes_while_the_lock_is_held_loses_nothing,
@@ -62,17 +66,6 @@ fn own_bid(holder: &mut Puppet, scratch: &Scratch) -> Bid {
     Bid(serde_json::from_str(&text).unwrap()).without("INODE").without("BORN")
 }
 
-fn time_namespaces_or_skip() -> bool {
-    if !namespaces_or_skip("time namespaces") {
-        return false;
-    }
-    let possible = Command::new("unshare").args(["--time", "--boottime", "1", "true"]).status().unwrap().success();
-    if !possible {
-        skip("time namespaces: this kernel has none");
-    }
-    possible
-}
-
 /// The boot clock in this namespace is a day ahead.
 const SHIFTED: [&str; 5] = ["unshare", "--time", "--boottime", "86400", "--fork"];
 
@@ -107,7 +100,7 @@ fn a_time_namespace_of_the_children_changes_no_verdict(kind: Kind) {
             parent.open(0, &scratch.folder());
             own_bid(&mut parent, &scratch);
         }
-        parent.must("shift_children 86400");
+        parent.must("shift_children 86400 0");
         parent.open(0, &scratch.folder());
         judges_by_start(&mut parent, &outside, &scratch);
         assert_eq!(own_bid(&mut parent, &scratch).number("START") as u64, start_of(parent.pid()));
@@ -128,7 +121,7 @@ fn a_shift_that_can_not_be_read_robs_nobody(kind: Kind) {
     }
     let scratch = Scratch::new();
     let (mut outside, mut inside) = (Puppet::at(kind, &scratch.folder()), Puppet::behind(&SHIFTED, kind));
-    inside.must("shift_children 100");
+    inside.must("shift_children 100 0");
     inside.open(0, &scratch.folder());
     answers(&mut inside, &Bid::of(outside.pid()), &scratch, "LF_BUSY");
     answers(&mut inside, &dead(), &scratch, "LF_OK");
@@ -138,6 +131,44 @@ fn a_shift_that_can_not_be_read_robs_nobody(kind: Kind) {
     );
     is_respected_until_it_dies(Puppet::at(kind, &scratch.folder()), &mut inside);
     is_respected_until_it_dies(inside, &mut outside);
+}
+
+/// A PID that is used again, where the shift is no whole number of ticks, or can't be read.
+fn a_start_that_is_hidden_keeps_no_dead_bid_alive(kind: Kind) {
+    if !time_namespaces_or_skip() {
+        return;
+    }
+    for nanos in [1, 999_999_999] {
+        for can_be_read in [true, false] {
+            let scratch = Scratch::new();
+            let (mut outside, mut parent) = (Puppet::at(kind, &scratch.folder()), Puppet::new(kind));
+            parent.must(&format!("shift_children 86400 {nanos}"));
+            let mut inside = parent.fork();
+            if !can_be_read {
+                inside.must("shift_children 100 0");
+            }
+            inside.open(0, &scratch.folder());
+            let bid = Bid::of(outside.pid());
+            answers(&mut inside, &bid, &scratch, "LF_BUSY");
+            let (start, created) = (bid.number("START"), bid.number("CREATED"));
+            for ticks in [-1000, -2, 2, 1000] {
+                let moved = bid.clone().with("START", start + ticks);
+                // By CREATED alone, the process may be the owner.
+                answers(&mut inside, &moved, &scratch, if can_be_read { "LF_OK" } else { "LF_BUSY" });
+                let moved = moved.with("CREATED", created + ticks.signum() * 1000);
+                answers(&mut inside, &moved, &scratch, "LF_OK");
+            }
+            // After the clock was set, the CREATED of a live owner looks the same. Then the kernel's lock is held.
+            let path = bid.with("START", start + 1000).with("CREATED", created + 1000).post(&scratch.folder());
+            let proof = vouch_for(&path);
+            assert_eq!(inside.ask("lock 0"), "LF_BUSY");
+            drop(proof);
+            inside.must("lock 0");
+            inside.must("unlock 0");
+            is_respected_until_it_dies(Puppet::at(kind, &scratch.folder()), &mut inside);
+            is_respected_until_it_dies(inside, &mut outside);
+        }
+    }
 }
 
 /// The main thread ended. What `/proc/self` shows of our namespaces ended with it.

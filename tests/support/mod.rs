@@ -95,6 +95,19 @@ pub fn namespaces_or_skip(what: &str) -> bool {
     possible
 }
 
+/// The same for time namespaces, which some kernels lack.
+pub fn time_namespaces_or_skip() -> bool {
+    if !namespaces_or_skip("time namespaces") {
+        return false;
+    }
+    let possible =
+        std::process::Command::new("unshare").args(["--time", "--boottime", "1", "true"]).status().unwrap().success();
+    if !possible {
+        skip("time namespaces: this kernel has none");
+    }
+    possible
+}
+
 /// A user that is not root, and owns nothing.
 pub const NOBODY: u32 = 65534;
 

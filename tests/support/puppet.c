@@ -295,11 +295,11 @@ static void do_enter(const char *file, FILE *out) {
     close(fd);
 }
 
-/* `shift_children SECONDS`: our children will be in a time namespace of their own. We are not. */
-static void do_shift_children(const char *seconds, FILE *out) {
+/* `shift_children SECONDS NANOSECONDS`: our children will be in a time namespace of their own. We are not. */
+static void do_shift_children(const char *seconds, const char *nanos, FILE *out) {
     int result = unshare(0x80); /* CLONE_NEWTIME */
     FILE *offsets = result < 0 ? NULL : fopen("/proc/self/timens_offsets", "w");
-    if (offsets != NULL && fprintf(offsets, "boottime %s 0\n", seconds) > 0 && fclose(offsets) == 0)
+    if (offsets != NULL && fprintf(offsets, "boottime %s %s\n", seconds, nanos) > 0 && fclose(offsets) == 0)
         fputs("LF_OK", out);
     else
         done(out, -1);
@@ -458,7 +458,7 @@ static void run(char *line, FILE *out) {
     IS("alarm") do_alarm(handle(first), atoi(second), atoi(third), out);
     IS("end_main") do_end_main(out);
     IS("enter") do_enter(first, out);
-    IS("shift_children") do_shift_children(first, out);
+    IS("shift_children") do_shift_children(first, second, out);
     IS("chroot") done(out, chroot(first) < 0 ? -1 : chdir("/"));
     IS("no_kill") do_no_kill(out);
     IS("close_from") do_close_from(atoi(first), out);

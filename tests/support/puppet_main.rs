@@ -199,7 +199,7 @@ impl Puppet {
                 "LF_OK".into()
             }
             "enter" => done(enter(first)),
-            "shift_children" => done(shift_children(first)),
+            "shift_children" => done(shift_children(first, text(1))),
             "chroot" => done(std::os::unix::fs::chroot(&words[0]).and_then(|()| std::env::set_current_dir("/"))),
             "no_kill" => done(forbid_kill()),
             "close_from" => {
@@ -447,11 +447,11 @@ fn enter(file: &str) -> std::io::Result<()> {
 }
 
 /// Our children will be in a time namespace of their own. We are not.
-fn shift_children(seconds: &str) -> std::io::Result<()> {
+fn shift_children(seconds: &str, nanos: &str) -> std::io::Result<()> {
     const CLONE_NEWTIME: i32 = 0x80;
     // SAFETY: a plain system call.
     called(unsafe { c::unshare(CLONE_NEWTIME) })?;
-    std::fs::write("/proc/self/timens_offsets", format!("boottime {seconds} 0\n"))
+    std::fs::write("/proc/self/timens_offsets", format!("boottime {seconds} {nanos}\n"))
 }
 
 /// A sandbox in which kill(2) is EPERM.

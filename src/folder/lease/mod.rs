@@ -112,7 +112,11 @@ impl Folder {
         if self.location.on.is_shared() || !self.location.on.has_links() {
             return true;
         }
-        let is_due = self.lease.next_look.is_none_or(|next| next <= sys::now());
+        let is_due = self.lease.next_look.is_none_or(|next| {
+            // A clock that went back (the process entered another time namespace) must not put the look off.
+            let left = next.saturating_duration_since(sys::now());
+            left.is_zero() || left > LOOK
+        });
         if !is_due {
             return true;
         }
