@@ -6,9 +6,9 @@ use super::convert::{lf_folder, with_failure};
 /// Gives the reason for the last failure on this handle, as a sentence for people.
 ///
 /// It names what a person needs to act: the folder, the file, the PID, command and host of the holder, the system's
-/// own error text. It is UTF-8. A failure is any other status than `LF_OK`. A call that succeeds does not clear the
-/// reason. If nothing has failed yet, the text is empty. With NULL for the handle: the reason for this thread's last
-/// failed `lf_open`.
+/// own error text. It is UTF-8. A failure is any other status than `LF_OK` and `LF_PENDING`. A call that succeeds, or
+/// is pending, does not clear the reason. If nothing has failed yet, the text is empty. With NULL for the handle: the
+/// reason for this thread's last failed `lf_open`.
 ///
 /// It copies like snprintf: at most `size` bytes, always terminated, and returns the length of the whole text without
 /// its NUL. `buffer` may be NULL if `size` is 0. The reason belongs to the handle, not to the thread.

@@ -16,6 +16,9 @@ use crate::owner::bid::{Bid, BidName, MAX_BYTES};
 use crate::slots::Slots;
 use crate::sys::{self, process_mark, Dir, FileId, Filesystem, FolderStat, Identity, LockedFile, ProcessMark, Rights};
 
+/// How many times a claim that was made slowly is made anew.
+const MADE_ANEW: u32 = 3;
+
 /// How a bid is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum How {
@@ -67,6 +70,7 @@ impl Claim {
         let mut content = String::new();
         let may_move = !on.has_links();
         let how = if sys::DELETES_AT_ONCE { How::Link } else { How::Rename };
+        let mut slowly = 0;
         // A sweep can take our file for a leftover in the instant between its creation and its lock. That does not
         // happen many times in a row.
         for _ in 0..100 {
@@ -82,6 +86,13 @@ impl Claim {
             }
             let made = made.map_err(|e| Error::io("write the claim", join(path, &name), e))?;
             if let Some(file) = made {
+                // We were stopped in the middle. Where others can't tell our bid from one that somebody changed, a child of ours would
+                // keep it alive after our death. On a disk that is so slow each time, we take the file all the same.
+                if file.looks_rewritten() && slowly < MADE_ANEW {
+                    slowly += 1;
+                    let _ = hidden.unlink(&name);
+                    continue;
+                }
                 return Ok(Claim {
                     hidden: Arc::new(hidden),
                     id,

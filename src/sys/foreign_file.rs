@@ -59,8 +59,7 @@ impl ForeignFile {
 
     /// Whether it was written to after it was made. Its owner writes to a bid once, at its making. False, if the filesystem does not tell.
     pub fn was_rewritten(&self) -> bool {
-        let born = self.born().and_then(|nanos| i64::try_from(nanos / 1_000_000).ok());
-        born.is_some_and(|born| self.modified.saturating_sub(born) > AT_ONCE)
+        is_rewritten(self.born(), self.modified)
     }
 
     /// Whether its owner holds the lock that proves that it lives.
@@ -69,8 +68,15 @@ impl ForeignFile {
     }
 }
 
-/// The owner of a bid makes the file and writes it in so many milliseconds, unless it is stopped in between.
+/// The owner of a bid makes the file and writes it in so many milliseconds. If it was stopped in between, it makes the file anew.
 const AT_ONCE: i64 = 1000;
+
+/// Whether a file that was made at `born` (Unix nanoseconds, if the filesystem tells it) and was last modified at `modified` (Unix
+/// milliseconds) looks as if it was written to after its making.
+pub(super) fn is_rewritten(born: Option<u64>, modified: i64) -> bool {
+    let born = born.and_then(|nanos| i64::try_from(nanos / 1_000_000).ok());
+    born.is_some_and(|born| modified.saturating_sub(born) > AT_ONCE)
+}
 
 impl Dir {
     /// Opens a small file of another process.

@@ -16,6 +16,7 @@ pub(crate) struct Thread {
 
 impl Thread {
     /// Room for a few calls of the system, and for an error text.
+    // Not `pub`: cbindgen puts a public constant into the header.
     pub(crate) const STACK: usize = 128 * 1024;
 
     pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Thread> {

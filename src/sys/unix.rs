@@ -14,6 +14,7 @@ use super::calls::{descriptor, leaf, retry, retry_until, to_mode};
 use super::contract::System;
 use super::files::Files;
 use super::filesystem::{Refusal, Shared};
+use super::foreign_file::is_rewritten;
 use super::stat::{FileId, FolderStat, Rights};
 use super::{take_lock, Filesystem, Proof, Sight};
 
@@ -49,9 +50,16 @@ pub(crate) struct LockedFile {
     pub id: FileId,
     /// As we made it.
     made: FolderStat,
+    born: Option<u64>,
 }
 
 impl LockedFile {
+    /// Whether so much time went by between the making of the file and the writing that others take it for rewritten: see
+    /// [`ForeignFile::was_rewritten`](super::ForeignFile::was_rewritten).
+    pub fn looks_rewritten(&self) -> bool {
+        is_rewritten(self.born, self.made.modified())
+    }
+
     /// Whether a look at this file shows the owner, the mode and the time of the last change that it had when we made it. No other user
     /// then has a right to it (the mode has the mask of an access control list), or has used a right that it had for a while. (Only the
     /// owner can set that time back: utimensat(2).)
@@ -206,7 +214,7 @@ impl Dir {
             Err(e) => Err(e),
         };
         match filled {
-            Ok(Some(made)) => Ok(Some(LockedFile { fd, id: made.id, made })),
+            Ok(Some((made, born))) => Ok(Some(LockedFile { fd, id: made.id, made, born })),
             Ok(None) => {
                 let _ = self.unlink(name);
                 Ok(None)
@@ -231,7 +239,7 @@ impl Dir {
         fd: &OwnedFd,
         content: impl FnOnce(FileId, Option<u64>) -> String,
         proof: Proof,
-    ) -> io::Result<Option<FolderStat>> {
+    ) -> io::Result<Option<(FolderStat, Option<u64>)>> {
         match (proof != Proof::None).then(|| take_lock(fd.as_fd())) {
             Some(Ok(true)) | None => {}
             Some(Ok(false)) => return Ok(None),
@@ -239,7 +247,8 @@ impl Dir {
             Some(Err(_)) => {}
         }
         let id = FileId::of(&retry(|| fs::fstat(fd))?);
-        let content = content(id, System::born(fd.as_fd()).map(System::nanos));
+        let born = System::born(fd.as_fd()).map(System::nanos);
+        let content = content(id, born);
         // A write past RLIMIT_FSIZE raises SIGXFSZ, which would kill the program: see setrlimit(2).
         let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
         if limit.is_some_and(|limit| limit < content.len() as u64) {
@@ -269,7 +278,7 @@ impl Dir {
         let stat = retry(|| fs::fstat(fd))?;
         // The file is longer if the descriptor was 2 for a moment and another thread printed an error at that moment.
         let is_whole = stat.st_size as usize == content.len();
-        Ok((is_whole && stat.st_nlink > 0).then(|| FolderStat::of(&stat)))
+        Ok((is_whole && stat.st_nlink > 0).then(|| (FolderStat::of(&stat), born)))
     }
 
     /// Gives `from`, a file in this folder, a second name in the folder `to`. It is atomic, and fails if the name is taken (link(2)).

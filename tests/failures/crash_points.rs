@@ -2,6 +2,7 @@
 //! there are. No number is written here.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::c::trace::{a_few_at_a_time, is_as_if_nothing_had_been, lock_folder, At, Call, Fate, Tracer};
@@ -36,6 +37,35 @@ fn killed_at_every_system_call_of_a_lonely_life() {
         is_as_if_nothing_had_been(&folder, &story, at);
     });
     println!("killed at {} system calls", calls.len());
+}
+
+/// A bid that was modified long after it was made looks changed by somebody else: its PID is then no proof of a death while a child
+/// of its owner lives. So a claimant that was stopped while it made its claim makes it anew.
+#[test]
+fn a_bid_of_a_claimant_that_was_stopped_does_not_look_changed() {
+    let tracer = Tracer::new();
+    let calls = calls(&tracer, &["alone"]);
+    // The claim is whole when it becomes a bid.
+    let of_lock = calls.iter().filter(|call| call.step == "lock").take_while(|call| call.name != "linkat");
+    let of_lock: Vec<usize> = of_lock.map(|call| call.number).collect();
+    let told = AtomicUsize::new(0);
+    a_few_at_a_time(&of_lock, |&number| {
+        let scratch = Scratch::new();
+        let folder = lock_folder(&scratch);
+        let mut holder = tracer.run_holder_up_to(&folder, number);
+        if holder.at == At::Asleep {
+            return; // this run needed fewer calls
+        }
+        std::thread::sleep(Duration::from_millis(1200));
+        holder.go_on_until_it_has_locked();
+        let bids = LockFolder::open(&folder).unwrap().bids().unwrap();
+        let bid = std::fs::metadata(folder.join(&bids[0].name)).unwrap();
+        let Ok(born) = bid.created() else { return }; // some filesystems do not tell it
+        let written = bid.modified().unwrap().duration_since(born).unwrap_or_default();
+        assert!(written <= Duration::from_secs(1), "stopped at call {number}: written {written:?} after its birth");
+        told.fetch_add(1, Ordering::Relaxed);
+    });
+    println!("stopped at {} system calls", told.into_inner());
 }
 
 #[test]

@@ -56,6 +56,20 @@ pub mod sys {
         *START.get_or_init(Instant::now) + Duration::from_nanos(looks.into())
     }
 
+    /// No clock jumps here.
+    #[derive(Clone, Copy)]
+    pub struct Clocks;
+
+    impl Clocks {
+        pub fn now() -> Option<Clocks> {
+            None
+        }
+
+        pub fn jump(&self) -> i64 {
+            0
+        }
+    }
+
     pub fn unix_nanos() -> u64 {
         0
     }
@@ -340,6 +354,14 @@ pub mod folder {
             false
         }
 
+        fn gives_back(_: &()) -> bool {
+            true
+        }
+
+        fn is_bid_of(_: &(), _: &()) -> bool {
+            false
+        }
+
         fn tells(_: &()) -> bool {
             false
         }
@@ -348,7 +370,7 @@ pub mod folder {
             None
         }
 
-        fn put_by(&mut self, _: ()) {}
+        fn put_by(&mut self, _: Option<()>, _: Option<()>) {}
 
         fn rival(&mut self, _: Option<u8>) -> Result<Option<()>> {
             Ok(state().locked.then_some(()))
@@ -381,6 +403,8 @@ pub mod folder {
         fn discard(&mut self, _: u8) {}
 
         fn pass_on(&mut self) {}
+
+        fn tell(&mut self) {}
 
         fn leave(&mut self, _: Leaving) {}
 

@@ -75,14 +75,24 @@ pub fn run(options: &Run) -> Ending {
         say(format_args!("runs {}", name_of(&options.job)));
     }
     let ran = system::run(&options.job, &guard, signals);
-    match guard.unlock() {
-        Ok(()) if !ran.is_lost => ran.ending,
-        Ok(()) => Ending::Status(LOST),
-        Err(failed) => {
-            say(explain(failed.error()));
-            Ending::Status(if failed.error().kind() == ErrorKind::Lost { LOST } else { CAN_NOT_LOCK })
-        }
+    // An unlock deletes the bid wherever its folder is by now. Only this look tells that the folder was moved away or replaced, and that
+    // others could take the lock of the folder that is at the path now.
+    let lost = guard.holds().err().filter(is_loss);
+    let failed = guard.unlock().err();
+    match (&failed, &lost) {
+        (Some(failed), _) => say(explain(failed.error())),
+        (None, Some(lost)) if !ran.is_lost => say(explain(lost)),
+        (None, _) => {}
     }
+    match failed {
+        _ if ran.is_lost || lost.is_some() => Ending::Status(LOST),
+        Some(failed) => Ending::Status(if is_loss(failed.error()) { LOST } else { CAN_NOT_LOCK }),
+        None => ran.ending,
+    }
+}
+
+fn is_loss(error: &lockfolder::Error) -> bool {
+    error.kind() == ErrorKind::Lost
 }
 
 fn open(options: &Run) -> lockfolder::Result<LockFolder> {

@@ -274,6 +274,26 @@ fn a_lost_bid_is_told_by_the_status() {
     assert!(text(&output.stderr).contains("lost"), "{}", text(&output.stderr));
 }
 
+/// Somebody moves the folder away, and perhaps makes another one at its path, which somebody else can lock.
+#[test]
+fn a_folder_that_was_moved_is_told_by_the_status() {
+    for remade in [false, true] {
+        let scratch = Scratch::new();
+        let (lock, moved) = (scratch.lock(), scratch.path("moved"));
+        let mut line = format!("mv {lock} {moved}");
+        if remade {
+            line += &format!("; {OURS} run -n {lock} true && echo beside");
+        }
+        let output = run(&["run", &lock, "-c", &line]);
+        let said = text(&output.stderr);
+        assert_eq!(status(&output), 75, "{said}");
+        assert_eq!(text(&output.stdout).contains("beside"), remade);
+        assert!(said.contains("moved or replaced") && said.lines().count() == 1, "{said}");
+        let bids = |names: fs::ReadDir| names.filter(|name| name.as_ref().unwrap().path().is_file()).count();
+        assert_eq!(bids(fs::read_dir(moved).unwrap()), 0, "its bid is deleted all the same");
+    }
+}
+
 /// The runner is killed: the kernel kills the command.
 #[test]
 fn the_command_dies_with_the_runner() {

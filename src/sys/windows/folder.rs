@@ -129,6 +129,11 @@ pub(crate) struct LockedFile {
 }
 
 impl LockedFile {
+    /// Always false, as [`ForeignFile::was_rewritten`].
+    pub fn looks_rewritten(&self) -> bool {
+        false
+    }
+
     /// Always true. Only Unix has modes that an administrator changes for everything in a folder.
     pub fn is_as_made(&self, _stat: &FolderStat) -> bool {
         true
