@@ -10,10 +10,11 @@ use crate::folder::claim::Claim;
 use crate::folder::location::TRIES;
 use crate::folder::names::{may_matter, Ticket, HIDDEN};
 use crate::folder::Folder;
+use crate::owner::bid::Bid;
 use crate::owner::liveness::Verdict;
 use crate::owner::rival::Rival;
 use crate::protocol::{self, Leaving, Place, Standing, View, WaitsFor};
-use crate::sys::{Dir, FifoState, FifoWatch, FileId, FolderWatch, News, Sight, Source};
+use crate::sys::{Dir, FifoState, FifoWatch, FileId, Filesystem, FolderWatch, News, Sight, Source};
 
 impl protocol::Line for Folder {
     type Ticket = Ticket;
@@ -124,6 +125,7 @@ impl protocol::Line for Folder {
             Some((_, owner)) => Some(owner),
             None => self.judge_claim(ticket.claim)?.map(Arc::new),
         };
+        let is_same_view = owner.as_ref().is_some_and(|owner| self.shares_fifos_with(owner));
         let queue = self.queue.as_mut().expect("there above");
         let Some(owner) = owner.filter(|owner| owner.verdict != Verdict::Stale) else {
             queue.discard(ticket);
@@ -132,6 +134,12 @@ impl protocol::Line for Folder {
         // An honest claim is complete before its owner makes a ticket.
         if owner.verdict == Verdict::Malformed {
             queue.pass_over(ticket);
+            return Ok(None);
+        }
+        // A claimant in line has its beacon open while its ticket is there. So this ticket is no place any more: its owner left the line
+        // and could not delete it (it is another user by now), or it runs another program.
+        if light == Some(FifoState::Dark) && is_same_view {
+            queue.discard(ticket);
             return Ok(None);
         }
         queue.known = Some((ticket.claim, Arc::clone(&owner)));
@@ -279,6 +287,13 @@ impl Folder {
     fn is_bid_of(&self, ticket: Ticket, bid: &Rival) -> Option<bool> {
         let claim = self.queue.as_ref()?.hidden.file_id(&ticket.claim.file()).ok()??;
         Some(bid.is_link_of(&claim))
+    }
+
+    /// Whether a FIFO that this claimant has open is certainly open for us too. Through an overlay it is another FIFO than on the files
+    /// below, and so it is for the kernel of a virtual machine.
+    fn shares_fifos_with(&self, owner: &Rival) -> bool {
+        let is_here = |bid: &Bid| !bid.overlay && !bid.shared && bid.boot.is_some() && bid.boot == self.me.boot;
+        self.location.on == Filesystem::Local && owner.bid.as_ref().is_ok_and(is_here)
     }
 
     /// Nobody holds the lock, but it is the turn of another claimant. We name its PID, because a stopped claimant does

@@ -20,4 +20,6 @@ pub(crate) enum FifoState {
     Out(News),
     /// No process keeps it open: its owner died, or has not lit it yet. If it was dark from the beginning, it wakes no watcher.
     Dark,
+    /// The system does not tell.
+    Unknown,
 }

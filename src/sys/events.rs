@@ -117,7 +117,8 @@ impl FifoWatch {
             Err(Errno::AGAIN) => FifoState::Lit,
             Ok(1) if news[0] == HANDED_OVER[0] => FifoState::Out(News::HandedOver),
             Ok(1) => FifoState::Out(News::Left),
-            _ => FifoState::Dark,
+            Ok(_) => FifoState::Dark,
+            Err(_) => FifoState::Unknown,
         }
     }
 

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 both!(
     a_handle_works_after_its_process_changed_its_user,
     who_changed_its_user_stands_in_line_like_others,
+    a_ticket_that_its_owner_may_not_delete_any_more_is_no_place_in_line,
     a_stray_bid_in_a_folder_that_was_moved_keeps_nobody_from_the_next,
     a_lock_held_across_a_change_of_user_is_given_back_where_the_folder_lets_us,
     a_lock_that_can_not_be_given_back_is_free_when_its_process_ends,
@@ -124,6 +125,34 @@ fn who_changed_its_user_stands_in_line_like_others(kind: Kind) {
 }
 
 /// The path now leads to another folder.
+/// A server of root's leaves the line as another user, in a sticky folder. Its ticket stays, and the others may not delete it either. They
+/// do not wait for the server to come forward.
+fn a_ticket_that_its_owner_may_not_delete_any_more_is_no_place_in_line(kind: Kind) {
+    if !root_or_skip("a change of user") {
+        return;
+    }
+    for scratch in [Scratch::new(), Scratch::shm()] {
+        let folder = scratch.folder_with_mode(0o1777);
+        let (mut holder, mut server, mut other) = (Puppet::at(kind, &folder), Puppet::at(kind, &folder), nobody(kind));
+        other.open(0, &folder);
+        holder.must("lock 0");
+        let begin = |waiter: &mut Puppet| {
+            waiter.ask("begin 0 -1"); // in Rust it answers LF_OK
+            assert_eq!(waiter.ask("step 0"), "LF_PENDING");
+        };
+        begin(&mut server);
+        server.must(&format!("become {NOBODY}"));
+        server.must("end 0");
+        assert_eq!(std::fs::read_dir(folder.join(".lockfolder/queue")).unwrap().count(), 1);
+        begin(&mut other);
+        holder.must("unlock 0");
+        // It is the first in line, so the unlock has woken it. Otherwise only a look that is due later would help.
+        other.must("step 0");
+        other.must("unlock 0");
+        server.must("lock 0");
+    }
+}
+
 fn a_stray_bid_in_a_folder_that_was_moved_keeps_nobody_from_the_next(kind: Kind) {
     if !root_or_skip("a folder that is closed to another user") {
         return;

@@ -289,6 +289,24 @@ fn a_ticket_whose_beacon_is_out_is_removed_from_the_line() {
     assert!(!scene.has(first));
 }
 
+/// The owner lives, but it has left the line, and could not delete its ticket.
+#[cfg(target_os = "linux")] // the other systems watch no beacon
+#[test]
+fn a_ticket_whose_beacon_nobody_has_open_is_no_place_in_line() {
+    let scene = Scene::new();
+    let (mut a, mut b, mut c) = (scene.claimant(), scene.claimant(), scene.claimant());
+    let first = ticket(&a);
+    let spot = a.place.queue.as_mut().unwrap().spot.take().unwrap();
+    let watched = b.place.watch_predecessor(first, None).unwrap().expect("the owner has it open");
+    drop(spot);
+    assert!(!watched.is_there() && scene.has(first));
+    assert!(b.place.watch_predecessor(first, Some(watched)).unwrap().is_none());
+    assert!(!scene.has(first));
+    // The owner comes again.
+    assert!(matches!(a.place.stand(), Ok(Standing::Joined(_))));
+    assert!(c.place.watch_predecessor(ticket(&a), None).unwrap().is_some_and(|watched| watched.is_told()));
+}
+
 /// A ticket that is not (yet) a link of a beacon. Its owner is judged, and there is nothing more to watch.
 #[test]
 fn a_ticket_that_cannot_be_watched_is_judged_by_its_claim() {
