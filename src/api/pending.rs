@@ -11,6 +11,7 @@ use crate::api::place::AnyPlace;
 use crate::api::wait::finish;
 use crate::api::waiting::Waiting;
 use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::{after_jump, Line};
 use crate::sync::MutexGuard;
 use crate::sys::{self, Clocks, WaitSet};
 
@@ -55,7 +56,7 @@ impl Handle {
                 return Err(self.misused(ErrorKind::Invalid, NONE_BEGUN));
             };
             let set = self.wait_set()?;
-            waiting.follow_clock(self);
+            self.follow_clock(waiting);
             let is_due = |waiting: &Waiting| sys::now() >= waiting.until || self.waiter.is_cancelled();
             if !is_due(waiting) && !set.is_some_and(WaitSet::is_ready) {
                 return Ok(false);
@@ -105,8 +106,21 @@ impl Handle {
         self.check_owner().ok()?;
         let mut ongoing = self.ongoing();
         let waiting = ongoing.as_mut()?;
-        waiting.follow_clock(self);
+        self.follow_clock(waiting);
         Some(waiting.until)
+    }
+
+    /// The program may have entered another time namespace, where the clock shows another time.
+    fn follow_clock(&self, waiting: &mut Waiting) {
+        let jump = waiting.clocks.map_or(0, |clocks| clocks.jump());
+        if jump == 0 {
+            return;
+        }
+        waiting.end = waiting.end.map(|end| after_jump(end, jump));
+        waiting.until = after_jump(waiting.until, jump);
+        waiting.wait.follow_jump(jump);
+        self.claimant().place.bound(waiting.end);
+        waiting.clocks = Clocks::now();
     }
 
     fn ongoing(&self) -> MutexGuard<'_, Option<Waiting>> {

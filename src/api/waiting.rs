@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use crate::api::handle::Handle;
 use crate::api::place::AnyPlace;
-use crate::protocol::{after_jump, Line, Wait};
+use crate::protocol::Wait;
 use crate::sys::Clocks;
 
 /// `wait.rs` has what it does.
@@ -16,19 +15,4 @@ pub(super) struct Waiting {
     pub until: Instant,
     /// The clocks after the last step, if the program can do other things between two steps.
     pub clocks: Option<Clocks>,
-}
-
-impl Waiting {
-    /// The program may have entered another time namespace, where the clock shows another time.
-    pub fn follow_clock(&mut self, handle: &Handle) {
-        let jump = self.clocks.map_or(0, |clocks| clocks.jump());
-        if jump == 0 {
-            return;
-        }
-        self.end = self.end.map(|end| after_jump(end, jump));
-        self.until = after_jump(self.until, jump);
-        self.wait.follow_jump(jump);
-        handle.claimant().place.bound(self.end);
-        self.clocks = Clocks::now();
-    }
 }

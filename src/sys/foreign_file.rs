@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::contract::System;
 use super::files::Files;
 use super::room::zeros;
-use super::stat::{FileId, FolderStat, Rights};
+use super::stat::{is_rewritten, FileId, FolderStat, Rights};
 use super::unix::Dir;
 use super::{is_locked, take_lock, Opened};
 
@@ -66,16 +66,6 @@ impl ForeignFile {
     pub fn is_locked(&self) -> io::Result<bool> {
         is_locked(self.fd.as_fd())
     }
-}
-
-/// The owner of a bid makes the file and writes it in so many milliseconds. If it was stopped in between, it makes the file anew.
-const AT_ONCE: i64 = 1000;
-
-/// Whether a file that was made at `born` (Unix nanoseconds, if the filesystem tells it) and was last modified at `modified` (Unix
-/// milliseconds) looks as if it was written to after its making.
-pub(super) fn is_rewritten(born: Option<u64>, modified: i64) -> bool {
-    let born = born.and_then(|nanos| i64::try_from(nanos / 1_000_000).ok());
-    born.is_some_and(|born| modified.saturating_sub(born) > AT_ONCE)
 }
 
 impl Dir {

@@ -144,3 +144,13 @@ impl FolderStat {
         format!("belongs to user {} and has mode {:04o}", self.owner, self.mode)
     }
 }
+
+/// The owner of a bid makes the file and writes it in so many milliseconds. If it was stopped in between, it makes the file anew.
+const AT_ONCE: i64 = 1000;
+
+/// Whether a file that was made at `born` (Unix nanoseconds, if the filesystem tells it) and was last modified at `modified` (Unix
+/// milliseconds) looks as if it was written to after its making.
+pub(super) fn is_rewritten(born: Option<u64>, modified: i64) -> bool {
+    let born = born.and_then(|nanos| i64::try_from(nanos / 1_000_000).ok());
+    born.is_some_and(|born| modified.saturating_sub(born) > AT_ONCE)
+}

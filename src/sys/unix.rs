@@ -14,8 +14,7 @@ use super::calls::{descriptor, leaf, retry, retry_until, to_mode};
 use super::contract::System;
 use super::files::Files;
 use super::filesystem::{Refusal, Shared};
-use super::foreign_file::is_rewritten;
-use super::stat::{FileId, FolderStat, Rights};
+use super::stat::{is_rewritten, FileId, FolderStat, Rights};
 use super::{take_lock, Filesystem, Proof, Sight};
 
 /// Converts a path that C code passed. `None`: it can't be a path.
