@@ -1,6 +1,6 @@
 # make demo   the main job, on real processes
 # make check  the quick tests, for two minutes; installs nothing
-# make test   everything, for 50 minutes; installs what it needs where it may, and says what it could not run
+# make test   everything, for an hour; installs what it needs where it may, and says what it could not run
 # make bench  how fast it is, beside others: docs/benchmarks.md
 # make help   the other targets
 
@@ -59,7 +59,7 @@ demo: ## 8 processes compete for a folder for 10 s, and one in ten holders is ki
 check: ## the quick tests: under two minutes on two cores, and nothing is installed
 	scripts/test check
 
-test: ## all tests: 50 minutes; installs what they need, where it may, and says what it could not run
+test: ## all tests: an hour; installs what they need, where it may, and says what it could not run
 	scripts/test
 
 test-newcomer: ## what the READMEs say, to the letter, on fresh machines (debootstrap): a quarter of an hour; as root
