@@ -13,22 +13,29 @@ pub(crate) fn acquire<P: Place>(place: &mut P) -> Result<P::Bid> {
     if let Some(rival) = place.glance()? {
         return Err(place.busy(&rival));
     }
-    bid_and_check(place, |_| false)
+    bid_and_check(place)
 }
 
-/// The same after a holder has told us that it gives the lock back now. We bid at once. If we still see the bid of that holder
-/// (`is_leaving`), we look again for a moment. It may have been stopped in between, or may be unable to delete its bid.
+/// The same after a holder has told us that it gives the lock back now. If we still see the bid of that holder (`is_leaving`), we look
+/// again for a moment. It may have been stopped in between, or may be unable to delete its bid. So a bid of ours would do no good yet.
 pub(crate) fn acquire_told<P: Place>(place: &mut P, is_leaving: impl Fn(&P::Rival) -> bool) -> Result<P::Bid> {
     place.enter()?;
-    bid_and_check(place, is_leaving)
+    let mut backoff = None;
+    while let Some(rival) = place.glance()? {
+        let backoff = backoff.get_or_insert_with(|| Backoff::new(place.now(), place.tie_break()));
+        if !is_leaving(&rival) || !place.pause(backoff) {
+            return Err(place.busy(&rival));
+        }
+    }
+    bid_and_check(place)
 }
 
-fn bid_and_check<P: Place>(place: &mut P, is_leaving: impl Fn(&P::Rival) -> bool) -> Result<P::Bid> {
+fn bid_and_check<P: Place>(place: &mut P) -> Result<P::Bid> {
     // 2. Bid.
     let bid = place.post()?;
 
     // 3. Check again, and break ties. A bid that did not win is always taken back.
-    match win(place, &bid, is_leaving).and_then(|()| place.check_process()) {
+    match win(place, &bid).and_then(|()| place.check_process()) {
         Ok(()) => {
             place.keep(&bid);
             Ok(bid)
@@ -41,7 +48,7 @@ fn bid_and_check<P: Place>(place: &mut P, is_leaving: impl Fn(&P::Rival) -> bool
 
 /// Succeeds once no live bid keeps ours out: for a claimant that tolerates no company, once our bid is the only live one. Of several
 /// bids, the first ones, as many as there are places, wait until the others are gone; each of the others gives up at once.
-fn win<P: Place>(place: &mut P, bid: &P::Bid, is_leaving: impl Fn(&P::Rival) -> bool) -> Result<()> {
+fn win<P: Place>(place: &mut P, bid: &P::Bid) -> Result<()> {
     let mut backoff = None;
     loop {
         place.check_process()?; // a signal handler may have forked
@@ -50,7 +57,7 @@ fn win<P: Place>(place: &mut P, bid: &P::Bid, is_leaving: impl Fn(&P::Rival) -> 
             Check::Alone => return Ok(()),
             Check::Unseen => place.unseen(bid)?,
             // That rival wins, or a bid that precedes it.
-            Check::Rival(rival) if place.precedes(&rival, bid) && !is_leaving(&rival) => return Err(place.busy(&rival)),
+            Check::Rival(rival) if place.precedes(&rival, bid) => return Err(place.busy(&rival)),
             Check::Rival(rival) => place.busy(&rival),
         };
         let backoff = backoff.get_or_insert_with(|| Backoff::new(place.now(), place.tie_break()));

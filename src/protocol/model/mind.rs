@@ -207,27 +207,28 @@ impl Minds {
 /// One test explores with all answers.)
 fn without_the_past(task: Task, answers: &[Answer]) -> Vec<Answer> {
     let mut fewer = answers.to_vec();
+    // The first answer of a step is then the news of a hand-over.
+    let is_told = matches!(task, Task::Step { woken: true, due: false, .. }) && answers.first() == Some(&Answer::Yes);
     match *answers {
         [.., _, Answer::Paused] => fewer.truncate(fewer.len() - 2),
         [Answer::First(_), Answer::No, _, Answer::OutOfTime] if task == Task::Lock => fewer = vec![Answer::First(NONE)],
         [.., Answer::Posted, Answer::Rival(who, _), Answer::Done]
         | [.., Answer::Posted, Answer::Rival(who, _), Answer::OutOfTime, Answer::Done] => {
             let bid = answers.iter().rposition(|answer| *answer == Answer::Posted).expect("matched");
-            // Before the bid there was a glance, or the news of a hand-over, or nothing.
-            let before = fewer[..bid].last().map(|before| match before {
-                Answer::Yes => Answer::No,
-                _ => Answer::Rival(who, true),
-            });
-            if let Some(before) = before {
-                fewer.truncate(bid - 1);
-                fewer.push(before);
+            // Before the bid there was a glance, and before that there may have been the news of a hand-over.
+            if task != Task::AcquireTold {
+                let is_told = is_told && bid == 2;
+                fewer.truncate(if is_told { bid - 2 } else { bid - 1 });
+                fewer.push(if is_told { Answer::No } else { Answer::Rival(who, true) });
             }
         }
         _ => {}
     }
     if fewer.last().is_some_and(|last| last.is_of_look()) {
         let last = fewer.len() - 1;
-        for answer in &mut fewer[..last] {
+        // After the news of a hand-over the code asks whether the rival is the one that told it.
+        let from = if is_told { 2.min(last) } else { 0 };
+        for answer in &mut fewer[from..last] {
             if let Answer::Rival(who, _) = answer {
                 *who = FORGOTTEN;
             }
