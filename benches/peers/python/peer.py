@@ -115,7 +115,9 @@ class Portalocker:
         pass
 
 
-class Fasteners:
+class Fasteners(FileLock):
+    """Its calls have the same names. It polls every 10 to 100 ms by default."""
+
     def __init__(self, folder):
         import fasteners
 
@@ -123,17 +125,6 @@ class Fasteners:
 
     def try_lock(self):
         return HELD if self.lock.acquire(blocking=False) else BUSY
-
-    def wait(self):
-        self.lock.acquire()  # polls, every 10 to 100 ms by default
-        return HELD
-
-    def unlock(self):
-        self.lock.release()
-        return HELD
-
-    def close(self):
-        pass
 
 
 SUBJECTS = {"lockfolder-py": Lockfolder, "filelock": FileLock, "filelock-soft": SoftFileLock, "filelock-strict": StrictSoftFileLock, "portalocker": Portalocker, "fasteners": Fasteners}

@@ -68,7 +68,7 @@ fn never_two_holders_and_never_a_wedge() {
     holds("4 of ours, 2 crashes", &ours(4, Rules { crashes: 2, ..RULES }));
 }
 
-/// A claimant that was told bids while the bid of the teller may still be there. The teller may die, or never go.
+/// A claimant that was told may see the bid of the teller, or miss it. The teller may die, or never go.
 #[test]
 fn a_claimant_that_was_told_comes_in_only_after_the_teller() {
     for racers in [[Ours, Told, Ours], [Ours, Told, Told], [Ours, Told, Python], [Ours, Python, Told]] {
