@@ -232,17 +232,10 @@ impl Line for AnyPlace {
         }
     }
 
-    fn gives_back(predecessor: &Predecessor) -> bool {
+    fn is_leaving(predecessor: &Predecessor, rival: &TheirRival) -> bool {
         match predecessor {
-            Of::Folder(predecessor) => Folder::gives_back(predecessor),
-            Of::Etcd(predecessor) => Etcd::gives_back(predecessor),
-        }
-    }
-
-    fn is_bid_of(rival: &TheirRival, predecessor: &Predecessor) -> bool {
-        match predecessor {
-            Of::Folder(predecessor) => Folder::is_bid_of(rival, predecessor),
-            Of::Etcd(predecessor) => Etcd::is_bid_of(rival, predecessor),
+            Of::Folder(predecessor) => Folder::is_leaving(predecessor, rival),
+            Of::Etcd(predecessor) => Etcd::is_leaving(predecessor, rival),
         }
     }
 

@@ -122,11 +122,7 @@ impl Line for Etcd {
         predecessor.is_gone()
     }
 
-    fn gives_back(_: &Arc<Predecessor>) -> bool {
-        true
-    }
-
-    fn is_bid_of(_: &Arc<Rival>, _: &Arc<Predecessor>) -> bool {
+    fn is_leaving(_: &Arc<Predecessor>, _: &Arc<Rival>) -> bool {
         false // its key is gone when it has handed over
     }
 

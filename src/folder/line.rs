@@ -150,12 +150,8 @@ impl protocol::Line for Folder {
         predecessor.has_handed_over()
     }
 
-    fn gives_back(predecessor: &Predecessor) -> bool {
-        !predecessor.owner.stated_slots().tolerates_company()
-    }
-
-    fn is_bid_of(rival: &Arc<Rival>, predecessor: &Predecessor) -> bool {
-        rival.says_the_same(&predecessor.owner)
+    fn is_leaving(predecessor: &Predecessor, rival: &Arc<Rival>) -> bool {
+        !predecessor.owner.stated_slots().tolerates_company() && rival.says_the_same(&predecessor.owner)
     }
 
     fn tells(predecessor: &Predecessor) -> bool {

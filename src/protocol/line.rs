@@ -48,11 +48,9 @@ pub(crate) trait Line: Place {
     /// The predecessor had the lock and gives it back now, so no claimant is before us any more.
     fn has_handed_over(predecessor: &Self::Predecessor) -> bool;
 
-    /// Whether a predecessor that hands over gives the lock back. False: it has the lock, and tolerates company.
-    fn gives_back(predecessor: &Self::Predecessor) -> bool;
-
-    /// Whether this bid is the predecessor's, as far as we can tell.
-    fn is_bid_of(rival: &Self::Rival, predecessor: &Self::Predecessor) -> bool;
+    /// Whether this bid is that of a predecessor that has handed over and gives the lock back, as far as we can tell. (One that
+    /// tolerates company hands over too, and keeps the lock.)
+    fn is_leaving(predecessor: &Self::Predecessor, rival: &Self::Rival) -> bool;
 
     /// Whether we are notified when the predecessor leaves or dies.
     fn tells(predecessor: &Self::Predecessor) -> bool;

@@ -77,10 +77,7 @@ impl<P: Line> Session<P> {
 
     /// The same after our predecessor has told us that it is our turn.
     pub(super) fn lock_after(&mut self, predecessor: &P::Predecessor) -> Result<bool> {
-        if !P::gives_back(predecessor) {
-            return self.lock_if_free();
-        }
-        let locked = acquire_told(&mut self.place, |rival| P::is_bid_of(rival, predecessor));
+        let locked = acquire_told(&mut self.place, |rival| P::is_leaving(predecessor, rival));
         not_busy(self.note(locked))
     }
 

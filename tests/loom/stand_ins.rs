@@ -354,11 +354,7 @@ pub mod folder {
             false
         }
 
-        fn gives_back(_: &()) -> bool {
-            true
-        }
-
-        fn is_bid_of(_: &(), _: &()) -> bool {
+        fn is_leaving(_: &(), _: &()) -> bool {
             false
         }
 

@@ -344,12 +344,9 @@ impl Line for Script {
         predecessor.script.ask(Call::HasHandedOver) == Answer::Yes
     }
 
-    fn gives_back(predecessor: &Predecessor) -> bool {
-        !predecessor.script.0.traits.tolerates_company(owner(predecessor.ticket))
-    }
-
-    fn is_bid_of(rival: &Rival, predecessor: &Predecessor) -> bool {
-        rival.who == owner(predecessor.ticket)
+    fn is_leaving(predecessor: &Predecessor, rival: &Rival) -> bool {
+        let teller = owner(predecessor.ticket);
+        !predecessor.script.0.traits.tolerates_company(teller) && rival.who == teller
     }
 
     fn tells(predecessor: &Predecessor) -> bool {
