@@ -94,7 +94,7 @@ pub(super) trait Processes {
     /// Its start, as in [`Identity::start`]. `None`: the start can't be known, so it proves nothing.
     fn start(seen: &Self::Seen, from: &Self::Outlook) -> Option<u64>;
 
-    /// Whether it is the process that started at `start`. A system that can't tell this by the start may ask `created`.
+    /// Whether it is the process that started at `start`. A system that can't tell this by the start may use `created`.
     fn is_from(seen: &Self::Seen, from: &Self::Outlook, start: u64, _created: Option<i64>) -> ProcessState {
         match Self::start(seen, from) {
             Some(now) if now == start => ProcessState::Runs,
@@ -103,8 +103,8 @@ pub(super) trait Processes {
         }
     }
 
-    /// Its start, as in [`Identity::created`].
-    fn created(seen: &Self::Seen, from: &Self::Outlook) -> io::Result<i64>;
+    /// Whether `created` can be its [`Identity::created`], as any program of this host computes it. `None`: that can't be known.
+    fn is_created(seen: &Self::Seen, from: &Self::Outlook, created: i64) -> Option<bool>;
 
     /// Whether there is a process `pid` that has not been reaped, of any user. Where the system can't tell, the answer is true.
     fn exists(pid: u32) -> bool;

@@ -173,13 +173,15 @@ impl Processes for System {
         match seen.is_start(from, start) {
             Some(true) => ProcessState::Runs,
             Some(false) => ProcessState::Replaced,
-            None if created.is_some_and(|then| seen.is_younger_or_older(from, then)) => ProcessState::SeemsReplaced,
+            None if created.is_some_and(|then| seen.is_created(from, then) == Some(false)) => {
+                ProcessState::SeemsReplaced
+            }
             None => ProcessState::Exists,
         }
     }
 
-    fn created(seen: &ProcStat, from: &Outlook) -> io::Result<i64> {
-        seen.created(from)
+    fn is_created(seen: &ProcStat, from: &Outlook, created: i64) -> Option<bool> {
+        seen.is_created(from, created)
     }
 
     fn exists(pid: u32) -> bool {

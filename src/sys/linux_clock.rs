@@ -40,8 +40,7 @@ fn shown_early() -> i128 {
         }
         LAST.store(start - FIRST.load(Ordering::Acquire), Ordering::Release);
     }
-    let ticks = i128::from(LAST.load(Ordering::Acquire));
-    ticks * 1_000_000_000 / i128::from(rustix::param::clock_ticks_per_second())
+    i128::from(LAST.load(Ordering::Acquire))
 }
 
 fn moved(moment: i128, by: i128) -> Duration {
@@ -54,7 +53,7 @@ fn moved(moment: i128, by: i128) -> Duration {
 pub(crate) struct Clocks {
     monotonic: i64,
     boot: i64,
-    /// The number of the time namespace, and the start of this process as it is shown there, in ticks.
+    /// The number of the time namespace, and the start of this process as it is shown there, in nanoseconds.
     place: (u64, i64),
 }
 
@@ -75,8 +74,7 @@ impl Clocks {
         if now.place == self.place {
             return 0; // somebody set the wall clock, or the host slept
         }
-        let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second() as i64;
-        let passed = now.boot - self.boot - (now.place.1 - self.place.1) * tick;
+        let passed = now.boot - self.boot - (now.place.1 - self.place.1);
         now.monotonic - self.monotonic - passed
     }
 }
@@ -110,8 +108,7 @@ mod tests {
 
     #[test]
     fn only_another_namespace_makes_the_clock_jump() {
-        let ticks = rustix::param::clock_ticks_per_second() as i64;
-        let before = Clocks { monotonic: 50 * SECOND, boot: 70 * SECOND, place: (1, 30 * ticks) };
+        let before = Clocks { monotonic: 50 * SECOND, boot: 70 * SECOND, place: (1, 30 * SECOND) };
         // Three seconds pass, and the host sleeps for two of them.
         let slept = Clocks { monotonic: 51 * SECOND, boot: 73 * SECOND, ..before };
         assert_eq!(before.jump_until(&slept), 0);
@@ -120,7 +117,7 @@ mod tests {
             let there = Clocks {
                 monotonic: (51 + monotonic) * SECOND,
                 boot: (71 + boot) * SECOND,
-                place: (2, (30 + boot) * ticks),
+                place: (2, (30 + boot) * SECOND),
             };
             assert_eq!(before.jump_until(&there), monotonic * SECOND, "{monotonic} s, {boot} s");
         }

@@ -8,7 +8,7 @@ use rustix::fs::{self, Mode, OFlags};
 use rustix::time::{clock_gettime, ClockId};
 
 use super::calls::descriptor;
-use super::linux_shift::TimeNsOffset;
+use super::linux_shift::{ShownStart, TimeNsOffset};
 use super::process::is_about;
 use super::room::zeros;
 
@@ -146,7 +146,7 @@ impl Proc {
     }
 
     fn own_start(&self) -> io::Result<i64> {
-        i64::try_from(self.own_stat(std::process::id())?.ticks).map_err(io::Error::other)
+        Ok(self.own_stat(std::process::id())?.start.nanos)
     }
 
     /// When this machine was booted, in Unix seconds: `btime` of `/proc/stat`, which psutil uses too. Where that file is not shown
@@ -220,7 +220,7 @@ pub(super) fn boot_time_by_clocks() -> i64 {
     wall_minus_boot(nanos).div_euclid(1_000_000_000)
 }
 
-/// When this process started, in ticks of the boot clock as our time namespace shows it.
+/// When this process started, in nanoseconds of the boot clock as our time namespace shows it, to a tick.
 pub(super) fn own_start() -> io::Result<i64> {
     Proc::open()?.own_start()
 }
@@ -266,8 +266,7 @@ impl Outlook {
 pub(super) struct ProcStat {
     pub command: String,
     pub exited: bool,
-    /// The start: ticks since the boot, as this time namespace counts them.
-    ticks: u64,
+    start: ShownStart,
 }
 
 impl ProcStat {
@@ -276,31 +275,24 @@ impl ProcStat {
     }
 
     pub fn start_shifted_by(&self, shift: Option<TimeNsOffset>) -> Option<u64> {
-        shift?.undo(self.ticks)
+        shift?.undo(self.start)
     }
 
     /// Whether this is the process that started at `start`, as the initial time namespace counts it. `None`: it may be.
     pub fn is_start(&self, from: &Outlook, start: u64) -> Option<bool> {
-        from.shift?.is_undone(self.ticks, start)
+        from.shift?.is_undone(self.start, start)
     }
 
-    /// Whether CREATED says that this is another process. A kernel may show the boot without the shift of our time namespace. The clocks
-    /// are shifted as the start is, so the sum is right by them. Both must say so.
-    pub fn is_younger_or_older(&self, from: &Outlook, created: i64) -> bool {
-        let boots = [from.proc.boot_time().ok(), Some(boot_time_by_clocks())];
-        boots.into_iter().all(|boot| boot.is_some_and(|boot| !is_about(self.created_after(boot), created)))
-    }
-
-    fn created_after(&self, boot: i64) -> i64 {
-        boot + (self.ticks / rustix::param::clock_ticks_per_second()) as i64
-    }
-
-    pub fn created(&self, from: &Outlook) -> io::Result<i64> {
-        self.created_in(&from.proc)
+    /// Whether CREATED can be that of this process. A kernel may show the boot without the shift of our time namespace. The clocks
+    /// are shifted as the start is, so the sum is right by them. psutil takes a negative start for the huge number that is shown.
+    pub fn is_created(&self, from: &Outlook, created: i64) -> Option<bool> {
+        let boots = [from.proc.boot_time().ok()?, boot_time_by_clocks()];
+        let starts = [self.start.seconds(), self.start.seconds_as_shown()];
+        Some(boots.iter().any(|boot| starts.iter().any(|start| is_about(boot + start, created))))
     }
 
     pub fn created_in(&self, proc: &Proc) -> io::Result<i64> {
-        Ok(self.created_after(proc.boot_time()?))
+        Ok(proc.boot_time()? + self.start.seconds())
     }
 
     /// Parses the fields of proc_pid_stat(5). The command can contain any bytes, even `)` and line breaks. The last `)` ends it.
@@ -316,7 +308,7 @@ impl ProcStat {
             command,
             // The main thread can end while other threads run. Then it shows as a zombie, and the others still count in `threads`.
             exited: matches!(state, "X" | "x") || state == "Z" && threads <= 1,
-            ticks: fields.get(22 - 3)?.parse().ok()?,
+            start: ShownStart::of(fields.get(22 - 3)?.parse().ok()?),
         })
     }
 }
@@ -329,7 +321,10 @@ mod tests {
     fn stat_is_parsed_from_the_last_parenthesis() {
         let tail = " 1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 3 0 98765 0 0";
         let running = ProcStat::parse(format!("7 (a) b) (c\n)) S{tail}").as_bytes()).unwrap();
-        assert_eq!((running.command.as_str(), running.ticks, running.exited), ("a) b) (c\n)", 98765, false));
+        assert_eq!(
+            (running.command.as_str(), running.start, running.exited),
+            ("a) b) (c\n)", ShownStart::of(98765), false)
+        );
         // The main thread has ended, and two other threads run.
         assert!(!ProcStat::parse(format!("7 (x) Z{tail}").as_bytes()).unwrap().exited);
         assert!(ProcStat::parse(format!("7 (x) Z{}", tail.replace(" 3 0", " 1 0")).as_bytes()).unwrap().exited);

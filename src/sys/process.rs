@@ -162,9 +162,9 @@ pub(crate) fn process(view: &View, me: &Identity, pid: u32, start: Option<u64>, 
     if let Some(start) = start {
         return System::is_from(&seen, outlook, start, created);
     }
-    match created.zip(System::created(&seen, outlook).ok()) {
-        Some((then, now)) if is_about(now, then) => ProcessState::Runs,
-        Some(_) => ProcessState::Replaced,
+    match created.and_then(|created| System::is_created(&seen, outlook, created)) {
+        Some(true) => ProcessState::Runs,
+        Some(false) => ProcessState::Replaced,
         None => ProcessState::Exists,
     }
 }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use crate::support::containers::begun_after;
 use crate::support::{both, listing, time_namespaces_or_skip, wait_until, Kind, Puppet, Scratch};
 
 both!(
@@ -22,10 +23,14 @@ both!(
 /// A holder, and a waiter that has begun to wait.
 fn holder_and_waiter(kind: Kind, scratch: &Scratch, timeout: i32) -> (Puppet, Puppet) {
     let (mut holder, mut waiter) = (Puppet::at(kind, &scratch.folder()), Puppet::at(kind, &scratch.folder()));
+    begin_behind(&mut holder, &mut waiter, kind, timeout);
+    (holder, waiter)
+}
+
+fn begin_behind(holder: &mut Puppet, waiter: &mut Puppet, kind: Kind, timeout: i32) {
     holder.must("lock 0");
     let begun = waiter.ask(&format!("begin 0 {timeout}"));
     assert!(begun == "LF_PENDING" || kind == Kind::Rust && begun == "LF_OK", "{begun:?}");
-    (holder, waiter)
 }
 
 fn is_due(waiter: &mut Puppet) -> bool {
@@ -196,10 +201,16 @@ fn a_wait_ends_in_time_in_another_time_namespace(kind: Kind) {
     if !time_namespaces_or_skip() {
         return;
     }
-    for there in shifted(kind) {
+    let mut shifted = shifted(kind);
+    loop {
         let scratch = Scratch::new();
+        let (mut holder, mut waiter) = (Puppet::at(kind, &scratch.folder()), Puppet::at(kind, &scratch.folder()));
+        let (there, is_last) = match shifted.pop() {
+            Some(there) => (there, false),
+            None => (begun_after(&waiter, kind), true),
+        };
         let began = Instant::now();
-        let (_holder, mut waiter) = holder_and_waiter(kind, &scratch, 2000);
+        begin_behind(&mut holder, &mut waiter, kind, 2000);
         enter(&mut waiter, there.pid());
         let stepped = waiter.ask("step 0");
         // A machine can be so busy that the time is over.
@@ -214,6 +225,9 @@ fn a_wait_ends_in_time_in_another_time_namespace(kind: Kind) {
         }
         assert!(began.elapsed() > Duration::from_secs(1), "it was over too early");
         assert!(nobody_is_in_line(&scratch));
+        if is_last {
+            return;
+        }
     }
 }
 

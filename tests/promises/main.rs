@@ -31,5 +31,6 @@ mod slots;
 mod stepped_clock;
 #[cfg(feature = "capi")] // this calls the C interface from Rust
 mod threads;
+mod time_namespaces;
 mod waiting;
 mod witness;

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::support::containers::{contained, each_filesystem, is_respected_until_it_dies};
-use crate::support::{bid_name, both, time_namespaces_or_skip, Bid, Kind, Puppet, Scratch};
+use crate::support::{both, Bid, Kind, Puppet, Scratch};
 
 both!(
     a_live_neighbour_inside_is_never_robbed_and_its_death_frees_the_folder,
@@ -14,7 +14,6 @@ both!(
     a_killed_container_leaves_nothing_after_the_next_holder,
     a_foreign_proc_misleads_nobody,
     another_mount_namespace_changes_nothing,
-    a_shifted_boot_clock_changes_no_verdict,
     after_exec_a_bid_judged_by_its_lock_is_stale,
     a_program_started_by_a_holder_keeps_no_proof_of_life,
     a_forked_child_can_only_make_its_dead_parent_look_alive,
@@ -124,61 +123,6 @@ fn another_mount_namespace_changes_nothing(kind: Kind) {
         outside.must("unlock 0");
         is_respected_until_it_dies(inside, &mut outside);
     });
-}
-
-fn shifted(seconds: &str) -> [&str; 5] {
-    ["unshare", "--time", "--boottime", seconds, "--fork"]
-}
-
-fn a_shifted_boot_clock_changes_no_verdict(kind: Kind) {
-    if !time_namespaces_or_skip() {
-        return;
-    }
-    // A clock can't be set before the boot.
-    for seconds in ["86400", "-30"] {
-        let scratch = Scratch::new();
-        let (mut outside, mut inside) = (Puppet::at(kind, &scratch.folder()), Puppet::behind(&shifted(seconds), kind));
-        let uptime = |pid: &str| {
-            let inside = ["--time", "--target", pid, "cat", "/proc/uptime"];
-            let output = Command::new("nsenter").args(inside).output().unwrap();
-            String::from_utf8(output.stdout).unwrap().split('.').next().unwrap().parse::<i64>().unwrap()
-        };
-        let here = uptime(&std::process::id().to_string());
-        let there = uptime(&inside.pid().to_string());
-        let later = uptime(&std::process::id().to_string());
-        let shift = there - seconds.parse::<i64>().unwrap();
-        assert!((here - 1..=later + 1).contains(&shift), "the clock is not shifted: {there}, here {here} to {later}");
-        inside.open(0, &scratch.folder());
-        is_respected_until_it_dies(Puppet::at(kind, &scratch.folder()), &mut inside);
-
-        // A bid with our own start time counts as ours. A bid with another start time does not.
-        let bid = Bid::of(outside.pid());
-        let start = bid.number("START");
-        for (bid, status) in [
-            (bid.clone(), "LF_BUSY"),
-            (bid.clone().with("START", start + 1), "LF_OK"),
-            (bid.clone().with("START", start + 8_640_000), "LF_OK"),
-            (bid.clone().with("START", start - 3_000), "LF_OK"),
-            (Bid::of_python(outside.pid()), "LF_BUSY"),
-        ] {
-            for who in [&mut inside, &mut outside] {
-                let path = bid.post(&scratch.folder());
-                assert_eq!(who.ask("lock 0"), status, "{seconds} s, {:?}", bid.0);
-                assert_eq!(who.ask("unlock 0") == "LF_OK", status == "LF_OK");
-                let _ = std::fs::remove_file(&path);
-            }
-        }
-        // A cut-off bid may be a Python peer's. It is not older than this boot only because the shifted clock says so.
-        let path = scratch.folder().join(bid_name("half"));
-        std::fs::write(&path, "{").unwrap();
-        let before =
-            std::time::SystemTime::now() - std::time::Duration::from_secs(std::cmp::min(here as u64 - 5, 3600));
-        std::fs::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
-        assert_eq!(outside.ask("lock 0"), "LF_BUSY");
-        assert_eq!(inside.ask("lock 0"), "LF_BUSY", "boot clock shifted by {seconds} s");
-        std::fs::remove_file(&path).unwrap();
-        is_respected_until_it_dies(inside, &mut outside);
-    }
 }
 
 fn after_exec_a_bid_judged_by_its_lock_is_stale(kind: Kind) {

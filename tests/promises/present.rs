@@ -1,20 +1,15 @@
-//! What may change around a program: it enters another namespace, root or sandbox between two calls, or it sees a
+//! What may change around a program: it enters another root or sandbox between two calls, or it sees a
 //! `/proc` that is not its own or shows less. The handle still works, robs no claimant, and is not robbed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::containers::{each_filesystem, is_respected_until_it_dies, CONTAINER};
-use crate::support::{
-    both, namespaces_or_skip, pid_namespace, skip, start_of, time_namespaces_or_skip, vouch_for, Bid, Kind, Orphan,
-    Puppet, Scratch,
+use crate::support::containers::{
+    answers, dead, each_filesystem, is_respected_until_it_dies, judges_by_start, own_bid, CONTAINER,
 };
+use crate::support::{both, namespaces_or_skip, pid_namespace, skip, Bid, Kind, Orphan, Puppet, Scratch};
 
 both!(
-    a_time_namespace_that_is_entered_changes_no_verdict,
-    a_time_namespace_of_the_children_changes_no_verdict,
-    a_shift_that_can_not_be_read_robs_nobody,
-    a_start_that_is_hidden_keeps_no_dead_bid_alive,
     a_proc_of_the_parent_namespace_that_shows_our_pid_misleads_nobody,
     a_root_without_proc_robs_nobody,
     a_root_that_changes_while_the_lock_is_held_loses_nothing,
@@ -24,168 +19,6 @@ both!(
     a_proc_that_shows_only_processes_is_enough,
     a_process_of_this_boot_is_not_robbed_if_the_boot_is_not_shown,
 );
-
-/// Bids of a live process, with true and with false content, and the answers that a claimant must give. None of these
-/// bids has a lock.
-#[track_caller]
-fn judges_by_start(reader: &mut Puppet, owner: &Puppet, scratch: &Scratch) {
-    let bid = Bid::of(owner.pid());
-    let start = bid.number("START");
-    for (bid, status) in [
-        (bid.clone(), "LF_BUSY"),
-        (bid.clone().with("START", start + 1), "LF_OK"),
-        (bid.clone().with("START", start + 8_640_000), "LF_OK"),
-        (Bid::of_python(owner.pid()), "LF_BUSY"),
-    ] {
-        answers(reader, &bid, scratch, status);
-    }
-}
-
-#[track_caller]
-fn answers(reader: &mut Puppet, bid: &Bid, scratch: &Scratch, status: &str) {
-    let path = bid.post(&scratch.folder());
-    assert_eq!(reader.ask("lock 0"), status, "{:?}", bid.0);
-    assert_eq!(path.exists(), status == "LF_BUSY", "{:?}", bid.0);
-    assert_eq!(reader.ask("unlock 0") == "LF_OK", status == "LF_OK");
-    let _ = std::fs::remove_file(&path);
-}
-
-/// The bid of a process that does not exist, because Linux never gives a PID this large.
-fn dead() -> Bid {
-    Bid::of(std::process::id()).with("PID", 1 << 22)
-}
-
-/// The content of the bid of a holder, which holds the lock only for this question.
-fn own_bid(holder: &mut Puppet, scratch: &Scratch) -> Bid {
-    holder.must("lock 0");
-    let paths = crate::support::bids_in(&scratch.folder());
-    let text = std::fs::read_to_string(&paths[0]).unwrap();
-    holder.must("unlock 0");
-    assert_eq!(paths.len(), 1);
-    // The caller writes this content to other files, so it must not name a file.
-    Bid(serde_json::from_str(&text).unwrap()).without("INODE").without("BORN")
-}
-
-/// The boot clock in this namespace is a day ahead.
-const SHIFTED: [&str; 5] = ["unshare", "--time", "--boottime", "86400", "--fork"];
-
-fn a_time_namespace_that_is_entered_changes_no_verdict(kind: Kind) {
-    if !time_namespaces_or_skip() {
-        return;
-    }
-    for scratch in [Scratch::new(), Scratch::shm()] {
-        let there = Puppet::behind(&SHIFTED, kind);
-        let (mut outside, mut inside) = (Puppet::at(kind, &scratch.folder()), Puppet::at(kind, &scratch.folder()));
-        let before = own_bid(&mut inside, &scratch);
-        inside.must(&format!("enter /proc/{}/ns/time", there.pid()));
-        judges_by_start(&mut inside, &outside, &scratch);
-        assert_eq!(own_bid(&mut inside, &scratch).0, before.0, "the process is still the same");
-        judges_by_start(&mut outside, &inside, &scratch);
-        is_respected_until_it_dies(Puppet::at(kind, &scratch.folder()), &mut inside);
-        // And back.
-        inside.must(&format!("enter /proc/{}/ns/time", std::process::id()));
-        judges_by_start(&mut inside, &outside, &scratch);
-        is_respected_until_it_dies(inside, &mut outside);
-    }
-}
-
-fn a_time_namespace_of_the_children_changes_no_verdict(kind: Kind) {
-    if !time_namespaces_or_skip() {
-        return;
-    }
-    for opened_before in [true, false] {
-        let scratch = Scratch::new();
-        let (mut outside, mut parent) = (Puppet::at(kind, &scratch.folder()), Puppet::new(kind));
-        if opened_before {
-            parent.open(0, &scratch.folder());
-            own_bid(&mut parent, &scratch);
-        }
-        parent.must("shift_children 86400 0");
-        parent.open(0, &scratch.folder());
-        judges_by_start(&mut parent, &outside, &scratch);
-        assert_eq!(own_bid(&mut parent, &scratch).number("START") as u64, start_of(parent.pid()));
-        let mut child = parent.fork();
-        child.open(0, &scratch.folder());
-        judges_by_start(&mut child, &outside, &scratch);
-        assert_eq!(own_bid(&mut child, &scratch).number("START") as u64, start_of(child.pid()));
-        is_respected_until_it_dies(child, &mut parent);
-        is_respected_until_it_dies(parent, &mut outside);
-    }
-}
-
-/// The puppet is in a time namespace of its own, and has another one for its children. No file then tells the shift of
-/// its own namespace.
-fn a_shift_that_can_not_be_read_robs_nobody(kind: Kind) {
-    if !time_namespaces_or_skip() {
-        return;
-    }
-    let scratch = Scratch::new();
-    let (mut outside, mut inside) = (Puppet::at(kind, &scratch.folder()), Puppet::behind(&SHIFTED, kind));
-    inside.must("shift_children 100 0");
-    inside.open(0, &scratch.folder());
-    answers(&mut inside, &Bid::of(outside.pid()), &scratch, "LF_BUSY");
-    answers(&mut inside, &dead(), &scratch, "LF_OK");
-    assert!(
-        !own_bid(&mut inside, &scratch).0.contains_key("START"),
-        "no other process could find this process by its START"
-    );
-    is_respected_until_it_dies(Puppet::at(kind, &scratch.folder()), &mut inside);
-    is_respected_until_it_dies(inside, &mut outside);
-}
-
-/// A PID that is used again, where the shift is no whole number of ticks, or can't be read.
-fn a_start_that_is_hidden_keeps_no_dead_bid_alive(kind: Kind) {
-    if !time_namespaces_or_skip() {
-        return;
-    }
-    for nanos in [1, 999_999_999] {
-        for can_be_read in [true, false] {
-            let scratch = Scratch::new();
-            let (mut outside, mut parent) = (Puppet::at(kind, &scratch.folder()), Puppet::new(kind));
-            parent.must(&format!("shift_children 86400 {nanos}"));
-            let mut inside = parent.fork();
-            if !can_be_read {
-                inside.must("shift_children 100 0");
-            }
-            inside.open(0, &scratch.folder());
-            let bid = Bid::of(outside.pid());
-            answers(&mut inside, &bid, &scratch, "LF_BUSY");
-            let (start, created) = (bid.number("START"), bid.number("CREATED"));
-            for ticks in [-1000, -2, 2, 1000] {
-                let moved = bid.clone().with("START", start + ticks);
-                // By CREATED alone, the process may be the owner.
-                answers(&mut inside, &moved, &scratch, if can_be_read { "LF_OK" } else { "LF_BUSY" });
-                let moved = moved.with("CREATED", created + ticks.signum() * 1000);
-                answers(&mut inside, &moved, &scratch, "LF_OK");
-            }
-            // After the clock was set, the CREATED of a live owner looks the same. Then the kernel's lock is held.
-            let path = bid.with("START", start + 1000).with("CREATED", created + 1000).post(&scratch.folder());
-            let proof = vouch_for(&path);
-            assert_eq!(inside.ask("lock 0"), "LF_BUSY");
-            drop(proof);
-            inside.must("lock 0");
-            inside.must("unlock 0");
-            is_respected_until_it_dies(Puppet::at(kind, &scratch.folder()), &mut inside);
-            is_respected_until_it_dies(inside, &mut outside);
-        }
-    }
-}
-
-/// The main thread ended. What `/proc/self` shows of our namespaces ended with it.
-#[test]
-fn without_a_main_thread_a_shifted_clock_robs_nobody() {
-    if !time_namespaces_or_skip() {
-        return;
-    }
-    let scratch = Scratch::new();
-    let (mut outside, mut inside) = (Puppet::at(Kind::C, &scratch.folder()), Puppet::behind(&SHIFTED, Kind::C));
-    inside.must("end_main");
-    crate::support::wait_until(|| crate::support::state_of(inside.pid()) == Some('Z'));
-    inside.open(0, &scratch.folder());
-    answers(&mut inside, &Bid::of(outside.pid()), &scratch, "LF_BUSY");
-    answers(&mut outside, &own_bid(&mut inside, &scratch), &scratch, "LF_BUSY");
-    is_respected_until_it_dies(Puppet::at(Kind::C, &scratch.folder()), &mut inside);
-}
 
 /// The PIDs of a process, from our namespace to its own (`NSpid:`), or the PID of its parent (`PPid:`).
 fn pids(puppet: &Puppet, field: &str) -> Vec<u32> {

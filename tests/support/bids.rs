@@ -74,8 +74,12 @@ pub fn vouch_for(bid: &Path) -> std::fs::File {
 
 /// Field 22 of `/proc/PID/stat`.
 pub fn start_of(pid: u32) -> u64 {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap();
-    let stat = String::from_utf8_lossy(&stat).into_owned();
+    start_in(&std::fs::read(format!("/proc/{pid}/stat")).unwrap())
+}
+
+/// The start in the content of a `/proc/PID/stat`.
+pub fn start_in(stat: &[u8]) -> u64 {
+    let stat = String::from_utf8_lossy(stat).into_owned();
     let (_, fields) = stat.rsplit_once(')').unwrap();
     fields.split_ascii_whitespace().nth(22 - 3).unwrap().parse().unwrap()
 }

@@ -10,7 +10,7 @@ mod scratch;
 pub mod stage;
 pub mod users;
 
-pub use bids::{bid_name, boot_id, boot_time, pid_namespace, start_of, vouch_for, Bid};
+pub use bids::{bid_name, boot_id, boot_time, pid_namespace, start_in, start_of, vouch_for, Bid};
 pub use puppet::{encode, state_of, wait_until, Answer, Kind, Orphan, Puppet};
 pub use scratch::{bids_in, listing, set_mode, set_time, Scratch};
 

@@ -5,6 +5,7 @@ use std::io;
 
 use super::kernel::{Kernel, Seen, This};
 use crate::sys::contract::{Identity, ProcessState, Processes, Source, System};
+use crate::sys::process::is_about;
 
 /// The state of the clock when we read it.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,11 @@ pub(in crate::sys) struct ClockView {
 
 /// This type has no value, because we can't watch the exit of a process on these systems.
 pub(in crate::sys) enum NoExit {}
+
+/// In Unix seconds, as in [`Identity::created`].
+fn created_of(seen: &Seen) -> io::Result<i64> {
+    Ok((seen.micros + This::base_of_starts()?).div_euclid(1_000_000))
+}
 
 impl Processes for System {
     /// The PID. (A descendant can get the PID of an ancestor that is gone. If it still has a handle of that ancestor, it is mistaken for
@@ -39,7 +45,7 @@ impl Processes for System {
         Ok(Identity {
             pid,
             start: System::start(&seen, &()),
-            created: System::created(&seen, &())?,
+            created: created_of(&seen)?,
             boot: Some(This::boot()?),
             pidns: None,
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
@@ -73,8 +79,8 @@ impl Processes for System {
         u64::try_from(seen.micros).ok()
     }
 
-    fn created(seen: &Seen, _from: &()) -> io::Result<i64> {
-        Ok((seen.micros + This::base_of_starts()?).div_euclid(1_000_000))
+    fn is_created(seen: &Seen, _from: &(), created: i64) -> Option<bool> {
+        Some(is_about(created_of(seen).ok()?, created))
     }
 
     fn exists(pid: u32) -> bool {

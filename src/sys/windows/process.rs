@@ -19,6 +19,7 @@ use super::open::is;
 use super::time::{ticks, unix_micros};
 use super::{done, until_nul, wide};
 use crate::sys::contract::{Identity, ProcessState, Processes, Source, System};
+use crate::sys::process::is_about;
 use crate::sys::unix_nanos;
 
 impl Processes for System {
@@ -43,7 +44,7 @@ impl Processes for System {
         Ok(Identity {
             pid: std::process::id(),
             start: System::start(&seen, &()),
-            created: System::created(&seen, &())?,
+            created: seen.created(),
             boot: Some(boot(&host)?),
             pidns: None,
             host,
@@ -84,8 +85,8 @@ impl Processes for System {
         Some(seen.created)
     }
 
-    fn created(seen: &Seen, _from: &()) -> io::Result<i64> {
-        Ok(unix_micros(seen.created).div_euclid(1_000_000))
+    fn is_created(seen: &Seen, _from: &(), created: i64) -> Option<bool> {
+        Some(is_about(seen.created(), created))
     }
 
     /// Always true, because on Windows only `look` can tell.
@@ -157,6 +158,11 @@ pub(in crate::sys) struct Seen {
 }
 
 impl Seen {
+    /// In Unix seconds, as in [`Identity::created`].
+    fn created(&self) -> i64 {
+        unix_micros(self.created).div_euclid(1_000_000)
+    }
+
     fn of(process: HANDLE) -> io::Result<Seen> {
         let [mut created, mut exited, mut kernel, mut user] = [FILETIME::default(); 4];
         // SAFETY: the handle is open, and there is room for the answers.
