@@ -1,9 +1,7 @@
 //! Containers: a neighbour in another namespace is never robbed, and its death frees the folder at once.
 
-use std::process::Command;
-
 use crate::support::containers::{contained, each_filesystem, is_respected_until_it_dies};
-use crate::support::{both, Bid, Kind, Puppet, Scratch};
+use crate::support::{both, Bid, Kind, Puppet};
 
 both!(
     a_live_neighbour_inside_is_never_robbed_and_its_death_frees_the_folder,

@@ -58,18 +58,31 @@ impl Bid {
     }
 }
 
-/// Gives the kernel's proof that the owner of this bid lives. The proof ends when every process that has a copy of the
-/// result has closed it.
-pub fn vouch_for(bid: &Path) -> std::fs::File {
+/// The kernel's proof that the owner of a bid lives. It ends when this is dropped, also if another thread forks at that moment and the
+/// child has a copy of the descriptor.
+pub struct Proof(std::fs::File);
+
+/// Gives the kernel's proof that the owner of this bid lives.
+pub fn vouch_for(bid: &Path) -> Proof {
     let file = std::fs::File::options().read(true).write(true).open(bid).unwrap();
+    change_lock(&file, libc::F_WRLCK as _).unwrap_or_else(|e| panic!("{}: {e}", bid.display()));
+    Proof(file)
+}
+
+fn change_lock(file: &std::fs::File, to: libc::c_short) -> std::io::Result<()> {
     // SAFETY: a plain struct of integers, for which zero is a value; an open descriptor.
-    let locked = unsafe {
+    let result = unsafe {
         let mut lock: libc::flock = std::mem::zeroed();
-        lock.l_type = libc::F_WRLCK as _;
-        libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), libc::F_OFD_SETLK, &lock)
+        lock.l_type = to;
+        libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(file), libc::F_OFD_SETLK, &lock)
     };
-    assert_eq!(locked, 0, "{}: {}", bid.display(), std::io::Error::last_os_error());
-    file
+    (result == 0).then_some(()).ok_or_else(std::io::Error::last_os_error)
+}
+
+impl Drop for Proof {
+    fn drop(&mut self) {
+        change_lock(&self.0, libc::F_UNLCK as _).unwrap();
+    }
 }
 
 /// Field 22 of `/proc/PID/stat`.
