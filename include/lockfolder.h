@@ -36,7 +36,7 @@
  *   PTHREAD_CANCEL_ASYNCHRONOUS must not call any function here (pthread_setcanceltype(3)).
  * - Stack. A call needs at most 32 KiB, whatever is in the folder. This includes what the thread's own start takes.
  * - Descriptors. A handle keeps a few open. A program that closes them (close_range, closefrom) breaks the handle:
- *   the numbers may by then belong to other files, which the library would then write to, lock or close. Call
+ *   the numbers may by then belong to other files, which the library would then lock or close. Call
  *   lf_close first, or fork and close them in the child. A child that shares its parent's table of descriptors (clone
  *   with CLONE_FILES, vfork) must not call lf_close on an inherited handle: that would close the parent's
  *   descriptors, and end the proof that the parent is alive. A child that shares its parent's memory (CLONE_VM,

@@ -7,36 +7,37 @@ use std::io;
 use std::time::Duration;
 
 use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::AsFd;
 use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::calls::descriptor;
 use super::contract::Source;
+use super::kept::Kept;
 use super::seen::Seen;
 use super::staged::STAGED;
 use super::stat::FileId;
 use super::{doze, Access, Dir, FifoState, News};
 
-/// Wakes a thread that waits. Ringing is async-signal-safe: one write(2) to an eventfd, and `errno` is left alone.
+/// Wakes a thread that waits. Ringing is async-signal-safe: a write(2) to an eventfd, and `errno` is left alone.
 pub(crate) struct Waker {
-    fd: OwnedFd,
+    fd: Kept,
 }
 
 impl Waker {
     pub fn new() -> io::Result<Waker> {
         let fd = descriptor(|| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK))?;
-        Ok(Waker { fd })
+        Ok(Waker { fd: Kept::new(fd)? })
     }
 
     pub fn ring(&self) {
         // The write can fail only if the bell rings already.
-        let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
+        let _ = self.fd.write(&1u64.to_ne_bytes());
     }
 
     /// From now on it does not ring.
     pub fn silence(&self) {
-        let _ = rustix::io::read(&self.fd, &mut [0u8; 8]);
+        let _ = self.fd.read(&mut [0u8; 8]);
     }
 
     /// Readable while the bell rings.
@@ -63,7 +64,7 @@ impl Waker {
             }
         }
         if !fds[0].revents().is_empty() {
-            let _ = rustix::io::read(&self.fd, &mut [0u8; 8]);
+            let _ = self.fd.read(&mut [0u8; 8]);
         }
         others.first().is_some_and(Option::is_some) && fds[1].revents().contains(PollFlags::IN)
     }
@@ -72,7 +73,7 @@ impl Waker {
 /// A FIFO that its owner keeps open. The kernel tells all processes that watch it when the owner puts it out or dies, in any PID
 /// namespace. There is no limit on FIFOs per user, as there is on inotify instances.
 pub(crate) struct HandOffFifo {
-    fd: OwnedFd,
+    fd: Kept,
 }
 
 /// A name for one of our beacons, and the file that we made there.
@@ -101,19 +102,19 @@ impl HandOffFifo {
             News::Left => &LEFT,
             News::HandedOver => &HANDED_OVER,
         };
-        let _ = rustix::io::write(&self.fd, bytes);
+        let _ = self.fd.write(bytes);
     }
 }
 
 /// Watches a beacon.
 pub(crate) struct FifoWatch {
-    fd: OwnedFd,
+    fd: Kept,
 }
 
 impl FifoWatch {
     pub fn light(&self) -> FifoState {
         let mut news = [0];
-        match rustix::io::read(&self.fd, &mut news) {
+        match self.fd.read(&mut news) {
             Err(Errno::AGAIN) => FifoState::Lit,
             Ok(1) if news[0] == HANDED_OVER[0] => FifoState::Out(News::HandedOver),
             Ok(1) => FifoState::Out(News::Left),
@@ -145,12 +146,14 @@ impl Dir {
     }
 
     /// `None`: the beacon has a watcher.
-    fn relight(&self, beacon: &mut OwnFifo) -> io::Result<Option<OwnedFd>> {
+    fn relight(&self, beacon: &mut OwnFifo) -> io::Result<Option<Kept>> {
         let Some(made) = beacon.made else { return self.make_anew(beacon).map(Some) };
         let opened = self.see_fifo(&beacon.name, Some(made)).and_then(|seen| match seen.open(OFlags::WRONLY) {
             // No process has it open. We open it also for reading, so that the open does not wait for a reader, and a later write always
             // finds a reader and causes no SIGPIPE, even if a watcher dies.
-            Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => seen.open(OFlags::RDWR).map(|(fd, _)| Some(fd)),
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => {
+                seen.open(OFlags::RDWR).map(|opened| Some(Kept::of(opened)))
+            }
             opened => opened.map(|_| None),
         });
         match opened {
@@ -161,23 +164,23 @@ impl Dir {
         }
     }
 
-    fn make_anew(&self, beacon: &mut OwnFifo) -> io::Result<OwnedFd> {
-        let fd = match self.make_fifo(&beacon.name) {
+    fn make_anew(&self, beacon: &mut OwnFifo) -> io::Result<Kept> {
+        let made = match self.make_fifo(&beacon.name) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 self.unlink(&beacon.name)?;
                 self.make_fifo(&beacon.name)
             }
             made => made,
         }?;
-        beacon.made = Some(FileId::of(&fs::fstat(&fd)?));
-        Ok(fd)
+        beacon.made = Some(made.id());
+        Ok(made)
     }
 
     /// Makes a FIFO, and opens it for reading and writing. The users of the folder may use it too, with any umask.
     ///
     /// The FIFO is made, and gets its rights, in a folder of our own. No other user may write to that folder, so no other user can
     /// replace the FIFO. Then it gets its name.
-    fn make_fifo(&self, name: &CStr) -> io::Result<OwnedFd> {
+    fn make_fifo(&self, name: &CStr) -> io::Result<Kept> {
         self.in_stage(|stage| {
             // After an error we remove nothing, because a file at this name would not be ours.
             fs::mknodat(stage.fd(), STAGED, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
@@ -187,7 +190,7 @@ impl Dir {
         })
     }
 
-    fn finish_fifo(&self, stage: &Dir, name: &CStr) -> io::Result<OwnedFd> {
+    fn finish_fifo(&self, stage: &Dir, name: &CStr) -> io::Result<Kept> {
         // Only we can put a file into the stage.
         let fd = stage.open_made(STAGED, FileType::Fifo, |_| true, || stage.open_fifo(STAGED, None, OFlags::RDWR))?;
         Access::of(self)?.give_to_fifo(fd.as_fd())?;
@@ -208,7 +211,7 @@ impl Dir {
     pub fn watch_fifo_of(&self, ticket: &CStr, hidden: &Dir, beacons: &[CString]) -> Option<FifoWatch> {
         let seen = self.see(ticket).ok()?;
         beacon_of(&seen.stat, hidden, beacons)?;
-        Some(FifoWatch { fd: seen.open(OFlags::RDONLY).ok()?.0 })
+        Some(FifoWatch { fd: Kept::of(seen.open(OFlags::RDONLY).ok()?) })
     }
 
     /// Removes a ticket, and puts out its beacon, if it has one and we have the right to.
@@ -222,8 +225,8 @@ impl Dir {
 
     /// Opens a FIFO. With `which`, it opens only that FIFO. Any other file is not opened, because processes that wait at it could notice
     /// the open.
-    fn open_fifo(&self, name: &CStr, which: Option<FileId>, how: OFlags) -> io::Result<OwnedFd> {
-        Ok(self.see_fifo(name, which)?.open(how)?.0)
+    fn open_fifo(&self, name: &CStr, which: Option<FileId>, how: OFlags) -> io::Result<Kept> {
+        Ok(Kept::of(self.see_fifo(name, which)?.open(how)?))
     }
 
     fn see_fifo<'a>(&'a self, name: &'a CStr, which: Option<FileId>) -> io::Result<Seen<'a>> {
@@ -246,7 +249,7 @@ fn beacon_of(ticket: &fs::Stat, hidden: &Dir, beacons: &[CString]) -> Option<Fil
 /// A FIFO in which a waiter that joins the line leaves its name for the next waiter that joins. Its content is gone when no process
 /// has it open any more. Nothing is written to a disk.
 pub(crate) struct Tail {
-    fd: OwnedFd,
+    fd: Kept,
 }
 
 impl Tail {
@@ -254,13 +257,13 @@ impl Tail {
     /// to the FIFO, so `parse` checks each name. `None`: no waiter left a name, or another waiter took it and has not left its own yet.
     pub fn take<T: Ord>(&self, length: usize, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
         let mut names = [0; 4096];
-        let taken = rustix::io::read(&self.fd, &mut names).unwrap_or(0);
+        let taken = self.fd.read(&mut names).unwrap_or(0);
         names[..taken].chunks_exact(length).filter_map(parse).max()
     }
 
     /// Leaves a name. The name is written whole or not at all, and the write never waits.
     pub fn leave(&self, name: &CStr) {
-        let _ = rustix::io::write(&self.fd, name.to_bytes());
+        let _ = self.fd.write(name.to_bytes());
     }
 }
 

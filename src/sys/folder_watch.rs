@@ -6,12 +6,13 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::AsFd;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
 use super::calls::descriptor;
 use super::contract::Source;
+use super::kept::Kept;
 use super::linux_proc::own_path;
 use super::{process_mark, Dir, ProcessMark};
 
@@ -23,7 +24,7 @@ pub(crate) struct FolderWatch {
 }
 
 struct Instance {
-    fd: OwnedFd,
+    fd: Kept,
     of: ProcessMark,
 }
 
@@ -33,9 +34,9 @@ struct Instance {
 /// The spare belongs to the handle and not to the process, because each thread may have its own table of descriptors (unshare(2) with
 /// CLONE_FILES). Then the descriptor number of one thread refers to another file in another thread.
 #[derive(Clone, Default)]
-pub(crate) struct SpareWatch(Arc<Mutex<Option<Kept>>>);
+pub(crate) struct SpareWatch(Arc<Mutex<Option<Spare>>>);
 
-struct Kept {
+struct Spare {
     instance: Instance,
     _one_of_few: OneOfFew,
 }
@@ -69,7 +70,7 @@ impl SpareWatch {
 
     fn keep(&self, instance: Instance) {
         let Some(one_of_few) = OneOfFew::new() else { return };
-        let kept = Kept { instance, _one_of_few: one_of_few };
+        let kept = Spare { instance, _one_of_few: one_of_few };
         let surplus = self.0.try_lock().map(|mut place| place.replace(kept));
         drop(surplus); // this takes milliseconds, so it happens after the mutex is free
     }
@@ -102,7 +103,8 @@ impl FolderWatch {
     pub fn has_news(&self, matters: impl Fn(&CStr) -> bool) -> bool {
         let Some(instance) = &self.instance else { return true };
         let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
-        let mut events = inotify::Reader::new(&instance.fd, &mut buffer);
+        let Ok(fd) = instance.fd.ours() else { return true };
+        let mut events = inotify::Reader::new(fd, &mut buffer);
         loop {
             match events.next().map(|event| event.file_name().is_none_or(&matters)) {
                 Ok(true) => return true,
@@ -132,7 +134,7 @@ impl Drop for FolderWatch {
 impl Instance {
     fn new() -> io::Result<Instance> {
         let fd = descriptor(|| inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK))?;
-        Ok(Instance { fd, of: process_mark() })
+        Ok(Instance { fd: Kept::new(fd)?, of: process_mark() })
     }
 
     fn is_ours(&self) -> bool {
@@ -142,7 +144,8 @@ impl Instance {
     fn drain(&self) {
         const ALMOST_FULL: usize = 4096 - 300; // a smaller read emptied the queue, because an event has up to 272 bytes
         let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
-        while matches!(rustix::io::read(&self.fd, &mut buffer), Ok((read, _)) if read.len() > ALMOST_FULL) {}
+        let Ok(fd) = self.fd.ours() else { return };
+        while matches!(rustix::io::read(fd, &mut buffer), Ok((read, _)) if read.len() > ALMOST_FULL) {}
     }
 }
 

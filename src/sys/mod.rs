@@ -109,6 +109,8 @@ mod events;
 #[cfg(target_os = "linux")]
 mod folder_watch;
 #[cfg(target_os = "linux")]
+mod kept;
+#[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
 mod linux_clock;

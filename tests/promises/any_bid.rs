@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::support::{bid_name, boot_id, pid_namespace, vouch_for, wait_until, Bid, Kind, Puppet, Scratch};
+use crate::support::{bid_name, boot_id, pid_namespace, vouch_for, Bid, Kind, Puppet, Scratch};
 use lockfolder::{BidState, ErrorKind, LockFolder};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::support::{
-    all_waits, bids_in, listing, namespaces_or_skip, root_or_skip, wait_until, Kind, Puppet, Scratch,
+    all_waits, bids_in, listing, namespaces_or_skip, nobody, root_or_skip, set_mode, wait_until, Kind, Puppet, Scratch,
 };
 use places::{holder_and_waiters, joined, line};
 use turns::{are_served, are_served_in_order, is_served, unless_somebody_dozes, NO_SHOW};
@@ -25,6 +25,8 @@ all_waits!(
     the_death_of_a_holder_with_a_ticket_serves_the_next,
     a_wait_ends_in_time_however_many_claimants_died_in_line,
     a_stopped_first_in_line_loses_its_place_and_goes_to_the_end,
+    the_dead_before_a_stopped_waiter_cost_no_time,
+    a_file_of_the_program_that_has_a_number_of_ours_gets_no_byte,
     a_holder_whose_ticket_is_deleted_still_hands_over,
     the_tail_of_a_long_line_is_only_a_hint_and_is_deleted_with_the_line,
     a_waiter_with_a_wrong_predecessor_is_still_served,
@@ -163,6 +165,72 @@ fn a_stopped_first_in_line_loses_its_place_and_goes_to_the_end(kind: Kind) {
     waiters.remove(2).must("unlock 0");
     waiters.reverse();
     are_served_in_order(&mut waiters, &folder, freed);
+}
+
+/// Only the stopped waiter watches the last of them. In a sticky folder the one behind it can't delete their tickets.
+fn the_dead_before_a_stopped_waiter_cost_no_time(kind: Kind) {
+    const DEAD: usize = 16;
+    for sticky in [false, true] {
+        if sticky && !root_or_skip("a waiter of another user") {
+            return;
+        }
+        let scratch = Scratch::new();
+        let folder = scratch.folder();
+        fs::create_dir(&folder).unwrap();
+        if sticky {
+            set_mode(&folder, 0o1777);
+        }
+        let (mut holder, dead) = holder_and_waiters(kind, &folder, DEAD);
+        let mut behind: Vec<_> = (0..2)
+            .map(|_| {
+                let mut puppet = if sticky { nobody(kind) } else { Puppet::new(kind) };
+                puppet.open(0, &folder);
+                joined(puppet, &folder)
+            })
+            .collect();
+        behind[0].stop();
+        dead.iter().for_each(Puppet::stop); // so that none of them passes over another one
+        dead.into_iter().for_each(Puppet::kill_and_reap);
+        assert_eq!(line(&folder).len(), DEAD + 2, "{:?}", line(&folder));
+        let freed = Instant::now();
+        holder.must("unlock 0");
+        is_served(&mut behind, 1, freed + NO_SHOW * 2);
+        // A second for each of them would be longer by far than the second for the stopped one.
+        assert!(freed.elapsed() < NO_SHOW * DEAD as u32, "{:?}", freed.elapsed());
+        assert_eq!(line(&folder).len() > DEAD, sticky);
+    }
+}
+
+/// The program closed our descriptors while it held the lock or waited, and opened a file of its own. The lock may be lost. The file is
+/// not.
+fn a_file_of_the_program_that_has_a_number_of_ours_gets_no_byte(kind: Kind) {
+    for is_holder in [true, false] {
+        let scratch = Scratch::new();
+        let (folder, file) = (scratch.folder(), scratch.join("file"));
+        fs::write(&file, "of the program").unwrap();
+        let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 2);
+        let freed = Instant::now();
+        if is_holder {
+            holder.must("unlock 0");
+            is_served(&mut waiters, 0, freed);
+            holder = waiters.remove(0);
+            holder.must(&format!("reuse {}", file.display()));
+            holder.ask("unlock 0");
+            holder.ask("close 0");
+            holder.kill();
+        } else {
+            let mut lost = Puppet::at(kind, &folder);
+            lost.ask("begin 0 -1");
+            lost.must(&format!("reuse {}", file.display()));
+            for command in ["step 0", "cancel 0", "step 0", "end 0", "close 0"] {
+                lost.ask(command);
+            }
+            lost.kill();
+            holder.must("unlock 0");
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap().len(), "of the program".len());
+        are_served(&mut waiters, Instant::now());
+    }
 }
 
 fn a_holder_whose_ticket_is_deleted_still_hands_over(kind: Kind) {

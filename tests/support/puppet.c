@@ -324,6 +324,16 @@ static void do_close_from(int first, FILE *out) {
     fputs("LF_OK", out);
 }
 
+/* `reuse FILE`: all descriptors from 3 on are closed, and each number is that of an open file now. */
+static void do_reuse(const char *path, FILE *out) {
+    int file = open(path, O_RDWR | O_APPEND);
+    int result = file;
+    for (int fd = 3; fd < 1024; fd++)
+        if (result >= 0 && fd != file && fcntl(fd, F_GETFD) >= 0)
+            result = dup2(file, fd);
+    done(out, result < 0 ? -1 : 0);
+}
+
 /* ---- signals ---- */
 
 static lf_folder *volatile cancelled;
@@ -462,6 +472,7 @@ static void run(char *line, FILE *out) {
     IS("chroot") done(out, chroot(first) < 0 ? -1 : chdir("/"));
     IS("no_kill") do_no_kill(out);
     IS("close_from") do_close_from(atoi(first), out);
+    IS("reuse") do_reuse(first, out);
     IS("exec") { execlp("sleep", "sleep", "600", (char *)NULL); done(out, -1); }
     else fprintf(out, "unknown command %s", name);
 }

@@ -27,6 +27,7 @@ mod c {
         pub fn setns(fd: i32, kind: i32) -> i32;
         pub fn unshare(what: i32) -> i32;
         pub fn close(fd: i32) -> i32;
+        pub fn fcntl(fd: i32, command: i32, argument: i32) -> i32;
         pub fn prctl(what: i32, ...) -> i32;
     }
 
@@ -210,6 +211,7 @@ impl Puppet {
                 });
                 "LF_OK".into()
             }
+            "reuse" => done(reuse(first)),
             "exec" => done(Err(Command::new("sleep").arg("600").exec())),
             _ => format!("unknown command {name}"),
         }
@@ -452,6 +454,22 @@ fn shift_children(seconds: &str, nanos: &str) -> std::io::Result<()> {
     // SAFETY: a plain system call.
     called(unsafe { c::unshare(CLONE_NEWTIME) })?;
     std::fs::write("/proc/self/timens_offsets", format!("boottime {seconds} {nanos}\n"))
+}
+
+/// All descriptors from 3 on are closed, and each number is that of an open file now.
+fn reuse(path: &str) -> std::io::Result<()> {
+    let file = std::fs::File::options().append(true).read(true).open(path)?;
+    let file = std::os::fd::IntoRawFd::into_raw_fd(file);
+    for fd in (3..1024).filter(|fd| *fd != file) {
+        // SAFETY: the library's descriptors are lost, which is the purpose of this command.
+        unsafe {
+            if c::fcntl(fd, 1, 0) >= 0 {
+                // F_GETFD
+                called(c::dup2(file, fd).min(0))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A sandbox in which kill(2) is EPERM.

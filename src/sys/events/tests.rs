@@ -49,7 +49,7 @@ fn a_look_takes_the_news_from_nobody_else() {
         drop(path); // open files stay
         assert!(watches.iter().all(FifoWatch::is_lit));
 
-        let childs = beacon.fd.try_clone().unwrap();
+        let childs = beacon.fd.as_fd().try_clone_to_owned().unwrap();
         beacon.put_out(news);
         let lights: Vec<FifoState> = (0..4).map(|look| watches[look % 2].light()).collect();
         drop(childs);
