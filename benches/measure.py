@@ -154,7 +154,8 @@ class Bench:
     def held(self):
         """The same for ours and flock(2), but each process works for 50 µs while it holds."""
         sizes, seconds = ((2, 4), 0.1) if self.quick else ((2, 8, 32, 128), 1.2)
-        return {key: {str(size): self.compete(lock(key), size, seconds, 50_000) for size in sizes} for key in ("ours", "flock")}
+        among = [one for one in locks() if one.key in ("ours", "ours-other", "flock")]
+        return {one.key: {str(size): self.compete(one, size, seconds, 50_000) for size in sizes} for one in among}
 
     def compete(self, lock, size, seconds, hold=0):
         with self.folder() as folder, self.folder() as beside:
@@ -180,7 +181,7 @@ class Bench:
 
     def in_line(self):
         """The same where the holder has stood in line itself, so that it knows of the waiter: it tells it, then unlocks."""
-        among = [FLOOR_TOLD, lock("ours"), lock("flock")]
+        among = [FLOOR_TOLD, *(one for one in locks() if one.key in ("ours", "ours-other", "flock"))]
         return self.handovers(among, self.pass_on_in_line, 5 if self.quick else 100, 0)
 
     def crash(self):

@@ -1,5 +1,6 @@
 """The locks that are measured, and the processes that hold them. harness.c lists the commands."""
 
+import dataclasses
 import os
 import pathlib
 import select
@@ -25,6 +26,8 @@ class Lock:
     hands_over: bool = False
     polls_ms: int = 0  # the longest pause between two looks of a waiter
     survives: bool = False  # a waiter gets the lock after the holder was killed
+    subject: str = ""  # what harness.c calls it, if that is not the key
+    library: str = ""  # the folder of the shared library that it uses in place of ours
 
     def installed(self):
         if self.program is PYTHON:
@@ -57,6 +60,12 @@ FLOOR_TOLD = Lock("floor-told", "the bare system calls, the next one told first"
 REAP_LOOP = Lock("reap-loop", "a loop in C: open, read, unlink", C)
 
 
+def compare_with(library):
+    """From now on only these are measured: the library, another version of it, the floor and flock(2)."""
+    other = dataclasses.replace(lock("ours"), key="ours-other", label="another version", subject="ours", library=library)
+    ALL[:] = [lock("floor"), lock("ours"), other, lock("flock")]
+
+
 def locks():
     return [lock for lock in ALL if lock.installed()]
 
@@ -73,7 +82,9 @@ class Peer:
     def __init__(self, lock, folder, shared=None):
         self.lock = lock
         environment = {**os.environ, "NODE_PATH": str(OUT / "node/node_modules")}
-        argv = [*lock.program, lock.key, str(folder), *([str(shared)] if shared else [])]
+        if lock.library:
+            environment["LD_LIBRARY_PATH"] = lock.library
+        argv = [*lock.program, lock.subject or lock.key, str(folder), *([str(shared)] if shared else [])]
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         self.pending = b""
         Peer.everybody.append(self)

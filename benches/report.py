@@ -79,6 +79,24 @@ def must_show(results):
     return table(["ratio (ext4)", "bound", "measured", "kept"], rows)
 
 
+def beside(results):
+    """The library and another version of it. A figure is worse only if the quartiles lie apart."""
+    rows = []
+    for part, kind in ((part, kind) for part in results if part != "machine" for kind in results[part]):
+        found = results[part][kind]
+        ours, other = found.get("ours"), found.get("ours-other")
+        for size in ours if part in ("contention", "held") else [None]:
+            if size:
+                one, two = ours[size], other[size]
+                cells = [f"{at['per_second']:,.0f} locks a second <sub>{at['jain']:.2f}</sub>" for at in (one, two)]
+                ratio, verdict = two["per_second"] / one["per_second"], ""
+            else:
+                cells, ratio = [cell(ours), cell(other)], ours["median"] / other["median"]
+                verdict = "worse" if ours["q1"] > other["q3"] else "better" if ours["q3"] < other["q1"] else "alike"
+            rows.append([f"{part}{f' of {size}' if size else ''}, {kind}", *cells, f"{ratio:.2f}", verdict])
+    return table(["", "this version", "the other one", "ratio of the times", "quartiles"], rows)
+
+
 # ---- the tables ----
 
 

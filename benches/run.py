@@ -15,6 +15,7 @@ import peer
 import report
 
 PARTS = ["cycle", "wait", "busy", "whole", "beside_files", "beside_handles", "reap", "contention", "held", "handover", "in_line", "crash", "waiting"]
+COMPARED = ["cycle", "wait", "busy", "whole", "contention", "held", "handover", "in_line", "crash"]
 
 
 def main():
@@ -23,6 +24,7 @@ def main():
     parser.add_argument("--busy", action="store_true", help="measure although the machine has other work")
     parser.add_argument("--report", action="store_true", help="measure nothing: write docs/ anew from the last results")
     parser.add_argument("--only", action="append", choices=[*PARTS, "counts", "library"], help="this part alone; leave docs/ as it is")
+    parser.add_argument("--beside", metavar="FOLDER", help="compare with the liblockfolder.so.0 in this folder; leave docs/ as it is")
     options = parser.parse_args()
     results_file = peer.OUT / "results.json"
     if options.report:
@@ -32,6 +34,9 @@ def main():
     if not options.quick and not options.only and not options.busy:
         wait_for_rest()
     wanted = options.only or [*PARTS, "counts", "library"]
+    if options.beside:
+        peer.compare_with(options.beside)
+        wanted = options.only or COMPARED
     results = {"machine": machine()}
     if results["machine"]["inotify_instances"] < 1:
         print("WARNING: this machine allows no inotify instances (fs.inotify.max_user_instances), so waiters poll", file=sys.stderr)
@@ -55,6 +60,8 @@ def main():
     if found := troubles(results):
         sys.exit("this is wrong, however fast it was:\n  " + "\n  ".join(found))
 
+    if options.beside:
+        return print(report.beside(results))
     if options.quick or options.only:
         results_file = peer.OUT / "results-part.json"
     results_file.write_text(json.dumps(results, indent=1) + "\n")

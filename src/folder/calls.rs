@@ -10,7 +10,7 @@ use crate::folder::broom::Hidden;
 use crate::folder::claim::Claim;
 use crate::folder::fence;
 use crate::folder::lease::files;
-use crate::folder::location::{join, sweep_staged};
+use crate::folder::location::{join, not_listed, sweep_staged};
 use crate::folder::names;
 use crate::folder::queue;
 use crate::folder::strays;
@@ -78,7 +78,7 @@ impl Folder {
         let scanner = self.scanner_of(&self.location.dir);
         let reaped = scanner.reap_all(&mut leases, held.map(BidName::as_c_str), taker.as_ref());
         self.memory.leases = leases;
-        let reaped = reaped.map_err(|e| Error::io("reap the bids in", &*self.path, e))?;
+        let reaped = reaped.map_err(|e| not_listed("reap the bids in", &self.path, e))?;
         sweep_staged(&self.location.dir, names::HIDDEN);
         Hidden::clean(&self.location.dir, |broom| {
             if self.location.on.is_local() {
@@ -86,7 +86,7 @@ impl Folder {
             }
             sweep_staged(broom.dir(), names::QUEUE);
             sweep::sweep_all(&self.scanner_of(broom.dir()), broom, self.claim.as_ref().map(Claim::id));
-            queue::sweep(broom, |claim| self.is_gone(broom.dir(), claim));
+            queue::sweep(broom.dir(), Some(broom), usize::MAX, |ticket| self.is_gone(broom.dir(), ticket.claim));
         });
         Ok(reaped)
     }

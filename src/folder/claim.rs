@@ -2,7 +2,7 @@
 //! cheap atomic step, and withdrawing it is another. The claim stays open and locked while the handle lives; the lock
 //! proves that its owner is alive.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,9 @@ use crate::folder::location::join;
 use crate::folder::names::ClaimId;
 use crate::owner::bid::{Bid, BidName, MAX_BYTES};
 use crate::slots::Slots;
-use crate::sys::{self, process_mark, Dir, FileId, Filesystem, FolderStat, Identity, LockedFile, ProcessMark, Rights};
+use crate::sys::{
+    self, process_mark, Dir, FileId, Filesystem, FolderStat, Identity, LockedFile, Opened, ProcessMark, Rights,
+};
 
 /// How many times a claim that was made slowly is made anew.
 const MADE_ANEW: u32 = 3;
@@ -69,7 +71,6 @@ impl Claim {
     ) -> Result<Claim> {
         let mut content = String::new();
         let may_move = !on.has_links();
-        let how = if sys::DELETES_AT_ONCE { How::Link } else { How::Rename };
         let mut slowly = 0;
         // A sweep can take our file for a leftover in the instant between its creation and its lock. That does not
         // happen many times in a row.
@@ -93,6 +94,9 @@ impl Claim {
                     let _ = hidden.unlink(&name);
                     continue;
                 }
+                let other = ClaimId(random().map_err(|e| Error::io("make a random name in", path, e))?);
+                let is_linked = sys::DELETES_AT_ONCE && (!may_move || has_links(&hidden, &name, other));
+                let how = if is_linked { How::Link } else { How::Rename };
                 return Ok(Claim {
                     hidden: Arc::new(hidden),
                     id,
@@ -207,6 +211,21 @@ impl Drop for Claim {
     fn drop(&mut self) {
         if self.of == process_mark() {
             let _ = self.hidden.unlink(&self.name);
+        }
+    }
+}
+
+/// False: a link of the claim is no other name of the same file. Some filesystems have no links. Others take each name for a file of its
+/// own, as NTFS by FUSE does: the lock of the claim, which proves that we live, is not seen on a link of it, and a link of a FIFO is
+/// another FIFO.
+fn has_links(hidden: &Hidden, claim: &CStr, other: ClaimId) -> bool {
+    let other = other.file();
+    match hidden.link(claim, hidden, &other) {
+        Err(e) => !Dir::has_no_links(&e),
+        Ok(()) => {
+            let link = hidden.open_small(&other);
+            let _ = hidden.unlink(&other);
+            !matches!(link, Ok(Opened::File(link)) if matches!(link.is_locked(), Ok(false)))
         }
     }
 }

@@ -14,7 +14,10 @@ use crate::owner::bid::Bid;
 use crate::owner::liveness::Verdict;
 use crate::owner::rival::Rival;
 use crate::protocol::{self, Leaving, Place, Standing, View, WaitsFor};
-use crate::sys::{Dir, FifoState, FifoWatch, FileId, Filesystem, FolderWatch, News, Sight, Source};
+use crate::sys::{self, Dir, FifoState, FifoWatch, FileId, Filesystem, FolderWatch, News, Sight, Source};
+
+/// How many claimants are judged in one call. The caller checks its time and its cancellation after that.
+const BURIED_AT_ONCE: usize = 1000;
 
 impl protocol::Line for Folder {
     type Ticket = Ticket;
@@ -44,12 +47,18 @@ impl protocol::Line for Folder {
     }
 
     fn bury(&mut self, first: Ticket) -> bool {
-        let Ok(hidden) = Hidden::open(self.dir()) else { return true };
-        let is_gone = self.is_gone(&hidden, first.claim);
-        if let Some(broom) = hidden.broom().filter(|_| is_gone) {
-            queue::sweep(broom, |claim| self.is_gone(&hidden, claim));
+        let hidden = match Hidden::open(self.dir()) {
+            Ok(hidden) => hidden,
+            Err(e) => return Dir::has_vanished(&e),
+        };
+        if !self.is_gone(&hidden, first.claim) {
+            return false;
         }
-        is_gone
+        let is_known = |ticket| self.queue.as_ref().is_some_and(|queue| queue.ghosts.contains(&ticket));
+        let is_gone = |ticket: Ticket| !is_known(ticket) && self.is_gone(&hidden, ticket.claim);
+        let ghosts = queue::sweep(&hidden, hidden.broom(), BURIED_AT_ONCE, is_gone);
+        self.queue.iter_mut().for_each(|queue| queue.ghosts.extend(&ghosts));
+        true
     }
 
     fn stand(&mut self) -> Result<Standing<Ticket>> {
@@ -57,8 +66,12 @@ impl protocol::Line for Folder {
             return Ok(Standing::Nowhere);
         }
         self.check_process()?;
+        self.location.check_descriptor(&self.path)?; // we make files before we list
         self.check_private()?;
         self.renew_claim()?;
+        if sys::DELETES_AT_ONCE && !self.claim.as_ref().is_some_and(Claim::is_linked) {
+            return Ok(Standing::Nowhere); // a ticket is a link
+        }
         if let Some(queue) = self.queue.as_mut().filter(|queue| Some(queue.claim) == self.claim.as_ref().map(Claim::id))
         {
             if queue.is_in_line() {

@@ -34,7 +34,15 @@ impl Location {
                 return Err(Error::new(ErrorKind::Unsupported, text));
             }
         };
+        if on == Filesystem::Local {
+            dir.must_show(stat.id);
+        }
         Ok(Location { dir: Arc::new(dir), id: stat.id, rights: stat.rights(), on })
+    }
+
+    /// Makes sure that our descriptor still leads to the folder. Where a listing shows that too, a lock does without this call.
+    pub fn check_descriptor(&self, path: &Path) -> Result<()> {
+        self.dir.check(self.id).map_err(|e| not_listed("look at the lock folder", path, e))
     }
 
     /// Makes sure that the folder is still private, and with it the sub-folder and all below. Other users may own or be
@@ -80,6 +88,15 @@ fn not_private(at: &Path, stat: &FolderStat) -> Error {
         stat.access()
     );
     Error::new(ErrorKind::Unsafe, text)
+}
+
+/// An error of a call that lists the folder.
+pub(crate) fn not_listed(doing: &'static str, path: &Path, error: io::Error) -> Error {
+    let advice = Dir::is_closed(&error).then_some(
+        "the descriptor of this handle is closed, or leads to another folder: this program closed descriptors that are not its own (closefrom, \
+         close_range), or this thread has its own table of descriptors (unshare). Close the handle and open it again",
+    );
+    Error::io(doing, path, error).advising(advice)
 }
 
 /// How many levels of folders we make: the sub-folder, and the queue in it. We never look at anything deeper.

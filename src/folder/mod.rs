@@ -35,7 +35,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::folder::broom::Hidden;
 use crate::folder::claim::{Claim, Said};
 use crate::folder::lease::Lease;
-use crate::folder::location::{join, Location, TRIES};
+use crate::folder::location::{join, not_listed, Location, TRIES};
 use crate::folder::names::ClaimId;
 use crate::folder::options::Options;
 use crate::folder::queue::Queue;
@@ -48,7 +48,7 @@ use crate::owner::liveness::Verdict;
 use crate::owner::opener::Opener;
 use crate::owner::rival::Rival;
 use crate::slots::Slots;
-use crate::sys::{self, Dir, FileId, Identity, SpareWatch, View};
+use crate::sys::{self, Dir, FileId, Filesystem, Identity, SpareWatch, View};
 
 pub(crate) struct Folder {
     path: Arc<Path>,
@@ -141,7 +141,10 @@ impl Folder {
             self.claim = None;
             self.memory = Memory::default();
         }
-        Ok(())
+        match self.location.on {
+            Filesystem::Local => Ok(()), // each listing shows it
+            _ => self.location.check_descriptor(&self.path),
+        }
     }
 
     /// If this handle accepts only a private folder: makes sure that the folder still is private.
@@ -170,7 +173,7 @@ impl Folder {
             lease: self.lease.length,
             slots,
         };
-        let seen = look(&scanner, &mut self.memory).map_err(|e| Error::io("read the bids in", &*self.path, e));
+        let seen = look(&scanner, &mut self.memory).map_err(|e| not_listed("read the bids in", &self.path, e));
         self.notice_leases();
         seen
     }

@@ -206,12 +206,15 @@ impl Queue {
         let mut view = View::default();
         let Some(Spot { ticket: here, tail, .. }) = &mut self.spot else { return Ok(view) };
         let here = *here;
+        let ghosts = std::mem::take(&mut self.ghosts);
         let listed = tickets(&self.dir, |ticket| {
             view.length += 1;
             if ticket > here {
                 view.successor = Some(view.successor.map_or(ticket, |kept| kept.min(ticket)));
             }
-            if ticket < here && !self.ghosts.contains(&ticket) {
+            if ghosts.contains(&ticket) {
+                self.ghosts.insert(ticket); // it is still there
+            } else if ticket < here {
                 view.ahead += 1;
                 view.first = Some(view.first.map_or(ticket, |kept| kept.min(ticket)));
                 view.before.push(ticket);
@@ -254,20 +257,29 @@ impl Drop for Queue {
     }
 }
 
-/// Deletes the tickets whose owners are gone. `is_gone` judges a claim.
-pub(crate) fn sweep(broom: Broom<'_>, mut is_gone: impl FnMut(ClaimId) -> bool) {
+/// Deletes the tickets whose owners are gone, of the first `most` in the line. `is_gone` judges the owner. `hidden` is the sub-folder.
+/// The result is the tickets of those that are gone and that stay, because we may not delete them.
+pub(crate) fn sweep(
+    hidden: &Dir,
+    broom: Option<Broom<'_>>,
+    most: usize,
+    mut is_gone: impl FnMut(Ticket) -> bool,
+) -> Vec<Ticket> {
     let mut all = Vec::new();
-    let queue = broom.dir().open_dir(QUEUE);
-    if let Some(queue) = queue.as_ref().ok().and_then(|queue| broom.below(queue)) {
-        let _ = tickets(queue.dir(), |ticket| all.push(ticket));
-        for ticket in all.into_iter().filter(|ticket| is_gone(ticket.claim)) {
-            queue.delete(&ticket.file(), Like::Beacon);
+    if let Ok(queue) = hidden.open_dir(QUEUE) {
+        let _ = tickets(&queue, |ticket| all.push(ticket));
+        all.sort_unstable();
+        all.truncate(most);
+        let broom = broom.and_then(|broom| broom.below(&queue));
+        all.retain(|ticket| is_gone(*ticket) && !broom.is_some_and(|broom| broom.delete(&ticket.file(), Like::Beacon)));
+    }
+    if let Some(broom) = broom {
+        dissolve(broom);
+        if hidden.sight(QUEUE) == Sight::Missing {
+            broom.delete(TAIL, Like::Beacon); // the last claimant died between the two removals of `dissolve`
         }
     }
-    dissolve(broom);
-    if broom.dir().sight(QUEUE) == Sight::Missing {
-        broom.delete(TAIL, Like::Beacon); // the last claimant died between the two removals of `dissolve`
-    }
+    all
 }
 
 /// Removes the queue and its tail if nobody is in line.

@@ -24,8 +24,8 @@ pub(crate) trait Line: Place {
     /// The first in line. If there is no line, this is one cheap look.
     fn first_in_line(&self) -> Option<Self::Ticket>;
 
-    /// Removes the tickets of dead claimants. True: the ticket `first` was one of them, so the caller must not wait for
-    /// it.
+    /// If the owner of the ticket `first` is dead, this takes it and many other dead claimants out of the line. True: it was, so the
+    /// caller must not wait for it.
     fn bury(&mut self, first: Self::Ticket) -> bool;
 
     /// Makes sure that we have a ticket.

@@ -317,18 +317,6 @@ impl<P: Line> Wait<P> {
         Ok(if is_passed_on { Lock::PassedOn } else { Lock::Taken })
     }
 
-    /// Takes the dead claimants at the head of the line out of it. We watch only the claimant right before us, so the death of one
-    /// before that one is news for nobody if its successor is stopped. True: there was one.
-    fn pass_over_dead(&mut self, session: &mut Session<P>) -> Result<bool> {
-        let before = self.view.first;
-        for _ in 0..PASSED_OVER {
-            let Some(first) = self.view.first.filter(|first| session.place.bury(*first)) else { break };
-            session.place.discard(first); // it may be a ticket that we may not delete
-            self.view = session.place.view()?;
-        }
-        Ok(self.view.first != before)
-    }
-
     /// Limits how long a claimant that can't or won't use its turn delays the line. True: the first in line lost its
     /// place; if it comes back, it goes to the end.
     ///
@@ -344,7 +332,9 @@ impl<P: Line> Wait<P> {
         if signs == 0 {
             return Ok(false);
         }
-        if self.pass_over_dead(session)? {
+        // We watch only the claimant right before us, so the death of one before that one is news for nobody if its successor is stopped.
+        if self.view.first.is_some_and(|first| session.place.bury(first)) {
+            self.next_look = now; // the first of those that are left may be a no-show
             return Ok(true);
         }
         let is_known = self.no_show.is_some() && self.no_show == self.view.first;

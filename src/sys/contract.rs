@@ -74,6 +74,11 @@ pub(super) trait Processes {
     /// The mark of the calling process. It costs a load from memory, or a system call that never waits.
     fn mark() -> Self::Mark;
 
+    /// The number of the PID namespace that this process is in. `None`: it can't be seen, or this system has none.
+    fn namespace_of_pids() -> Option<u64> {
+        None
+    }
+
     /// The identity of this process. `before` is the answer that this process got earlier: values that never change during the
     /// life of a process are taken from it.
     fn identify(before: Option<&Identity>) -> io::Result<Identity>;

@@ -103,6 +103,10 @@ impl Processes for System {
         process_mark()
     }
 
+    fn namespace_of_pids() -> Option<u64> {
+        Proc::open().and_then(|proc| proc.pid_namespace()).ok()?
+    }
+
     /// Values that stay the same for the whole life of a process are taken from `before`. A namespace that the process enters later,
     /// or another `/proc`, does not change them.
     fn identify(before: Option<&Identity>) -> io::Result<Identity> {

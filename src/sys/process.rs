@@ -23,10 +23,12 @@ pub(crate) fn process_mark() -> ProcessMark {
 impl Identity {
     /// The identity of this process. It is read once per process, and again after a step of the clock or a fork.
     pub fn current() -> io::Result<Arc<Identity>> {
-        /// The PID belongs to the key, because a child that shares its parent's memory (CLONE_VM, vfork) has the parent's mark.
-        type Key = (ProcessMark, u32);
+        /// The PID belongs to the key, because a child that shares its parent's memory (CLONE_VM, vfork) has the parent's mark. Such a
+        /// child can be PID 1 of a new namespace, as its parent is of an older one.
+        type Key = (ProcessMark, u32, Option<u64>);
         static CACHE: Shared<Option<(Key, Arc<Identity>)>> = Shared::new(None);
-        let mark = (process_mark(), std::process::id());
+        let pid = std::process::id();
+        let mark = (process_mark(), pid, if pid == 1 { System::namespace_of_pids() } else { None });
         let known = || {
             let of_us = |cache: &mut Option<(Key, Arc<Identity>)>| cache.clone().filter(|(of, _)| *of == mark);
             CACHE.change(of_us).flatten().map(|(_, identity)| identity)

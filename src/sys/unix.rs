@@ -85,6 +85,8 @@ pub(crate) struct Dir {
     fd: OwnedFd,
     /// Flags with which the regular files in it are opened.
     pub(super) to_open_files: OFlags,
+    /// The number of the entry `.` in each listing. See [`Dir::must_show`].
+    own_number: Option<u64>,
 }
 
 const READ_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -105,7 +107,7 @@ impl Dir {
             Err(e) if Errno::from_io_error(&e) == Some(Errno::PERM) => open(READ_DIR)?,
             other => other?,
         };
-        Ok(Dir { fd, to_open_files: OFlags::empty() })
+        Ok(Dir { fd, to_open_files: OFlags::empty(), own_number: None })
     }
 
     /// Opens the file that has this name in the folder. It never follows a link, and on Linux it never enters a mount.
@@ -121,13 +123,13 @@ impl Dir {
         #[cfg(not(target_os = "linux"))]
         const SEARCH: OFlags = READ_DIR;
         let fd = descriptor(|| fs::openat(CWD, path, SEARCH, Mode::empty()))?;
-        Ok(Dir { fd, to_open_files: OFlags::empty() })
+        Ok(Dir { fd, to_open_files: OFlags::empty(), own_number: None })
     }
 
     /// The folder that this one is in.
     pub fn open_above(&self) -> io::Result<Dir> {
         let fd = descriptor(|| fs::openat(&self.fd, c"..", READ_DIR, Mode::empty()))?;
-        Ok(Dir { fd, to_open_files: OFlags::empty() })
+        Ok(Dir { fd, to_open_files: OFlags::empty(), own_number: None })
     }
 
     /// Which folder is at this path now.
@@ -152,7 +154,7 @@ impl Dir {
 
     /// Opens a folder inside this one. It never follows a link.
     pub fn open_dir(&self, name: &CStr) -> io::Result<Dir> {
-        Ok(Dir { fd: self.open_at(name, READ_DIR, 0)?, to_open_files: self.to_open_files })
+        Ok(Dir { fd: self.open_at(name, READ_DIR, 0)?, to_open_files: self.to_open_files, own_number: None })
     }
 
     pub fn stat(&self) -> io::Result<FolderStat> {
@@ -184,12 +186,48 @@ impl Dir {
         } else {
             self
         };
-        System::entries(dir.fd(), each)
+        self.own_entries(each, |each| System::entries(dir.fd(), each))
     }
 
     /// Names some entries, usually all. It costs less than a listing. Use it only where nothing depends on the result being complete.
     pub fn glance(&self, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
-        System::glance(self.fd(), each)
+        self.own_entries(each, |each| System::glance(self.fd(), each))
+    }
+
+    /// From now on a listing that shows another folder is an error (`EBADF`). A program can close our descriptor (closefrom(3)), and
+    /// open a folder of its own that gets the same number. It costs no system call, because a listing has an entry for the folder itself.
+    /// Only where that entry has the number that stat(2) gives.
+    pub fn must_show(&mut self, own: FileId) {
+        self.own_number = Some(own.inode);
+    }
+
+    fn own_entries(
+        &self,
+        mut each: impl FnMut(&CStr, u64),
+        list: impl FnOnce(&mut dyn FnMut(&CStr, u64)) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut is_another = false;
+        list(&mut |name, number| {
+            is_another |= name == c"." && self.own_number.is_some_and(|own| own != number);
+            each(name, number);
+        })?;
+        match is_another {
+            false => Ok(()),
+            true => Err(Errno::BADF.into()),
+        }
+    }
+
+    /// Whether it is still the folder that was opened. `EBADF`: it is another one, as in [`Dir::must_show`].
+    pub fn check(&self, own: FileId) -> io::Result<()> {
+        match self.stat()?.id == own {
+            true => Ok(()),
+            false => Err(Errno::BADF.into()),
+        }
+    }
+
+    /// Whether this error means that a descriptor is closed, or leads to another file than the one that we opened.
+    pub fn is_closed(error: &io::Error) -> bool {
+        Errno::from_io_error(error) == Some(Errno::BADF)
     }
 
     /// Makes a file and locks it. Only then it writes the content and lets others open the file. So a file that others can read is

@@ -1,7 +1,8 @@
-/* Two cycles whose calls to the server are counted (`tests/hosts/run rpcs`).
+/* What makes calls to the server that are counted (`tests/hosts/run rpcs`).
  *
- *     rpcs lock FOLDER COUNT FLAGS     lf_lock and lf_unlock
- *     rpcs hand FOLDER COUNT           list, link, list, unlink: what the lock must do at least
+ *     rpcs lock FOLDER COUNT FLAGS          lf_lock and lf_unlock
+ *     rpcs hand FOLDER COUNT                list, link, list, unlink: what the lock must do at least
+ *     rpcs wait FOLDER SECONDS FLAGS COUNT  so many processes wait for so long for a lock that is held
  *
  * It prints the counters of the mount before and after, with a line `----` between them.
  */
@@ -11,9 +12,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char *path;
@@ -74,9 +77,47 @@ static void show_counters(void) {
     printf("----\n");
 }
 
+/* The counters before and after a time in which this process holds the lock and others wait for it. */
+static void by_waiting(unsigned seconds, uint32_t flags, int waiters) {
+    pid_t *pids = calloc((size_t)waiters, sizeof *pids);
+    if (pids == NULL || lf_open(path, flags, &folder) != LF_OK || lf_lock(folder) != LF_OK) {
+        fail("hold");
+    }
+    for (int i = 0; i < waiters; i++) {
+        pids[i] = fork();
+        if (pids[i] < 0) {
+            fail("fork");
+        }
+        if (pids[i] == 0) {
+            lf_folder *mine = NULL;
+            exit(lf_open(path, flags, &mine) == LF_OK ? lf_lock_wait(mine, -1) : 1);
+        }
+    }
+    sleep(10); /* until all of them wait at their slowest pace */
+    show_counters();
+    sleep(seconds);
+    show_counters();
+    for (int i = 0; i < waiters; i++) {
+        kill(pids[i], SIGKILL);
+        int status = 0;
+        if (waitpid(pids[i], &status, 0) != pids[i] || !WIFSIGNALED(status)) {
+            fail("a waiter did not wait");
+        }
+    }
+    if (lf_unlock(folder) != LF_OK) {
+        fail("lf_unlock");
+    }
+    free(pids);
+}
+
 int main(int count, char **arguments) {
     if (count < 4) {
         return 2;
+    }
+    if (strcmp(arguments[1], "wait") == 0 && count > 5) {
+        path = arguments[2];
+        by_waiting((unsigned)atoi(arguments[3]), (uint32_t)atol(arguments[4]), atoi(arguments[5]));
+        return 0;
     }
     bool lock = strcmp(arguments[1], "lock") == 0;
     path = arguments[2];

@@ -4,6 +4,8 @@ import collections
 import re
 
 CYCLES = 20
+WAITERS = 100
+SECONDS = 30
 
 
 def operations(counters, path):
@@ -28,9 +30,19 @@ def count(lab, mounts, options):
             folder = f"rpcs-{mount}-{how}"
             lab.server.run(f"mkdir -m 777 /srv/{folder}")
             printed = client.run(f"rpcs {how} {path}/{folder} {CYCLES} {options.flags}")
-            before, after, _ = (operations(part, path) for part in printed.split("----\n"))
-            calls = after - before
-            each = ", ".join(f"{name} {number / CYCLES:g}" for name, number in calls.most_common())
             what = "lf_lock, lf_unlock" if how == "lock" else "list, link, list, unlink"
-            print(f"{mount:8} {what:26} {calls.total() / CYCLES:6.2f} calls: {each}", flush=True)
+            show(mount, path, what, printed, CYCLES)
+        folder = f"rpcs-{mount}-wait"
+        lab.server.run(f"mkdir -m 777 /srv/{folder}")
+        for waiters in (0, WAITERS):
+            printed = client.run(f"rpcs wait {path}/{folder} {SECONDS} {options.flags} {waiters}", 200)
+            show(mount, path, f"a second, a holder and {waiters} waiters", printed, SECONDS)
     return 0
+
+
+def show(mount, path, what, printed, times):
+    """How many calls one of these makes, by the counters before and after so many."""
+    before, after, _ = (operations(part, path) for part in printed.split("----\n"))
+    calls = after - before
+    each = ", ".join(f"{name} {number / times:.3g}" for name, number in calls.most_common())
+    print(f"{mount:8} {what:40} {calls.total() / times:6.2f} calls: {each}", flush=True)

@@ -1,8 +1,8 @@
 //! The line of the waiters: first come, first served, with one wake-up for each hand-over. A claimant that dies, leaves
 //! or is stopped does not block the others. See `docs/waiting.md`.
 
-mod places;
-mod turns;
+pub mod places;
+pub mod turns;
 
 use std::fs;
 use std::io::Write;
@@ -26,7 +26,6 @@ all_waits!(
     a_wait_ends_in_time_however_many_claimants_died_in_line,
     a_stopped_first_in_line_loses_its_place_and_goes_to_the_end,
     the_dead_before_a_stopped_waiter_cost_no_time,
-    a_file_of_the_program_that_has_a_number_of_ours_gets_no_byte,
     a_holder_whose_ticket_is_deleted_still_hands_over,
     the_tail_of_a_long_line_is_only_a_hint_and_is_deleted_with_the_line,
     a_waiter_with_a_wrong_predecessor_is_still_served,
@@ -198,38 +197,6 @@ fn the_dead_before_a_stopped_waiter_cost_no_time(kind: Kind) {
         // A second for each of them would be longer by far than the second for the stopped one.
         assert!(freed.elapsed() < NO_SHOW * DEAD as u32, "{:?}", freed.elapsed());
         assert_eq!(line(&folder).len() > DEAD, sticky);
-    }
-}
-
-/// The program closed our descriptors while it held the lock or waited, and opened a file of its own. The lock may be lost. The file is
-/// not.
-fn a_file_of_the_program_that_has_a_number_of_ours_gets_no_byte(kind: Kind) {
-    for is_holder in [true, false] {
-        let scratch = Scratch::new();
-        let (folder, file) = (scratch.folder(), scratch.join("file"));
-        fs::write(&file, "of the program").unwrap();
-        let (mut holder, mut waiters) = holder_and_waiters(kind, &folder, 2);
-        let freed = Instant::now();
-        if is_holder {
-            holder.must("unlock 0");
-            is_served(&mut waiters, 0, freed);
-            holder = waiters.remove(0);
-            holder.must(&format!("reuse {}", file.display()));
-            holder.ask("unlock 0");
-            holder.ask("close 0");
-            holder.kill();
-        } else {
-            let mut lost = Puppet::at(kind, &folder);
-            lost.ask("begin 0 -1");
-            lost.must(&format!("reuse {}", file.display()));
-            for command in ["step 0", "cancel 0", "step 0", "end 0", "close 0"] {
-                lost.ask(command);
-            }
-            lost.kill();
-            holder.must("unlock 0");
-        }
-        assert_eq!(fs::read_to_string(&file).unwrap().len(), "of the program".len());
-        are_served(&mut waiters, Instant::now());
     }
 }
 

@@ -324,9 +324,11 @@ static void do_close_from(int first, FILE *out) {
     fputs("LF_OK", out);
 }
 
-/* `reuse FILE`: all descriptors from 3 on are closed, and each number is that of an open file now. */
+/* `reuse FILE`: all descriptors from 3 on are closed, and each number is that of an open file or folder now. */
 static void do_reuse(const char *path, FILE *out) {
     int file = open(path, O_RDWR | O_APPEND);
+    if (file < 0)
+        file = open(path, O_RDONLY);
     int result = file;
     for (int fd = 3; fd < 1024; fd++)
         if (result >= 0 && fd != file && fcntl(fd, F_GETFD) >= 0)

@@ -456,9 +456,10 @@ fn shift_children(seconds: &str, nanos: &str) -> std::io::Result<()> {
     std::fs::write("/proc/self/timens_offsets", format!("boottime {seconds} {nanos}\n"))
 }
 
-/// All descriptors from 3 on are closed, and each number is that of an open file now.
+/// All descriptors from 3 on are closed, and each number is that of an open file or folder now.
 fn reuse(path: &str) -> std::io::Result<()> {
-    let file = std::fs::File::options().append(true).read(true).open(path)?;
+    let is_folder = std::fs::metadata(path)?.is_dir();
+    let file = std::fs::File::options().append(!is_folder).read(true).open(path)?;
     let file = std::os::fd::IntoRawFd::into_raw_fd(file);
     for fd in (3..1024).filter(|fd| *fd != file) {
         // SAFETY: the library's descriptors are lost, which is the purpose of this command.

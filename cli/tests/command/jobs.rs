@@ -306,3 +306,19 @@ fn the_command_dies_with_the_runner() {
     wait_until("the command is gone", || is_gone(pid));
     assert_eq!(status(&run(&["run", "-n", &scratch.lock(), "true"])), 0);
 }
+
+/// `unshare --pid` without `--fork`: the children of the runner are in another PID namespace, where the runner has no number.
+#[test]
+fn a_command_runs_also_if_it_does_not_see_its_parent() {
+    let scratch = Scratch::new();
+    for shared in [false, true] {
+        let mut command = Command::new("timeout");
+        command.args(["60", "unshare", "--pid", OURS, "run"]);
+        command.args(shared.then_some("--shared")).args([&scratch.lock(), "sh", "-c", "echo $PPID; exit 7"]);
+        let output = command.output().unwrap();
+        if text(&output.stderr).contains("Operation not permitted") {
+            return skip("PID 1: we may not make a PID namespace");
+        }
+        assert_eq!((status(&output), text(&output.stdout).as_str()), (7, "0\n"), "{}", text(&output.stderr));
+    }
+}

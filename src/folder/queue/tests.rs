@@ -357,11 +357,11 @@ fn a_sweep_removes_only_the_tail_of_a_line_that_is_gone() {
     let hidden = Arc::clone(claimant.place.claim.as_ref().unwrap().hidden());
     let tail = scene.path.join(".lockfolder/tail");
     std::fs::write(&tail, "").unwrap();
-    sweep(hidden.broom().unwrap(), |_| false);
+    sweep(&hidden, hidden.broom(), 99, |_| false);
     assert!(tail.exists(), "there is a line");
     claimant.place.leave(Leaving::GivesUp);
     std::fs::write(&tail, "").unwrap();
-    sweep(hidden.broom().unwrap(), |_| false);
+    sweep(&hidden, hidden.broom(), 99, |_| false);
     assert!(!tail.exists());
 }
 
@@ -374,11 +374,11 @@ fn a_sweep_removes_the_tickets_of_dead_claimants() {
     for path in [scene.file(dead), scene.queue().join("no-ticket")] {
         std::fs::write(path, "").unwrap();
     }
-    sweep(hidden.broom().unwrap(), |claim| claim == ClaimId(7));
+    sweep(&hidden, hidden.broom(), 99, |ticket| ticket.claim == ClaimId(7));
     assert_eq!((scene.has(dead), scene.has(ours), scene.queue().join("no-ticket").exists()), (false, true, true));
     assert!(claimant.place.first_in_line().is_some());
     std::fs::remove_file(scene.queue().join("no-ticket")).unwrap();
-    sweep(hidden.broom().unwrap(), |_| true);
+    sweep(&hidden, hidden.broom(), 99, |_| true);
     assert!(claimant.place.first_in_line().is_none());
 }
 
@@ -431,7 +431,7 @@ fn an_entry_that_is_no_file_is_no_ticket() {
     assert_eq!(first(&hidden), Some(ticket(&claimant)));
     let view = claimant.place.view().unwrap();
     assert_eq!((view.length, view.ahead, view.predecessor, view.successor), (1, 0, None, None));
-    sweep(hidden.broom().unwrap(), |_| true);
+    sweep(&hidden, hidden.broom(), 99, |_| true);
     assert_eq!(first(&hidden), None);
     assert!(others.iter().all(|other| other.symlink_metadata().is_ok()), "these entries are not ours to delete");
 }

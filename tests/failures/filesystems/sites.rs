@@ -31,6 +31,7 @@ pub const ALL: &[(&str, Mount)] = &[
     ("overlayfs", || mounted("overlay", OVERLAY, false)),
     ("vfat", || Ok(Site { has_line: false, ..image("vfat", 16, "mkfs.vfat", ("mkfs.vfat", "dosfstools"))? })),
     ("exFAT (FUSE, `fuseblk`)", exfat),
+    ("NTFS (FUSE, `fuseblk`)", ntfs),
     ("sshfs `-o dir_cache=no`", sshfs),
     ("GlusterFS, two mounts", glusterfs),
 ];
@@ -76,14 +77,25 @@ fn image(filesystem: &str, mib: u32, make: &str, (tool, package): (&str, &str)) 
 
 /// No hard links and no FIFOs, as on vfat. The filesystem is local, as vfat is.
 fn exfat() -> Result<Site, Impossible> {
-    kernel_has("fuseblk")?;
     need("mkfs.exfat", "exfatprogs")?;
     need("mount.exfat-fuse", "exfat-fuse")?;
-    let script = "truncate -s 16M $T/image && mkfs.exfat $T/image && device=$(losetup -f --show $T/image) && \
-        mount.exfat-fuse $device $T/at; losetup -d $device";
-    let site = mounted("fuseblk", script, false)?;
+    Ok(Site { has_line: false, ..fuseblk("mkfs.exfat", "mount.exfat-fuse")? })
+}
+
+/// It has hard links and FIFOs. But the kernel takes each link for a file of its own.
+fn ntfs() -> Result<Site, Impossible> {
+    need("mkfs.ntfs", "ntfs-3g")?;
+    Ok(Site { has_line: false, ..fuseblk("mkfs.ntfs --quick --force", "ntfs-3g")? })
+}
+
+fn fuseblk(make: &str, mount: &str) -> Result<Site, Impossible> {
+    kernel_has("fuseblk")?;
+    let script = format!(
+        "truncate -s 16M $T/image && {make} $T/image && device=$(losetup -f --show $T/image) && {mount} $device $T/at; losetup -d $device"
+    );
+    let site = mounted("fuseblk", &script, false)?;
     site.stage.run("mountpoint $T/at");
-    Ok(Site { has_line: false, ..site })
+    Ok(site)
 }
 
 /// An sshd of our own on the loopback interface of our own network, with a key of its own.

@@ -90,6 +90,7 @@ fn start(plan: &mut Plan) -> io::Result<Pid> {
 /// In the child: runs the command, with the signals as they were when this program began.
 fn become_command(plan: &mut Plan) -> libc::c_int {
     if !end_with_parent(plan.parent) {
+        plan.failure = libc::ESRCH;
         return 0;
     }
     for signal in &plan.signals {
@@ -122,5 +123,6 @@ fn reset(signal: i32) {
 pub(super) fn end_with_parent(parent: Pid) -> bool {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    getppid() == Some(parent)
+    // A parent outside of our PID namespace has no number here (`unshare --pid` without `--fork`).
+    getppid().is_none_or(|now| now == parent)
 }
