@@ -13,9 +13,13 @@ pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new() -> Scratch {
+        Scratch::inside(&std::env::temp_dir())
+    }
+
+    pub fn inside(folder: &std::path::Path) -> Scratch {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("lockfolder-unit-{}-{number}", std::process::id()));
+        let path = folder.join(format!("lockfolder-unit-{}-{number}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path); // a killed predecessor's with our PID
         std::fs::create_dir(&path).unwrap();
         Scratch(path)

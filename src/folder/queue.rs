@@ -215,7 +215,6 @@ impl Queue {
             if ghosts.contains(&ticket) {
                 self.ghosts.insert(ticket); // it is still there
             } else if ticket < here {
-                view.ahead += 1;
                 view.first = Some(view.first.map_or(ticket, |kept| kept.min(ticket)));
                 view.before.push(ticket);
             }
@@ -229,6 +228,8 @@ impl Queue {
             listed => listed?,
         }
         view.before.sort_unstable();
+        view.before.dedup();
+        view.ahead = view.before.len();
         view.step_back();
         if view.successor.is_none() && view.length >= LONG && tail.is_none() && self.has_tail {
             *tail = self.hidden.make_tail(TAIL).ok();

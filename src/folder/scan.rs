@@ -1,6 +1,7 @@
 //! The scan, which carries out the check of check-bid-check: which bids are in the folder, and is one of them a live
 //! rival's?
 
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::sync::Arc;
@@ -236,18 +237,16 @@ impl Scanner<'_> {
 
     /// Fills `entries` with the bids of rivals. The result is the number of the file that has the name of our own bid.
     pub fn list(&self, entries: &mut Vec<Entry>, own: Option<&CStr>) -> io::Result<Option<u64>> {
-        let mut list = || {
-            entries.clear();
-            let mut own_number = None;
-            let listed = self.dir.list(!self.on.is_local(), |name, number| {
-                if own == Some(name) {
-                    own_number = Some(number);
-                } else {
-                    note(entries, name, number);
-                }
-            });
-            listed.map(|()| own_number)
+        let (entries, own_number) = (RefCell::new(entries), Cell::new(None));
+        let begin = || {
+            entries.borrow_mut().clear();
+            own_number.set(None);
         };
+        let each = |name: &CStr, number| match own == Some(name) {
+            true => own_number.set(Some(number)),
+            false => note(&mut entries.borrow_mut(), name, number),
+        };
+        let list = || self.dir.list_in_one(!self.on.is_local(), begin, each).map(|()| own_number.get());
         // An open of the folder can fail because another host changes it (GlusterFS: once in many runs under load), so
         // we try again.
         match list() {

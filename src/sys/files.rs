@@ -39,17 +39,14 @@ pub(super) trait Files {
     /// Which filesystem a folder is on. The inner error says why we can't rely on the filesystem.
     fn filesystem(dir: BorrowedFd<'_>) -> io::Result<Result<Filesystem, Refusal>>;
 
-    /// Names every entry of an open folder, with its inode. It names each entry that exists from the beginning of the call to its end.
-    fn entries(dir: BorrowedFd<'_>, mut each: impl FnMut(&CStr, u64)) -> io::Result<()> {
-        Self::kinds(dir, |name, number, _| each(name, number))
-    }
+    /// Names every entry of an open folder, with its inode, and with its kind, if the filesystem tells it. It names each entry that
+    /// exists from the beginning of the call to its end. `begin` is called first. If it is called again, what was named before is not
+    /// all, and everything is named once more.
+    fn kinds(dir: BorrowedFd<'_>, begin: impl FnMut(), each: impl FnMut(&CStr, u64, FileType)) -> io::Result<()>;
 
-    /// The same, with the kind of each file, if the filesystem tells it.
-    fn kinds(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64, FileType)) -> io::Result<()>;
-
-    /// Like [`Files::entries`], but it may stop after some entries and miss the rest.
-    fn glance(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
-        Self::entries(dir, each)
+    /// Like [`Files::kinds`], but it may stop after some entries and miss the rest.
+    fn glance(dir: BorrowedFd<'_>, mut each: impl FnMut(&CStr, u64)) -> io::Result<()> {
+        Self::kinds(dir, || (), |name, number, _| each(name, number))
     }
 
     /// Opens the file that has this name in the folder. If a filesystem is mounted at the name, this may fail with EXDEV.

@@ -32,26 +32,68 @@ thread_local! {
 }
 
 /// Names every entry of an open folder, its inode, and what kind of file it is, where the filesystem says so.
-fn kinds(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64, FileType)) -> io::Result<()> {
-    read(dir, each, |_| false)
-}
-
-/// The same, but it stops after a call that left room in the buffer. So it can miss entries: if getdents64(2) fails after some
-/// entries, it reports the error only at the next call.
-fn glance(dir: BorrowedFd<'_>, mut each: impl FnMut(&CStr, u64)) -> io::Result<()> {
-    const LARGEST: usize = 288; // an entry with the longest name takes 280 bytes, and alignment may skip 7 bytes of the buffer
-    read(dir, |name, number, _| each(name, number), |filled| filled <= BUFFER - LARGEST)
-}
-
-fn read(
+///
+/// It reads the whole folder by one call, if the filesystem fills the buffer. The kernel lets nobody change the folder during one
+/// getdents64(2). Between two calls a name can come or go, and then tmpfs skips others that are there all the time (Linux 6.14 and
+/// later, whose tmpfs goes on at the place of the next name in an order of its own). So if the buffer was too small, this begins again
+/// with a larger one.
+fn kinds(
     dir: BorrowedFd<'_>,
-    each: impl FnMut(&CStr, u64, FileType),
-    is_enough: impl FnMut(usize) -> bool,
+    mut begin: impl FnMut(),
+    mut each: impl FnMut(&CStr, u64, FileType),
 ) -> io::Result<()> {
+    let mut buffer = SPARE.try_with(Cell::take).unwrap_or_default();
+    let mut size = buffer.capacity().max(BUFFER);
+    let done = loop {
+        if buffer.try_reserve_exact(size).is_err() {
+            break Err(Errno::NOMEM.into());
+        }
+        begin();
+        match read_at_once(&mut buffer.spare_capacity_mut()[..size], dir, &mut each) {
+            Ok(false) => size *= 4,
+            Ok(true) => break Ok(()),
+            Err(e) => break Err(e),
+        }
+    };
+    if buffer.capacity() <= MOST_KEPT {
+        let _ = SPARE.try_with(|spare| spare.set(buffer));
+    }
+    done
+}
+
+/// False: the buffer was full, and there was more to read.
+fn read_at_once(
+    buffer: &mut [MaybeUninit<u8>],
+    dir: BorrowedFd<'_>,
+    mut each: impl FnMut(&CStr, u64, FileType),
+) -> io::Result<bool> {
+    let size = buffer.len();
+    let (was_full, is_complete) = (Cell::new(false), Cell::new(true));
+    let note = |name: &CStr, number, kind| {
+        is_complete.set(is_complete.get() && !was_full.get());
+        each(name, number, kind);
+    };
+    read_by(buffer, dir, note, |filled| {
+        was_full.set(was_full.get() || filled > size - LARGEST);
+        !is_complete.get()
+    })?;
+    Ok(is_complete.get())
+}
+
+/// An entry with the longest name takes 280 bytes, and alignment may skip 7 bytes of the buffer. If more than this is left, all was read.
+const LARGEST: usize = 288;
+
+/// A thread keeps no larger buffer.
+const MOST_KEPT: usize = 1 << 20;
+
+/// The same as [`kinds`], but it stops after a call that left room in the buffer. So it can miss entries: if getdents64(2) fails after
+/// some entries, it reports the error only at the next call.
+fn glance(dir: BorrowedFd<'_>, mut each: impl FnMut(&CStr, u64)) -> io::Result<()> {
     // A nested listing, or one at the end of the thread, finds no spare buffer and allocates a buffer of its own.
     let mut buffer = SPARE.try_with(Cell::take).unwrap_or_default();
     buffer.try_reserve_exact(BUFFER).map_err(|_| Errno::NOMEM)?;
-    let done = read_by(&mut buffer.spare_capacity_mut()[..BUFFER], dir, each, is_enough);
+    let note = |name: &CStr, number, _| each(name, number);
+    let done = read_by(&mut buffer.spare_capacity_mut()[..BUFFER], dir, note, |filled| filled <= BUFFER - LARGEST);
     let _ = SPARE.try_with(|spare| spare.set(buffer));
     done
 }
@@ -260,8 +302,8 @@ impl Files for System {
         filesystem(dir)
     }
 
-    fn kinds(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64, FileType)) -> io::Result<()> {
-        kinds(dir, each)
+    fn kinds(dir: BorrowedFd<'_>, begin: impl FnMut(), each: impl FnMut(&CStr, u64, FileType)) -> io::Result<()> {
+        kinds(dir, begin, each)
     }
 
     fn glance(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
@@ -291,6 +333,8 @@ impl Files for System {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
     use crate::scratch::Scratch;
     use crate::sys::Dir;
@@ -298,8 +342,10 @@ mod tests {
 
     fn glances_at_all(path: &Path) {
         let dir = Dir::open(path).unwrap();
-        let (mut all, mut glanced) = (Vec::new(), Vec::new());
-        dir.list(false, |name, number| all.push((name.to_owned(), number))).unwrap();
+        let (all, mut glanced) = (RefCell::new(Vec::new()), Vec::new());
+        let each = |name: &CStr, number| all.borrow_mut().push((name.to_owned(), number));
+        dir.list_in_one(false, || all.borrow_mut().clear(), each).unwrap();
+        let all = all.into_inner();
         dir.glance(|name, number| glanced.push((name.to_owned(), number))).unwrap();
         assert_eq!(all.len(), std::fs::read_dir(path).unwrap().count() + 2);
         assert_eq!(all, glanced);
@@ -315,6 +361,35 @@ mod tests {
                 (0..count).for_each(|n| std::fs::write(path.join(format!("{n:0width$}")), "").unwrap());
                 glances_at_all(&path);
             }
+        }
+    }
+
+    /// Other files are rewritten by a rename over them, and deleted in the midst of the listing, each right where the listing goes on.
+    #[test]
+    fn a_listing_names_what_is_there_all_the_time_while_other_files_are_rewritten_and_deleted() {
+        for path in [Scratch::new(), Scratch::inside(Path::new("/dev/shm"))] {
+            let name = |n: usize| format!("{n:03}-{:0200}", 0);
+            (0..300).for_each(|n| std::fs::write(path.join(name(n)), "").unwrap());
+            std::fs::write(path.join("held"), "").unwrap();
+            for n in (0..300).step_by(2) {
+                std::fs::write(path.join("new"), "").unwrap();
+                std::fs::rename(path.join("new"), path.join(name(n))).unwrap();
+            }
+            let dir = Dir::open(&path).unwrap();
+            let (named, filled) = (Cell::new(0), Cell::new(0));
+            let each = |entry: &CStr, _: u64| {
+                named.set(named.get() + usize::from(entry == c"held"));
+                filled.set(filled.get() + entry.count_bytes());
+                // The first piece ends soon. On tmpfs, the next name that is rewritten is two numbers before.
+                if (BUFFER * 3 / 4..BUFFER - 800).contains(&filled.get()) {
+                    let n = entry.to_bytes().get(..3).and_then(|n| std::str::from_utf8(n).ok()?.parse::<usize>().ok());
+                    if let Some(next) = n.and_then(|n| n.checked_sub(2)) {
+                        let _ = std::fs::remove_file(path.join(name(next)));
+                    }
+                }
+            };
+            dir.list_in_one(false, || named.set(0), each).unwrap();
+            assert_eq!(named.get(), 1, "{}", path.display());
         }
     }
 
@@ -338,15 +413,12 @@ mod tests {
             let path = Scratch::new();
             (0..9).for_each(|n| std::fs::write(path.join(format!("{n:0width$}")), "").unwrap());
             let (dir, mut filled) = (Dir::open(&path).unwrap(), 0);
-            read(
-                dir.as_fd(),
-                |_, _, _| {},
-                |bytes| {
-                    filled += bytes;
-                    false
-                },
-            )
-            .unwrap();
+            let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
+            let note = |bytes| {
+                filled += bytes;
+                false
+            };
+            read_by(&mut buffer, dir.as_fd(), |_, _, _| {}, note).unwrap();
             assert_eq!(filled, 2 * 24 + 9 * size);
         }
     }

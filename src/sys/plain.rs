@@ -38,7 +38,7 @@ impl Dir {
 
     /// Names the plain files among the entries whose names `parse` accepts. See [`Dir::list`].
     pub fn list_plain<T>(&self, parse: impl Fn(&CStr) -> Option<T>, mut each: impl FnMut(T)) -> io::Result<()> {
-        System::kinds(self.fd(), |name, _, kind| {
+        let note = |name: &CStr, _, kind| {
             let Some(parsed) = parse(name) else { return };
             let is_plain = match kind {
                 FileType::Unknown => self.sight(name) == Sight::Plain,
@@ -47,6 +47,7 @@ impl Dir {
             if is_plain {
                 each(parsed);
             }
-        })
+        };
+        System::kinds(self.fd(), || (), note)
     }
 }

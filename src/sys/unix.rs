@@ -175,10 +175,16 @@ impl Dir {
     }
 
     /// Names every entry that exists from before this call until its end. An entry that appears or disappears during the call may
-    /// be named or not (readdir(3)). `anew` opens the folder again for this listing, because some filesystems cache listings.
+    /// be named or not (readdir(3)). An entry may also be named twice. `anew` opens the folder again for this listing, because some
+    /// filesystems cache listings.
     ///
     /// Each name comes with a number. The number tells apart two files that have the same name one after the other.
     pub fn list(&self, anew: bool, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
+        self.list_in_one(anew, || (), each)
+    }
+
+    /// The same, as one listing: `begin` is called first. If it is called again, all that was named before must be forgotten.
+    pub fn list_in_one(&self, anew: bool, begin: impl FnMut(), each: impl FnMut(&CStr, u64)) -> io::Result<()> {
         let fresh;
         let dir = if anew {
             fresh = self.open_dir(c".")?;
@@ -186,7 +192,7 @@ impl Dir {
         } else {
             self
         };
-        self.own_entries(each, |each| System::entries(dir.fd(), each))
+        self.own_entries(each, |each| System::kinds(dir.fd(), begin, |name, number, _| each(name, number)))
     }
 
     /// Names some entries, usually all. It costs less than a listing. Use it only where nothing depends on the result being complete.

@@ -40,7 +40,12 @@ impl Files for System {
     }
 
     /// This opens the folder anew for each listing.
-    fn kinds(dir: BorrowedFd<'_>, mut each: impl FnMut(&CStr, u64, FileType)) -> io::Result<()> {
+    fn kinds(
+        dir: BorrowedFd<'_>,
+        mut begin: impl FnMut(),
+        mut each: impl FnMut(&CStr, u64, FileType),
+    ) -> io::Result<()> {
+        begin();
         for entry in rustix::fs::Dir::read_from(dir)? {
             let entry = entry?;
             each(entry.file_name(), entry.ino(), entry.file_type());

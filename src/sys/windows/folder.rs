@@ -247,6 +247,11 @@ impl Dir {
     /// be named or not. It always opens the folder anew.
     ///
     /// Each name comes with a number. The number tells apart two files that have the same name one after the other.
+    pub fn list_in_one(&self, anew: bool, mut begin: impl FnMut(), each: impl FnMut(&CStr, u64)) -> io::Result<()> {
+        begin();
+        self.list(anew, each)
+    }
+
     pub fn list(&self, _anew: bool, mut each: impl FnMut(&CStr, u64)) -> io::Result<()> {
         self.read(|name, entry| each(name, entry.FileId as u64))
     }
