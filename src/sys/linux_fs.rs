@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, StatxFlags, CWD};
@@ -37,11 +38,7 @@ thread_local! {
 /// getdents64(2). Between two calls a name can come or go, and then tmpfs skips others that are there all the time (Linux 6.14 and
 /// later, whose tmpfs goes on at the place of the next name in an order of its own). So if the buffer was too small, this begins again
 /// with a larger one.
-fn kinds(
-    dir: BorrowedFd<'_>,
-    mut begin: impl FnMut(),
-    mut each: impl FnMut(&CStr, u64, FileType),
-) -> io::Result<()> {
+fn kinds(dir: BorrowedFd<'_>, mut begin: impl FnMut(), mut each: impl FnMut(&CStr, u64, FileType)) -> io::Result<()> {
     let mut buffer = SPARE.try_with(Cell::take).unwrap_or_default();
     let mut size = buffer.capacity().max(BUFFER);
     let done = loop {
@@ -234,15 +231,37 @@ pub(crate) fn fill_random(buffer: &mut [u8]) -> io::Result<()> {
 
 /// Which filesystem a folder is on. The inner error says why we can't rely on the filesystem.
 fn filesystem(dir: BorrowedFd<'_>) -> io::Result<Result<Filesystem, Refusal>> {
-    let number = number(dir)?;
-    if number == OVERLAY {
-        return Ok(Ok(Filesystem::Overlay));
+    let number = rustix::io::retry_on_intr(|| fs::fstatfs(dir))?.f_type as u32;
+    let known = match number {
+        OVERLAY => Some(Filesystem::Overlay),
+        _ => KNOWN.contains(&number).then_some(Filesystem::Local),
+    };
+    // A disk has a block device of its own.
+    let device = retry(|| fs::fstat(dir))?.st_dev;
+    if let Some(on) = known.filter(|_| rustix::fs::major(device) != 0) {
+        return Ok(Ok(on));
     }
-    if KNOWN.contains(&number) {
-        return Ok(Ok(Filesystem::Local));
+    /// The last filesystem without a device that the mount table has shown. To read that table takes longer than all the rest of an open.
+    static SHOWN: AtomicU64 = AtomicU64::new(0);
+    // The number of a device is used again after an unmount. That of the filesystem is a random one, or it is missing.
+    let id = rustix::io::retry_on_intr(|| fs::fstatvfs(dir))?.f_fsid;
+    let this = if id == 0 { 0 } else { id.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ device ^ u64::from(number) };
+    if let Some(on) = known.filter(|_| this != 0 && SHOWN.load(Ordering::Relaxed) == this) {
+        return Ok(Ok(on));
     }
-    // statfs does not tell which filesystem is behind FUSE, and how a filesystem is mounted. The mount table does.
-    Ok(match mount(dir)? {
+    // statfs does not tell which filesystem is behind FUSE, and how a filesystem is mounted. And 9p gives the number of the server's
+    // filesystem. The mount table tells all that.
+    let mount = mount(dir)?;
+    let kind = mount.as_ref().map(|mount| mount.kind.as_str());
+    match known.filter(|_| kind.is_none_or(|kind| NO_DEVICE.contains(&kind))) {
+        // Without a mount table: 9p does not tell when a file was made.
+        Some(on) if kind.is_some() || born(dir).is_some() => {
+            SHOWN.store(this, Ordering::Relaxed);
+            return Ok(Ok(on));
+        }
+        _ => {}
+    }
+    Ok(match mount {
         Some(mount) => linux_mounts::judge(&mount.kind, &mount.options).map_err(|refusal| refusal.at(&mount.point)),
         None => Err(Refusal::unknown(&format!("type {number:#x}"))),
     })
@@ -253,12 +272,11 @@ fn filesystem(dir: BorrowedFd<'_>) -> io::Result<Result<Filesystem, Refusal>> {
 const KNOWN: &[u32] = &[0xef53, 0x0102_1994, 0x5846_5342, 0x9123_683e, OVERLAY];
 const OVERLAY: u32 = 0x794c_7630;
 
-fn is_known(dir: BorrowedFd<'_>) -> io::Result<bool> {
-    Ok(KNOWN.contains(&number(dir)?))
-}
+/// The names of those that have no block device of their own. (The root of an initramfs is a tmpfs by another name.)
+const NO_DEVICE: &[&str] = &["tmpfs", "devtmpfs", "rootfs", "btrfs", "overlay"];
 
-fn number(dir: BorrowedFd<'_>) -> io::Result<u32> {
-    Ok(rustix::io::retry_on_intr(|| fs::fstatfs(dir))?.f_type as u32)
+fn is_known(dir: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(KNOWN.contains(&(rustix::io::retry_on_intr(|| fs::fstatfs(dir))?.f_type as u32)))
 }
 
 /// The mount that a folder is on. `None`: the mount table does not show it.

@@ -265,6 +265,51 @@ fn the_loss_of_a_lease_ends_the_command_and_all_that_it_started() {
     assert_eq!(status(&run(&["run", "-n", &scratch.lock(), "true"])), 0, "the lock is free");
 }
 
+/// The command stops its runner until the lease is lost, whatever is around it. Then it must end, and no process that it did not start.
+#[test]
+fn the_loss_of_a_lease_ends_the_command_wherever_it_runs() {
+    let inside =
+        "echo $$ >pid; kill -STOP $PPID; sleep 4; kill -CONT $PPID; while :; do echo >>beats; sleep 0.02; done";
+    for (around, name) in [
+        ("sleep 1000 >/dev/null 2>&1 & echo $! >service; exec", "a process that the runner had before"),
+        ("unshare --pid --fork sh -c '\"$@\"; exit $?' sh", "another PID namespace, with the /proc of ours"),
+        ("ulimit -n 12; exec", "few descriptors"),
+        ("(while :; do kill -WINCH $$ 2>/dev/null || exit; done) & exec", "a storm of signals"),
+    ] {
+        let scratch = Scratch::new();
+        fs::create_dir_all(scratch.path("lock/.lockfolder")).unwrap();
+        fs::write(scratch.path("lock/.lockfolder/shared"), "").unwrap();
+        let mut command = Command::new("timeout");
+        command.args([
+            "60",
+            "sh",
+            "-c",
+            &format!("{around} \"$@\""),
+            "sh",
+            OURS,
+            "run",
+            "--lease",
+            "5",
+            &scratch.lock(),
+        ]);
+        let output = command.args(["sh", "-c", inside]).current_dir(&scratch.0).output().unwrap();
+        if text(&output.stderr).contains("Operation not permitted") {
+            skip("another PID namespace: we may not make one");
+            continue;
+        }
+        assert_eq!(status(&output), 75, "{name}: {}", text(&output.stderr));
+        let beats = || fs::metadata(scratch.path("beats")).map_or(0, |file| file.len());
+        let before = beats();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert_eq!(beats(), before, "{name}: the command goes on");
+        if let Ok(service) = fs::read_to_string(scratch.path("service")) {
+            let service: i32 = service.trim().parse().unwrap();
+            assert!(!is_gone(service as u32), "{name} was ended");
+            rustix::process::kill_process(rustix::process::Pid::from_raw(service).unwrap(), Signal::KILL).unwrap();
+        }
+    }
+}
+
 /// Somebody deletes the bid.
 #[test]
 fn a_lost_bid_is_told_by_the_status() {

@@ -6,8 +6,10 @@
 use std::time::{Duration, Instant};
 
 use lockfolder::{Guard, LostSignal};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::{kill_process, Pid, Signal};
 
+use super::below::{Below, Found};
 use crate::errors::say;
 
 pub(super) struct Loss {
@@ -16,6 +18,8 @@ pub(super) struct Loss {
     /// The time between SIGTERM and SIGKILL.
     patience: Duration,
     happened: Option<Instant>,
+    /// `None`: the lock can't be lost.
+    below: Option<Below>,
 }
 
 impl Loss {
@@ -28,7 +32,8 @@ impl Loss {
             // What the command starts and leaves behind becomes our child, so that it is found.
             let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         }
-        Loss { signal, patience: valid.unwrap_or_default() / 4, happened: None }
+        let below = signal.is_some().then(Below::before_the_command);
+        Loss { signal, patience: valid.unwrap_or_default() / 4, happened: None, below }
     }
 
     pub fn is_possible(&self) -> bool {
@@ -44,15 +49,34 @@ impl Loss {
         self.signal.as_ref().filter(|_| self.happened.is_none())
     }
 
-    pub fn happens(&mut self) {
-        say("the lock was lost, because its lease could not be renewed: the command is ended");
-        self.happened = Some(Instant::now());
-        descendants(&[]).into_iter().for_each(|pid| {
-            let _ = kill_process(pid, Signal::TERM);
+    /// Looks whether it happens now. It does not wait.
+    pub fn look(&mut self, command: Pid, spared: &[Pid]) {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let is_lost = self.descriptor().is_some_and(|lost| {
+            let mut source = [PollFd::new(lost, PollFlags::IN)];
+            poll(&mut source, Some(&now)).is_ok_and(|ready| ready > 0)
         });
-        descendants(&[]).into_iter().for_each(|pid| {
-            let _ = kill_process(pid, Signal::CONT);
-        });
+        if is_lost {
+            say("the lock was lost, because its lease could not be renewed: the command is ended");
+            self.happened = Some(Instant::now());
+            if self.find(spared).is_none() {
+                say("what the command started can't be seen in /proc, so it may go on");
+            }
+            self.send(command, spared, Signal::TERM);
+            self.send(command, spared, Signal::CONT);
+        }
+        self.step(command, spared);
+    }
+
+    fn find(&mut self, spared: &[Pid]) -> Option<Vec<Found>> {
+        self.below.as_mut()?.find(spared)
+    }
+
+    /// The command is our child, and we have not reaped it, so its PID is its own.
+    fn send(&mut self, command: Pid, spared: &[Pid], signal: Signal) {
+        let _ = kill_process(command, signal);
+        let below = self.find(spared);
+        below.into_iter().flatten().filter(|found| found.pid != command).for_each(|found| found.send(signal));
     }
 
     /// When something is to be done next.
@@ -61,58 +85,28 @@ impl Loss {
     }
 
     /// Kills what is still there when the time is over.
-    pub fn step(&self, spared: &[Pid]) {
+    fn step(&mut self, command: Pid, spared: &[Pid]) {
         if self.happened.is_some_and(|happened| happened.elapsed() >= self.patience) {
-            descendants(spared).into_iter().for_each(|pid| {
-                let _ = kill_process(pid, Signal::KILL);
-            });
+            self.send(command, spared, Signal::KILL);
         }
     }
 
     /// The command has ended, and it may have left others.
-    pub fn end_what_is_left(&self, command: Pid, spared: &[Pid]) {
-        let has_others = || {
-            super::ending::reap_others(&[&[command], spared].concat());
-            descendants(spared).iter().any(|pid| !super::ending::has_ended(*pid))
-        };
-        while self.happened.is_some_and(|happened| happened.elapsed() < self.patience) && has_others() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    pub fn end_what_is_left(&mut self, command: Pid, spared: &[Pid]) {
         // One of them may be another user's (sudo), whom we may not kill.
         let mut pause = Duration::from_millis(5);
-        while has_others() {
-            self.step(spared);
+        while self.has_others(command, spared) {
+            self.step(command, spared);
             std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(500));
+            if self.happened.is_none_or(|happened| happened.elapsed() >= self.patience) {
+                pause = (pause * 2).min(Duration::from_millis(500));
+            }
         }
     }
-}
 
-/// All processes below this one.
-fn descendants(spared: &[Pid]) -> Vec<Pid> {
-    let parents: Vec<(i32, i32)> = std::fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(|pid: i32| Some((pid, parent_of(pid)?)))
-        .collect();
-    let mut found = vec![rustix::process::getpid().as_raw_nonzero().get()];
-    let mut at = 0;
-    while let Some(above) = found.get(at).copied() {
-        found.extend(
-            parents
-                .iter()
-                .filter(|(pid, parent)| *parent == above && !found.contains(pid))
-                .map(|(pid, _)| *pid)
-                .collect::<Vec<_>>(),
-        );
-        at += 1;
+    fn has_others(&mut self, command: Pid, spared: &[Pid]) -> bool {
+        super::ending::reap_others(&[&[command], spared].concat());
+        let below = self.find(spared);
+        below.into_iter().flatten().any(|found| found.pid != command && !super::ending::has_ended(found.pid))
     }
-    found[1..].iter().filter_map(|pid| Pid::from_raw(*pid)).filter(|pid| !spared.contains(pid)).collect()
-}
-
-fn parent_of(pid: i32) -> Option<i32> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    std::str::from_utf8(stat.get(end + 2..)?).ok()?.split(' ').nth(1)?.parse().ok()
 }

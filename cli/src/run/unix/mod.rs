@@ -1,5 +1,6 @@
 //! Unix: how the command is started, what becomes of signals meanwhile, and how this program ends.
 
+mod below;
 mod ending;
 mod loss;
 mod pipes;

@@ -71,6 +71,8 @@ impl Supervisor<'_> {
     fn until_the_end(mut self) -> io::Result<Ran> {
         let is_first = self.signals.me().is_init();
         loop {
+            // First, because signals can come without end.
+            self.loss.look(self.command, &[self.witness.pid]);
             let has_signals = self.relay.read(self.signals, self.witness);
             if has_ended(self.command) {
                 break;
@@ -105,16 +107,9 @@ impl Supervisor<'_> {
         let until = self.loss.next_step();
         let time = until.map(|until| until.saturating_duration_since(Instant::now()));
         let time = time.and_then(|time| Timespec::try_from(time + Duration::from_millis(1)).ok());
-        let is_lost = {
-            let mut sources = vec![PollFd::new(self.signals, PollFlags::IN)];
-            sources.extend(self.loss.descriptor().map(|lost: &LostSignal| PollFd::new(lost, PollFlags::IN)));
-            let polled = poll(&mut sources, time.as_ref());
-            polled.is_ok() && sources.get(1).is_some_and(|lost| !lost.revents().is_empty())
-        };
-        if is_lost {
-            self.loss.happens();
-        }
-        self.loss.step(&[self.witness.pid]);
+        let mut sources = vec![PollFd::new(self.signals, PollFlags::IN)];
+        sources.extend(self.loss.descriptor().map(|lost: &LostSignal| PollFd::new(lost, PollFlags::IN)));
+        let _ = poll(&mut sources, time.as_ref());
     }
 }
 
