@@ -95,7 +95,8 @@ impl Claim {
                     continue;
                 }
                 let other = ClaimId(random().map_err(|e| Error::io("make a random name in", path, e))?);
-                let is_linked = sys::DELETES_AT_ONCE && (!may_move || has_links(&hidden, &name, other));
+                let tries = may_move && on.is_local(); // elsewhere no lock proves that we live
+                let is_linked = sys::DELETES_AT_ONCE && (!tries || has_links(&hidden, &name, other));
                 let how = if is_linked { How::Link } else { How::Rename };
                 return Ok(Claim {
                     hidden: Arc::new(hidden),

@@ -140,6 +140,7 @@ impl Folder {
             self.queue = None;
             self.claim = None;
             self.memory = Memory::default();
+            self.lease.has_no_links = false;
         }
         match self.location.on {
             Filesystem::Local => Ok(()), // each listing shows it
@@ -253,6 +254,7 @@ impl Folder {
             let said = lease.map(|lease| Said { lease, slots: self.slots });
             match said.and_then(|said| Claim::prepare(hidden, &path, me, self.location.on, said, random)) {
                 Err(e) if says_gone(&e) && left > 0 => {} // another process deletes the sub-folder at this moment
+                Ok(claim) if !self.can_be_renewed(&claim) && left > 0 => {}
                 claim => {
                     let claim = self.claim.insert(claim?);
                     claim.is_untouched(self.location.rights); // from now on it notices a change of these

@@ -93,7 +93,10 @@ pub(crate) fn judge(
         // the owner's process nor its lock.
         return (Verdict::Unknown, Probe::None);
     }
-    if boot != Some(false) && namespace != Some(false) {
+    // Clones of a virtual machine have one boot ID and one number of the first namespace, and here they meet. A host name tells them
+    // apart, if each clone was given its own.
+    let is_clone = on.is_shared() && bid.host.as_ref().is_some_and(|host| *host != me.host);
+    if boot != Some(false) && namespace != Some(false) && !is_clone {
         match owner(bid, &file, me, view, on) {
             Owner::Lives(exit) => return (Verdict::Live, exit.map_or(Probe::None, Probe::Process)),
             Owner::Proven(Some(exit)) => return (Verdict::Live, Probe::Proven(exit, file)),
@@ -325,6 +328,8 @@ mod tests {
         let python = |bid: &Bid| Bid { start: None, boot: None, pidns: None, ..bid.clone() };
         let rows = [
             ("alive", alive.clone(), Live),
+            ("alive, of a clone of this machine", Bid { host: Some("clone".into()), ..alive.clone() }, Unknown),
+            ("dead, of a clone of this machine", Bid { host: Some("clone".into()), ..dead.clone() }, Unknown),
             ("dead", dead.clone(), Stale),
             (
                 "its PID seems to be another's now",

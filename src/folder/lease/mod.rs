@@ -38,6 +38,8 @@ pub(crate) struct Lease {
     alarm: Option<Arc<Alarm>>,
     /// The claim was made anew because of a rival's lease.
     has_noticed: bool,
+    /// This host sees the folder as a disk of its own, and a lease can't be renewed there.
+    pub has_no_links: bool,
     /// When we look for the mark again. `None`: we have not looked yet.
     next_look: Option<Instant>,
 }
@@ -51,6 +53,7 @@ impl Default for Lease {
             renewer: Renewer::default(),
             alarm: None,
             has_noticed: false,
+            has_no_links: false,
             next_look: None,
         }
     }
@@ -74,7 +77,7 @@ impl Folder {
     /// The lease that the bids of a new claim state. `None`: no other host uses the folder, or a lease can't be renewed there.
     pub(super) fn lease_of_claim(&self, hidden: &Dir) -> Result<Option<Duration>> {
         let on = self.location.on;
-        if !on.has_links() && !on.is_shared() {
+        if self.lease.has_no_links {
             return Ok(None);
         }
         let failed = |e| Error::io("look for or leave the mark of a shared folder in", self.hidden_path(), e);
@@ -89,6 +92,13 @@ impl Folder {
         let is_asked_for = mark.is_some() || self.memory.leases.saw_one;
         let gets_lease = is_asked_for && self.may_state_lease(hidden).map_err(failed)?;
         Ok(gets_lease.then_some(self.lease.length))
+    }
+
+    /// We have just made this claim. False: it states a lease that can't be renewed here, so make another one without. (The numbers of a
+    /// lease are links.)
+    pub(super) fn can_be_renewed(&mut self, claim: &Claim) -> bool {
+        self.lease.has_no_links = self.location.on.is_local() && !claim.is_linked();
+        !(self.lease.has_no_links && claim.said.lease.is_some())
     }
 
     /// Whether only users that can delete our bid could give us a lease, and take it over. Others can't delete it in a sticky folder, or if
@@ -109,7 +119,7 @@ impl Folder {
     pub(super) fn states_its_lease(&mut self) -> bool {
         let Some(claim) = &self.claim else { return true };
         // Where other hosts can write, each claim states one.
-        if self.location.on.is_shared() || !self.location.on.has_links() {
+        if self.location.on.is_shared() || self.lease.has_no_links {
             return true;
         }
         let is_due = self.lease.next_look.is_none_or(|next| {
@@ -136,7 +146,7 @@ impl Folder {
         if self.memory.leases.saw_one
             && self.claim.as_ref().is_some_and(|claim| claim.said.lease.is_none() && claim.is_current())
         {
-            let is_news = self.location.on.has_links() && !std::mem::replace(&mut self.lease.has_noticed, true);
+            let is_news = !self.lease.has_no_links && !std::mem::replace(&mut self.lease.has_noticed, true);
             if is_news {
                 self.claim.iter_mut().for_each(Claim::distrust);
             }
