@@ -285,7 +285,7 @@ fn only_a_broom_deletes_what_others_left() {
     let expected = [
         ("folder::bidding", 2),
         ("folder::broom", 4),
-        ("folder::claim", 4),
+        ("folder::claim", 5),
         ("folder::lease::files", 1),
         ("folder::lease::watch", 1),
         ("folder::location", 5),
