@@ -41,8 +41,8 @@ impl protocol::Line for Folder {
     /// Without a line this is one look on a warm handle. It never follows a link.
     fn first_in_line(&self) -> Option<Ticket> {
         match &self.claim {
-            Some(claim) => first(claim.hidden()),
-            None => first(&self.dir().open_dir(HIDDEN).ok()?),
+            Some(claim) => first(claim.hidden(), self.queue.as_ref().map(|queue| &queue.dir)),
+            None => first(&self.dir().open_dir(HIDDEN).ok()?, None),
         }
     }
 

@@ -37,6 +37,9 @@ impl Location {
         if on == Filesystem::Local {
             dir.must_show(stat.id);
         }
+        if on.lists_in_full_pieces() {
+            dir.must_read_at_once();
+        }
         Ok(Location { dir: Arc::new(dir), id: stat.id, rights: stat.rights(), on })
     }
 

@@ -33,14 +33,19 @@ const LONG: usize = 8;
 /// The first in line, which may be the caller. The folder is made when a line forms and removed when the line ends, so
 /// without a line this is usually one cheap system call. (In a sticky folder an empty queue may stay, because its last
 /// claimant may not remove a folder that another user made.)
-pub(crate) fn first(hidden: &Dir) -> Option<Ticket> {
+///
+/// `known`: the folder as it was when we last used it. If it is another one by now, it is empty.
+pub(crate) fn first(hidden: &Dir, known: Option<&Dir>) -> Option<Ticket> {
     if !hidden.sight(QUEUE).is_a_file() {
         return None;
     }
-    let mut first = None;
-    let note = |ticket: Ticket| first = Some(first.map_or(ticket, |first: Ticket| first.min(ticket)));
-    let _ = hidden.open_dir(QUEUE).and_then(|queue| tickets(&queue, note));
-    first
+    let first_in = |queue: &Dir| {
+        let mut first = None;
+        let note = |ticket: Ticket| first = Some(first.map_or(ticket, |first: Ticket| first.min(ticket)));
+        let _ = tickets(queue, note);
+        first
+    };
+    known.and_then(first_in).or_else(|| first_in(&hidden.open_dir(QUEUE).ok()?))
 }
 
 /// The tickets in a queue: every plain file or FIFO with a ticket's name. A folder, a symbolic link, a socket or a
@@ -56,6 +61,8 @@ pub(crate) struct Queue {
     pub claim: ClaimId,
     pub dir: Dir,
     pub spot: Option<Spot>,
+    /// The tail of the last line that we stood in.
+    tail: Option<Tail>,
     /// The owner of the ticket that was before ours the last time. In a busy line it often is again.
     pub known: Option<(ClaimId, Arc<Rival>)>,
     pub beacons: [OwnFifo; 2],
@@ -98,7 +105,8 @@ impl Queue {
         let has_tail = hidden.broom().is_some() && hidden.stat()?.is_private_within();
         let (spot, known, ghosts) = (None, None, BTreeSet::new());
         let claim = claim.id();
-        Ok(Queue { hidden, claim, dir, spot, known, beacons, has_tail, ghosts, of: process_mark() })
+        let tail = None;
+        Ok(Queue { hidden, claim, dir, spot, tail, known, beacons, has_tail, ghosts, of: process_mark() })
     }
 
     /// Joins the line behind every claimant with an earlier arrival. `arrival` is our first arrival, if we were in line
@@ -120,7 +128,7 @@ impl Queue {
         for _ in 0..TRIES {
             match self.hidden.link(file, &self.dir, &ticket.file()) {
                 Ok(()) => {
-                    let tail = self.has_tail.then(|| self.hidden.open_tail(TAIL).ok()).flatten();
+                    let tail = self.has_tail.then(|| self.hidden.open_tail(TAIL, self.tail.take()).ok()).flatten();
                     let before = tail.as_ref().and_then(|tail| self.take_over(tail, ticket));
                     // The next time the other one is first, because our successor may watch this one until then.
                     self.beacons.rotate_left(index + 1);
@@ -160,6 +168,7 @@ impl Queue {
             spot.put_out(news);
             let _ = self.dir.unlink(&spot.ticket.file());
             let may_be_last = spot.tail.as_ref().is_none_or(|tail| self.may_be_last(tail, spot.ticket));
+            self.tail = spot.tail.take();
             drop(spot); // closes the beacon only now; after that it may be lit again
             if may_be_last {
                 self.dissolve();

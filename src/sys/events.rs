@@ -268,14 +268,20 @@ impl Tail {
 }
 
 impl Dir {
-    pub fn open_tail(&self, name: &CStr) -> io::Result<Tail> {
+    /// `known`: the one that was open before. It serves if it is still the same.
+    pub fn open_tail(&self, name: &CStr, known: Option<Tail>) -> io::Result<Tail> {
+        if let Some(tail) = known {
+            if self.file_id(name)? == Some(tail.fd.id()) {
+                return Ok(tail);
+            }
+        }
         Ok(Tail { fd: self.open_fifo(name, None, OFlags::RDWR)? })
     }
 
     /// Makes the tail. It is no error if the tail exists already.
     pub fn make_tail(&self, name: &CStr) -> io::Result<Tail> {
         match self.make_fifo(name) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.open_tail(name),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.open_tail(name, None),
             made => Ok(Tail { fd: made? }),
         }
     }

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::calls::retry;
 use super::filesystem::{Filesystem, Refusal};
+use super::stat::FileId;
 use super::stat::Rights;
 
 pub(super) trait Files {
@@ -41,12 +42,17 @@ pub(super) trait Files {
 
     /// Names every entry of an open folder, with its inode, and with its kind, if the filesystem tells it. It names each entry that
     /// exists from the beginning of the call to its end. `begin` is called first. If it is called again, what was named before is not
-    /// all, and everything is named once more.
-    fn kinds(dir: BorrowedFd<'_>, begin: impl FnMut(), each: impl FnMut(&CStr, u64, FileType)) -> io::Result<()>;
+    /// all, and everything is named once more. `at_once`: the folder does not change meanwhile, if the system can do that.
+    fn kinds(
+        dir: BorrowedFd<'_>,
+        at_once: bool,
+        begin: impl FnMut(),
+        each: impl FnMut(&CStr, u64, FileType),
+    ) -> io::Result<()>;
 
     /// Like [`Files::kinds`], but it may stop after some entries and miss the rest.
     fn glance(dir: BorrowedFd<'_>, mut each: impl FnMut(&CStr, u64)) -> io::Result<()> {
-        Self::kinds(dir, || (), |name, number, _| each(name, number))
+        Self::kinds(dir, false, || (), |name, number, _| each(name, number))
     }
 
     /// Opens the file that has this name in the folder. If a filesystem is mounted at the name, this may fail with EXDEV.
@@ -57,6 +63,15 @@ pub(super) trait Files {
     /// The same for stat(2) without following a link.
     fn stat_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<fs::Stat> {
         retry(|| fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))
+    }
+
+    /// Which file has this name in the folder. `None`: no file has this name.
+    fn id_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileId>> {
+        match Self::stat_within(dir, name) {
+            Ok(stat) => Ok(Some(FileId::of(&stat))),
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::NOENT) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// The kind of the file that has this name in the folder. `None`: no file has this name.

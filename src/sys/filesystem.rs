@@ -20,7 +20,8 @@ pub(crate) enum Proof {
 pub(crate) enum Filesystem {
     /// Only this kernel writes to it. Listings through a kept descriptor are fresh, locks on files prove life, and a bid of
     /// another boot is stale. A file keeps its number, and all its names have that number. A listing comes in pieces, and each
-    /// piece except the last fills the buffer. So a piece that leaves room is the last one, and a glance sees all names.
+    /// piece except the last fills the buffer, unless a signal comes. So a piece that leaves room is the last one, and a glance sees all
+    /// names, as a rule.
     Local,
     /// The same as [`Filesystem::Local`], as far as the name of its type tells. We do not know how it numbers and lists its files.
     LocalByName,

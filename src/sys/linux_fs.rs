@@ -18,7 +18,8 @@ use super::files::Files;
 use super::filesystem::{Filesystem, Refusal};
 use super::linux_mounts::{self, Mount};
 use super::linux_proc::{own_proc, Proc};
-use super::stat::Rights;
+use super::stat::{FileId, Rights};
+use super::thread::Blocked;
 
 /// The flag for opening a folder so that a listing does not change its time of last access.
 const UNNOTICED: OFlags = OFlags::NOATIME;
@@ -34,23 +35,36 @@ thread_local! {
 
 /// Names every entry of an open folder, its inode, and what kind of file it is, where the filesystem says so.
 ///
-/// It reads the whole folder by one call, if the filesystem fills the buffer. The kernel lets nobody change the folder during one
-/// getdents64(2). Between two calls a name can come or go, and then tmpfs skips others that are there all the time (Linux 6.14 and
-/// later, whose tmpfs goes on at the place of the next name in an order of its own). So if the buffer was too small, this begins again
-/// with a larger one.
-fn kinds(dir: BorrowedFd<'_>, mut begin: impl FnMut(), mut each: impl FnMut(&CStr, u64, FileType)) -> io::Result<()> {
+/// `at_once`: by one call. The kernel lets nobody change the folder during one getdents64(2). Between two calls a name can come or go, and
+/// then tmpfs skips others that are there all the time (Linux 6.14 and later, whose tmpfs goes on at the place of the next name in an
+/// order of its own). A call ends before the end of the folder if the buffer is full, or if a signal, a stop or a freezer interrupts it. Then
+/// this begins again, with a larger buffer and without signals.
+fn kinds(
+    dir: BorrowedFd<'_>,
+    at_once: bool,
+    mut begin: impl FnMut(),
+    mut each: impl FnMut(&CStr, u64, FileType),
+) -> io::Result<()> {
+    // A nested listing, or one at the end of the thread, finds no spare buffer and allocates a buffer of its own.
     let mut buffer = SPARE.try_with(Cell::take).unwrap_or_default();
     let mut size = buffer.capacity().max(BUFFER);
+    let mut quiet = None;
+    // Only a process that is stopped each time comes to the end of these.
+    let mut tries = 0..1000;
     let done = loop {
         if buffer.try_reserve_exact(size).is_err() {
             break Err(Errno::NOMEM.into());
         }
         begin();
-        match read_at_once(&mut buffer.spare_capacity_mut()[..size], dir, &mut each) {
-            Ok(false) => size *= 4,
-            Ok(true) => break Ok(()),
+        match read_pieces(&mut buffer.spare_capacity_mut()[..size], dir, at_once, &mut each) {
+            Ok(Pieces::One) => break Ok(()),
+            Ok(Pieces::More { .. }) if !at_once => break Ok(()),
+            Ok(_) if tries.next().is_none() => break Err(Errno::AGAIN.into()),
+            Ok(Pieces::More { was_full: true }) => size *= 4,
+            Ok(Pieces::More { was_full: false }) => {}
             Err(e) => break Err(e),
         }
+        quiet.get_or_insert_with(Blocked::all);
     };
     if buffer.capacity() <= MOST_KEPT {
         let _ = SPARE.try_with(|spare| spare.set(buffer));
@@ -58,23 +72,30 @@ fn kinds(dir: BorrowedFd<'_>, mut begin: impl FnMut(), mut each: impl FnMut(&CSt
     done
 }
 
-/// False: the buffer was full, and there was more to read.
-fn read_at_once(
+/// In how many pieces a folder was read.
+enum Pieces {
+    One,
+    /// `was_full`: the first one filled the buffer.
+    More {
+        was_full: bool,
+    },
+}
+
+/// `only_one`: it stops after the second piece.
+fn read_pieces(
     buffer: &mut [MaybeUninit<u8>],
     dir: BorrowedFd<'_>,
+    only_one: bool,
     mut each: impl FnMut(&CStr, u64, FileType),
-) -> io::Result<bool> {
+) -> io::Result<Pieces> {
     let size = buffer.len();
-    let (was_full, is_complete) = (Cell::new(false), Cell::new(true));
-    let note = |name: &CStr, number, kind| {
-        is_complete.set(is_complete.get() && !was_full.get());
-        each(name, number, kind);
-    };
-    read_by(buffer, dir, note, |filled| {
-        was_full.set(was_full.get() || filled > size - LARGEST);
-        !is_complete.get()
+    let (mut pieces, mut was_full) = (0, false);
+    read_by(buffer, dir, &mut each, |filled| {
+        pieces += 1;
+        was_full |= pieces == 1 && filled > size - LARGEST;
+        only_one && pieces > 1
     })?;
-    Ok(is_complete.get())
+    Ok(if pieces > 1 { Pieces::More { was_full } } else { Pieces::One })
 }
 
 /// An entry with the longest name takes 280 bytes, and alignment may skip 7 bytes of the buffer. If more than this is left, all was read.
@@ -86,7 +107,6 @@ const MOST_KEPT: usize = 1 << 20;
 /// The same as [`kinds`], but it stops after a call that left room in the buffer. So it can miss entries: if getdents64(2) fails after
 /// some entries, it reports the error only at the next call.
 fn glance(dir: BorrowedFd<'_>, mut each: impl FnMut(&CStr, u64)) -> io::Result<()> {
-    // A nested listing, or one at the end of the thread, finds no spare buffer and allocates a buffer of its own.
     let mut buffer = SPARE.try_with(Cell::take).unwrap_or_default();
     buffer.try_reserve_exact(BUFFER).map_err(|_| Errno::NOMEM)?;
     let note = |name: &CStr, number, _| each(name, number);
@@ -148,18 +168,34 @@ fn stat_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<fs::Stat> {
     }
 }
 
-/// The kind of the file that has this name in the folder. It costs less than [`stat_within`], because it needs no descriptor. It does
-/// not ask the server of a filesystem that is mounted there, if that kind of filesystem obeys `AT_STATX_DONT_SYNC` (statx(2)). FUSE
-/// and NFS do.
-fn kind_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileType>> {
+/// What is never out of date in the cache of a filesystem: which file it is, and its kind. This costs less than [`stat_within`], because
+/// it needs no descriptor. It does not ask the server of a filesystem that is mounted there, if that kind of filesystem obeys
+/// `AT_STATX_DONT_SYNC` (statx(2)). FUSE and NFS do. The outer `None`: the caller must use stat(2).
+fn fixed_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Option<(FileId, FileType)>>> {
     let how = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
-    match rustix::io::retry_on_intr(|| fs::statx(dir, name, how, StatxFlags::TYPE)) {
-        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.stx_mode.into()))),
-        Err(Errno::NOENT) => Ok(None),
-        Err(Errno::NOSYS | Errno::PERM) => {
-            stat_within(dir, name).map(|stat| Some(FileType::from_raw_mode(stat.st_mode)))
+    match rustix::io::retry_on_intr(|| fs::statx(dir, name, how, StatxFlags::TYPE | StatxFlags::INO)) {
+        Ok(stat) => {
+            let device = fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
+            let id = FileId { device, inode: stat.stx_ino };
+            Ok(Some(Some((id, FileType::from_raw_mode(stat.stx_mode.into())))))
         }
+        Err(Errno::NOENT) => Ok(Some(None)),
+        Err(Errno::NOSYS | Errno::PERM) => Ok(None),
         Err(e) => Err(e.into()),
+    }
+}
+
+fn kind_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileType>> {
+    match fixed_within(dir, name)? {
+        Some(found) => Ok(found.map(|(_, kind)| kind)),
+        None => stat_within(dir, name).map(|stat| Some(FileType::from_raw_mode(stat.st_mode))),
+    }
+}
+
+fn id_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileId>> {
+    match fixed_within(dir, name)? {
+        Some(found) => Ok(found.map(|(id, _)| id)),
+        None => stat_within(dir, name).map(|stat| Some(FileId::of(&stat))),
     }
 }
 
@@ -320,8 +356,13 @@ impl Files for System {
         filesystem(dir)
     }
 
-    fn kinds(dir: BorrowedFd<'_>, begin: impl FnMut(), each: impl FnMut(&CStr, u64, FileType)) -> io::Result<()> {
-        kinds(dir, begin, each)
+    fn kinds(
+        dir: BorrowedFd<'_>,
+        at_once: bool,
+        begin: impl FnMut(),
+        each: impl FnMut(&CStr, u64, FileType),
+    ) -> io::Result<()> {
+        kinds(dir, at_once, begin, each)
     }
 
     fn glance(dir: BorrowedFd<'_>, each: impl FnMut(&CStr, u64)) -> io::Result<()> {
@@ -338,6 +379,10 @@ impl Files for System {
 
     fn kind_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileType>> {
         kind_within(dir, name)
+    }
+
+    fn id_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileId>> {
+        id_within(dir, name)
     }
 
     fn is_fixed(path: &Path) -> bool {
@@ -359,7 +404,8 @@ mod tests {
     use rustix::fd::AsFd;
 
     fn glances_at_all(path: &Path) {
-        let dir = Dir::open(path).unwrap();
+        let mut dir = Dir::open(path).unwrap();
+        dir.must_read_at_once();
         let (all, mut glanced) = (RefCell::new(Vec::new()), Vec::new());
         let each = |name: &CStr, number| all.borrow_mut().push((name.to_owned(), number));
         dir.list_in_one(false, || all.borrow_mut().clear(), each).unwrap();
@@ -383,32 +429,64 @@ mod tests {
     }
 
     /// Other files are rewritten by a rename over them, and deleted in the midst of the listing, each right where the listing goes on.
-    #[test]
-    fn a_listing_names_what_is_there_all_the_time_while_other_files_are_rewritten_and_deleted() {
+    fn names_what_is_there_all_the_time(width: usize, deletes_after: std::ops::Range<usize>) {
         for path in [Scratch::new(), Scratch::inside(Path::new("/dev/shm"))] {
-            let name = |n: usize| format!("{n:03}-{:0200}", 0);
+            let name = |n: usize| format!("{n:03}{:0width$}", 0);
             (0..300).for_each(|n| std::fs::write(path.join(name(n)), "").unwrap());
             std::fs::write(path.join("held"), "").unwrap();
             for n in (0..300).step_by(2) {
                 std::fs::write(path.join("new"), "").unwrap();
                 std::fs::rename(path.join("new"), path.join(name(n))).unwrap();
             }
-            let dir = Dir::open(&path).unwrap();
-            let (named, filled) = (Cell::new(0), Cell::new(0));
+            let mut dir = Dir::open(&path).unwrap();
+            dir.must_read_at_once();
+            let (named, seen, begun) = (Cell::new(0), Cell::new(0), Cell::new(0));
+            let begin = || {
+                named.set(0);
+                begun.set(begun.get() + 1);
+            };
             let each = |entry: &CStr, _: u64| {
                 named.set(named.get() + usize::from(entry == c"held"));
-                filled.set(filled.get() + entry.count_bytes());
-                // The first piece ends soon. On tmpfs, the next name that is rewritten is two numbers before.
-                if (BUFFER * 3 / 4..BUFFER - 800).contains(&filled.get()) {
+                seen.set(seen.get() + 1);
+                // On tmpfs, the next name that is rewritten is two numbers before.
+                if begun.get() == 1 && deletes_after.contains(&seen.get()) {
                     let n = entry.to_bytes().get(..3).and_then(|n| std::str::from_utf8(n).ok()?.parse::<usize>().ok());
                     if let Some(next) = n.and_then(|n| n.checked_sub(2)) {
                         let _ = std::fs::remove_file(path.join(name(next)));
                     }
                 }
             };
-            dir.list_in_one(false, || named.set(0), each).unwrap();
+            dir.list_in_one(false, begin, each).unwrap();
             assert_eq!(named.get(), 1, "{}", path.display());
         }
+    }
+
+    #[test]
+    fn a_listing_names_what_is_there_all_the_time_while_other_files_are_rewritten_and_deleted() {
+        names_what_is_there_all_the_time(200, 30..39); // one piece has 38 entries
+    }
+
+    /// A signal ends a call early.
+    #[test]
+    fn a_listing_names_what_is_there_all_the_time_while_signals_come() {
+        extern "C" fn nothing(_: libc::c_int) {}
+        // SAFETY: the handler does nothing.
+        unsafe { libc::signal(libc::SIGUSR2, nothing as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        // SAFETY: the call has no arguments.
+        let lister = unsafe { libc::pthread_self() };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    // SAFETY: that thread waits for this one.
+                    unsafe { libc::pthread_kill(lister, libc::SIGUSR2) };
+                    std::thread::sleep(std::time::Duration::from_micros(30));
+                }
+            });
+            let tried = std::panic::catch_unwind(|| (0..20).for_each(|_| names_what_is_there_all_the_time(0, 3..300)));
+            is_over.store(true, Ordering::Relaxed);
+            tried.unwrap();
+        });
     }
 
     /// A long name may not fit into the rest of the buffer. However large that rest is, there is more to read.

@@ -48,6 +48,6 @@ impl Dir {
                 each(parsed);
             }
         };
-        System::kinds(self.fd(), || (), note)
+        System::kinds(self.fd(), false, || (), note)
     }
 }

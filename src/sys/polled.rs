@@ -118,12 +118,12 @@ impl Tail {
 }
 
 impl Dir {
-    pub fn open_tail(&self, _name: &CStr) -> io::Result<Tail> {
+    pub fn open_tail(&self, _name: &CStr, _known: Option<Tail>) -> io::Result<Tail> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     pub fn make_tail(&self, name: &CStr) -> io::Result<Tail> {
-        self.open_tail(name)
+        self.open_tail(name, None)
     }
 
     /// Makes the first of these files, and returns its index.

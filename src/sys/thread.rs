@@ -46,14 +46,14 @@ impl Drop for Thread {
 }
 
 /// While this value lives, this thread gets no signal.
-struct Blocked {
+pub(super) struct Blocked {
     #[cfg(unix)]
     before: libc::sigset_t,
 }
 
 #[cfg(unix)]
 impl Blocked {
-    fn all() -> Blocked {
+    pub fn all() -> Blocked {
         // SAFETY: both sets are valid places. A set of zeros is valid, and the call fills it.
         unsafe {
             let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
@@ -78,7 +78,7 @@ impl Drop for Blocked {
 
 #[cfg(windows)]
 impl Blocked {
-    fn all() -> Blocked {
+    pub fn all() -> Blocked {
         Blocked {}
     }
 }

@@ -87,6 +87,8 @@ pub(crate) struct Dir {
     pub(super) to_open_files: OFlags,
     /// The number of the entry `.` in each listing. See [`Dir::must_show`].
     own_number: Option<u64>,
+    /// See [`Dir::must_read_at_once`].
+    reads_at_once: bool,
 }
 
 const READ_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -107,7 +109,7 @@ impl Dir {
             Err(e) if Errno::from_io_error(&e) == Some(Errno::PERM) => open(READ_DIR)?,
             other => other?,
         };
-        Ok(Dir { fd, to_open_files: OFlags::empty(), own_number: None })
+        Ok(Dir { fd, to_open_files: OFlags::empty(), own_number: None, reads_at_once: false })
     }
 
     /// Opens the file that has this name in the folder. It never follows a link, and on Linux it never enters a mount.
@@ -123,13 +125,13 @@ impl Dir {
         #[cfg(not(target_os = "linux"))]
         const SEARCH: OFlags = READ_DIR;
         let fd = descriptor(|| fs::openat(CWD, path, SEARCH, Mode::empty()))?;
-        Ok(Dir { fd, to_open_files: OFlags::empty(), own_number: None })
+        Ok(Dir { fd, to_open_files: OFlags::empty(), own_number: None, reads_at_once: false })
     }
 
     /// The folder that this one is in.
     pub fn open_above(&self) -> io::Result<Dir> {
         let fd = descriptor(|| fs::openat(&self.fd, c"..", READ_DIR, Mode::empty()))?;
-        Ok(Dir { fd, to_open_files: OFlags::empty(), own_number: None })
+        Ok(Dir { fd, to_open_files: OFlags::empty(), own_number: None, reads_at_once: false })
     }
 
     /// Which folder is at this path now.
@@ -154,7 +156,12 @@ impl Dir {
 
     /// Opens a folder inside this one. It never follows a link.
     pub fn open_dir(&self, name: &CStr) -> io::Result<Dir> {
-        Ok(Dir { fd: self.open_at(name, READ_DIR, 0)?, to_open_files: self.to_open_files, own_number: None })
+        Ok(Dir {
+            fd: self.open_at(name, READ_DIR, 0)?,
+            to_open_files: self.to_open_files,
+            own_number: None,
+            reads_at_once: self.reads_at_once,
+        })
     }
 
     pub fn stat(&self) -> io::Result<FolderStat> {
@@ -192,7 +199,9 @@ impl Dir {
         } else {
             self
         };
-        self.own_entries(each, |each| System::kinds(dir.fd(), begin, |name, number, _| each(name, number)))
+        self.own_entries(each, |each| {
+            System::kinds(dir.fd(), self.reads_at_once, begin, |name, number, _| each(name, number))
+        })
     }
 
     /// Names some entries, usually all. It costs less than a listing. Use it only where nothing depends on the result being complete.
@@ -205,6 +214,12 @@ impl Dir {
     /// Only where that entry has the number that stat(2) gives.
     pub fn must_show(&mut self, own: FileId) {
         self.own_number = Some(own.inode);
+    }
+
+    /// From now on, each listing of this folder and of those inside is one call of the kernel, during which nobody changes the folder.
+    /// Only on filesystems that fill a buffer of any size.
+    pub fn must_read_at_once(&mut self) {
+        self.reads_at_once = true;
     }
 
     fn own_entries(
@@ -392,7 +407,7 @@ impl Dir {
 
     /// Which file has this name. `None`: no file has it.
     pub fn file_id(&self, name: &CStr) -> io::Result<Option<FileId>> {
-        Ok(self.look_at(name)?.map(|stat| FileId::of(&stat)))
+        System::id_within(self.fd(), leaf(name)?)
     }
 
     /// Makes an empty file, if no file has this name.

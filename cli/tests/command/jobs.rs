@@ -272,6 +272,10 @@ fn the_loss_of_a_lease_ends_the_command_wherever_it_runs() {
         "echo $$ >pid; kill -STOP $PPID; sleep 4; kill -CONT $PPID; while :; do echo >>beats; sleep 0.02; done";
     for (around, name) in [
         ("sleep 1000 >/dev/null 2>&1 & echo $! >service; exec", "a process that the runner had before"),
+        (
+            "sh -c 'sleep 1000 >/dev/null 2>&1 & echo $! >service; sleep 1' & sleep 0.3; exec",
+            "a grandchild that becomes its child",
+        ),
         ("unshare --pid --fork sh -c '\"$@\"; exit $?' sh", "another PID namespace, with the /proc of ours"),
         ("ulimit -n 12; exec", "few descriptors"),
         ("(while :; do kill -WINCH $$ 2>/dev/null || exit; done) & exec", "a storm of signals"),

@@ -428,11 +428,11 @@ fn an_entry_that_is_no_file_is_no_ticket() {
     let mut claimant = scene.claimant();
     let hidden = Arc::clone(claimant.place.claim.as_ref().unwrap().hidden());
     let others = no_tickets(&scene, claimant.place.claim.as_ref().unwrap().id());
-    assert_eq!(first(&hidden), Some(ticket(&claimant)));
+    assert_eq!(first(&hidden, None), Some(ticket(&claimant)));
     let view = claimant.place.view().unwrap();
     assert_eq!((view.length, view.ahead, view.predecessor, view.successor), (1, 0, None, None));
     sweep(&hidden, hidden.broom(), 99, |_| true);
-    assert_eq!(first(&hidden), None);
+    assert_eq!(first(&hidden, None), None);
     assert!(others.iter().all(|other| other.symlink_metadata().is_ok()), "these entries are not ours to delete");
 }
 

@@ -42,6 +42,7 @@ impl Files for System {
     /// This opens the folder anew for each listing.
     fn kinds(
         dir: BorrowedFd<'_>,
+        _at_once: bool,
         mut begin: impl FnMut(),
         mut each: impl FnMut(&CStr, u64, FileType),
     ) -> io::Result<()> {

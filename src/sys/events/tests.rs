@@ -129,11 +129,11 @@ fn only_a_fifo_is_opened_and_no_program_inherits_it() {
 #[test]
 fn the_tail_is_one_for_all_and_has_the_last_name_once() {
     let (_path, dir) = folder();
-    assert!(dir.open_tail(c"tail").is_err());
+    assert!(dir.open_tail(c"tail", None).is_err());
     let [tail, same] = [(); 2].map(|()| dir.make_tail(c"tail").unwrap());
     let letter = |bytes: &[u8]| Some(bytes[0]).filter(u8::is_ascii_alphabetic);
     assert_eq!(tail.take(1, letter), None);
     [c"b", c"c", c"a"].into_iter().for_each(|name| tail.leave(name));
     assert_eq!(same.take(1, letter), Some(b'c'));
-    assert_eq!(dir.open_tail(c"tail").unwrap().take(1, letter), None);
+    assert_eq!(dir.open_tail(c"tail", None).unwrap().take(1, letter), None);
 }

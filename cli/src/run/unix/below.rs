@@ -5,8 +5,9 @@ use std::fs::File;
 use rustix::process::{getpid, kill_process, Pid, Signal};
 
 pub(super) struct Below {
-    /// The children that this process had before it started the command. A program that becomes this one by exec keeps its children.
-    before: Vec<Pid>,
+    /// The processes below this one before it started the command. A program that becomes this one by exec keeps its children, and
+    /// theirs can become ours.
+    before: Vec<Found>,
     /// Where descriptors are scarce, these are kept until they are needed.
     reserve: Vec<File>,
 }
@@ -15,13 +16,14 @@ pub(super) struct Below {
 pub(super) struct Found {
     pub pid: Pid,
     parent: Pid,
+    /// When it started. This tells two processes with one PID apart.
+    start: u64,
 }
 
 impl Below {
     /// The command is not there yet.
     pub fn before_the_command() -> Below {
-        let all = shown().unwrap_or_default();
-        let before = all.iter().filter(|found| found.parent == getpid()).map(|found| found.pid).collect();
+        let before = shown().map(below_us).unwrap_or_default();
         Below { before, reserve: (0..3).map_while(|_| File::open("/").ok()).collect() }
     }
 
@@ -29,17 +31,23 @@ impl Below {
     pub fn find(&mut self, spared: &[Pid]) -> Option<Vec<Found>> {
         self.reserve.clear();
         let mut all = shown()?;
-        all.retain(|found| !spared.contains(&found.pid) && !self.before.contains(&found.pid));
-        let mut below: Vec<Found> = Vec::new();
-        let mut above = vec![getpid()];
-        while let Some(parent) = above.pop() {
-            let (children, others) = all.into_iter().partition(|found| found.parent == parent);
-            all = others;
-            above.extend(children.iter().map(|found: &Found| found.pid));
-            below.extend(children);
-        }
-        Some(below)
+        let is_older =
+            |found: &Found| self.before.iter().any(|older| (older.pid, older.start) == (found.pid, found.start));
+        all.retain(|found| !spared.contains(&found.pid) && !is_older(found));
+        Some(below_us(all))
     }
+}
+
+/// Those of them that are below this process.
+fn below_us(mut all: Vec<Found>) -> Vec<Found> {
+    let (mut below, mut above): (Vec<Found>, _) = (Vec::new(), vec![getpid()]);
+    while let Some(parent) = above.pop() {
+        let (children, others) = all.into_iter().partition(|found| found.parent == parent);
+        all = others;
+        above.extend(children.iter().map(|found: &Found| found.pid));
+        below.extend(children);
+    }
+    below
 }
 
 impl Found {
@@ -49,15 +57,19 @@ impl Found {
         {
             use rustix::process::{pidfd_open, pidfd_send_signal, PidfdFlags};
             if let Ok(process) = pidfd_open(self.pid, PidfdFlags::empty()) {
-                if parent_of(self.pid) == Some(self.parent) {
+                if self.is_still_there() {
                     let _ = pidfd_send_signal(process, signal);
                 }
                 return;
             }
         }
-        if parent_of(self.pid) == Some(self.parent) {
+        if self.is_still_there() {
             let _ = kill_process(self.pid, signal);
         }
+    }
+
+    fn is_still_there(&self) -> bool {
+        look(self.pid).is_some_and(|now| now.start == self.start)
     }
 }
 
@@ -75,11 +87,14 @@ fn shown() -> Option<Vec<Found>> {
     }
     let entries = std::fs::read_dir("/proc").ok()?;
     let pids = entries.filter_map(|entry| Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?));
-    Some(pids.filter_map(|pid| Some(Found { pid, parent: parent_of(pid)? })).collect())
+    Some(pids.filter_map(look).collect())
 }
 
-fn parent_of(pid: Pid) -> Option<Pid> {
+/// proc_pid_stat(5). The last `)` ends the name of the command.
+fn look(pid: Pid) -> Option<Found> {
     let stat = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     let end = stat.iter().rposition(|byte| *byte == b')')?;
-    Pid::from_raw(std::str::from_utf8(stat.get(end + 2..)?).ok()?.split(' ').nth(1)?.parse().ok()?)
+    let fields: Vec<&str> = std::str::from_utf8(stat.get(end + 2..)?).ok()?.split(' ').collect();
+    let parent = Pid::from_raw(fields.get(4 - 3)?.parse().ok()?)?;
+    Some(Found { pid, parent, start: fields.get(22 - 3)?.parse().ok()? })
 }
