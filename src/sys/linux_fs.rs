@@ -41,7 +41,7 @@ thread_local! {
 /// this begins again, with a larger buffer and without signals.
 fn kinds(
     dir: BorrowedFd<'_>,
-    at_once: bool,
+    mut at_once: bool,
     mut begin: impl FnMut(),
     mut each: impl FnMut(&CStr, u64, FileType),
 ) -> io::Result<()> {
@@ -49,8 +49,9 @@ fn kinds(
     let mut buffer = SPARE.try_with(Cell::take).unwrap_or_default();
     let mut size = buffer.capacity().max(BUFFER);
     let mut quiet = None;
-    // Only a process that is stopped each time comes to the end of these.
-    let mut tries = 0..1000;
+    // Only a process that is stopped each time comes to the end of these. (And an overlay whose upper layer is on FUSE, which reads
+    // a folder in pieces of 4 KiB, and skips nothing between them.)
+    let mut tries = 0..100;
     let done = loop {
         if buffer.try_reserve_exact(size).is_err() {
             break Err(Errno::NOMEM.into());
@@ -59,11 +60,12 @@ fn kinds(
         match read_pieces(&mut buffer.spare_capacity_mut()[..size], dir, at_once, &mut each) {
             Ok(Pieces::One) => break Ok(()),
             Ok(Pieces::More { .. }) if !at_once => break Ok(()),
-            Ok(_) if tries.next().is_none() => break Err(Errno::AGAIN.into()),
             Ok(Pieces::More { was_full: true }) => size *= 4,
             Ok(Pieces::More { was_full: false }) => {}
             Err(e) => break Err(e),
         }
+        // The last try reads all pieces.
+        at_once &= tries.next().is_some();
         quiet.get_or_insert_with(Blocked::all);
     };
     if buffer.capacity() <= MOST_KEPT {
