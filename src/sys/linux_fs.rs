@@ -289,20 +289,29 @@ fn filesystem(dir: BorrowedFd<'_>) -> io::Result<Result<Filesystem, Refusal>> {
     }
     // statfs does not tell which filesystem is behind FUSE, and how a filesystem is mounted. And 9p gives the number of the server's
     // filesystem. The mount table tells all that.
-    let mount = mount(dir)?;
-    let kind = mount.as_ref().map(|mount| mount.kind.as_str());
-    match known.filter(|_| kind.is_none_or(|kind| NO_DEVICE.contains(&kind))) {
-        // Without a mount table: 9p does not tell when a file was made.
-        Some(on) if kind.is_some() || born(dir).is_some() => {
-            SHOWN.store(this, Ordering::Relaxed);
-            return Ok(Ok(on));
-        }
-        _ => {}
+    let judged = judge(known, number, mount(dir)?, || born(dir).is_some());
+    if known.is_some() && judged.as_ref().ok() == known.as_ref() {
+        SHOWN.store(this, Ordering::Relaxed);
     }
-    Ok(match mount {
-        Some(mount) => linux_mounts::judge(&mount.kind, &mount.options).map_err(|refusal| refusal.at(&mount.point)),
-        None => Err(Refusal::unknown(&format!("type {number:#x}"))),
-    })
+    Ok(judged)
+}
+
+/// `known`: what the number of the filesystem says. `mount`: what the mount table says, if it can be read.
+fn judge(
+    known: Option<Filesystem>,
+    number: u32,
+    mount: Option<Mount>,
+    tells_birth: impl FnOnce() -> bool,
+) -> Result<Filesystem, Refusal> {
+    match (known, mount) {
+        (Some(on), Some(mount)) if NO_DEVICE.contains(&&*mount.kind) => Ok(on),
+        // 9p does not tell when a file was made.
+        (Some(on), None) if tells_birth() => Ok(on),
+        (_, Some(mount)) => {
+            linux_mounts::judge(&mount.kind, &mount.options).map_err(|refusal| refusal.at(&mount.point))
+        }
+        (_, None) => Err(Refusal::unknown(&format!("type {number:#x}"))),
+    }
 }
 
 /// The most common filesystems, by their numbers in statfs(2): ext2 to ext4, tmpfs, xfs, btrfs, overlayfs. Other filesystems,
@@ -519,6 +528,23 @@ mod tests {
             read_by(&mut buffer, dir.as_fd(), |_, _, _| {}, note).unwrap();
             assert_eq!(filled, 2 * 24 + 9 * size);
         }
+    }
+
+    /// In a guest, a folder of its host on ext4, tmpfs or overlayfs has the number of that filesystem.
+    #[test]
+    fn a_filesystem_without_a_device_is_not_what_its_number_says() {
+        let mount =
+            |kind: &str| Some(Mount { kind: kind.to_owned(), point: "/mnt".to_owned(), options: "rw".to_owned() });
+        for (number, known) in
+            [(0xef53, Filesystem::Local), (0x0102_1994, Filesystem::Local), (OVERLAY, Filesystem::Overlay)]
+        {
+            let refusal = judge(Some(known), number, mount("9p"), || false).unwrap_err();
+            assert!(refusal.to_string().contains("(9p) mounted at /mnt"), "{refusal}");
+            assert!(judge(Some(known), number, None, || false).is_err());
+            assert_eq!(judge(Some(known), number, None, || true).unwrap(), known);
+        }
+        assert_eq!(judge(Some(Filesystem::Local), 0x0102_1994, mount("tmpfs"), || false).unwrap(), Filesystem::Local);
+        assert_eq!(judge(Some(Filesystem::Overlay), OVERLAY, mount("overlay"), || false).unwrap(), Filesystem::Overlay);
     }
 
     #[test]

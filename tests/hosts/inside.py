@@ -95,7 +95,7 @@ def play(lab, plan, options):
             try:
                 report.add(scenarios.play(lab, mount, chosen, options))
             except LabError as error:
-                report.add(scenarios.Result(mount, name, 0, 0, 0, 0, [str(error)]))
+                report.add(scenarios.Result(mount, name, 0, 0, 0, 0, 0, 0, 0, {}, None, [str(error)]))
     return 1 if report.failed else 0
 
 

@@ -25,9 +25,7 @@ static int directory;
 
 static void fail(const char *what) {
     char message[1024] = "";
-    if (folder != NULL) {
-        lf_error_message(folder, message, sizeof message);
-    }
+    lf_error_message(folder, message, sizeof message); /* without a handle: the failure of lf_open */
     fprintf(stderr, "rpcs: %s: %s\n", what, message);
     perror("rpcs");
     exit(1);
