@@ -117,6 +117,8 @@ mod linux_clock;
 #[cfg(target_os = "linux")]
 mod linux_fs;
 #[cfg(target_os = "linux")]
+mod linux_list;
+#[cfg(target_os = "linux")]
 mod linux_mounts;
 #[cfg(target_os = "linux")]
 mod linux_proc;

@@ -1,0 +1,262 @@
+//! How Linux lists a folder (getdents64(2)).
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::io;
+use std::mem::MaybeUninit;
+
+use rustix::fd::BorrowedFd;
+use rustix::fs::{self, FileType, RawDir, SeekFrom};
+use rustix::io::Errno;
+
+use super::thread::Blocked;
+
+/// The buffer has room for about 100 bids at a time.
+const BUFFER: usize = 8192;
+
+thread_local! {
+    /// The buffer is not on the stack, because a thread may have a small stack. It is kept, because an uncontended lock must allocate
+    /// nothing.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Names every entry of an open folder, its inode, and what kind of file it is, where the filesystem says so.
+///
+/// `at_once`: by one call. The kernel lets nobody change the folder during one getdents64(2). Between two calls a name can come or go, and
+/// then tmpfs skips others that are there all the time (Linux 6.14 and later, whose tmpfs goes on at the place of the next name in an
+/// order of its own). A call ends before the end of the folder if the buffer is full, or if a signal, a stop or a freezer interrupts it. Then
+/// this begins again, with a larger buffer and without signals.
+pub(super) fn kinds(
+    dir: BorrowedFd<'_>,
+    mut at_once: bool,
+    mut begin: impl FnMut(),
+    mut each: impl FnMut(&CStr, u64, FileType),
+) -> io::Result<()> {
+    // A nested listing, or one at the end of the thread, finds no spare buffer and allocates a buffer of its own.
+    let mut buffer = SPARE.try_with(Cell::take).unwrap_or_default();
+    let mut size = buffer.capacity().max(BUFFER);
+    let mut quiet = None;
+    // Only a process that is stopped each time comes to the end of these. (And an overlay whose upper layer is on FUSE, which reads
+    // a folder in pieces of 4 KiB, and skips nothing between them.)
+    let mut tries = 0..100;
+    let done = loop {
+        if buffer.try_reserve_exact(size).is_err() {
+            break Err(Errno::NOMEM.into());
+        }
+        begin();
+        match read_pieces(&mut buffer.spare_capacity_mut()[..size], dir, at_once, &mut each) {
+            Ok(Pieces::One) => break Ok(()),
+            Ok(Pieces::More { .. }) if !at_once => break Ok(()),
+            Ok(Pieces::More { was_full: true }) => size *= 4,
+            Ok(Pieces::More { was_full: false }) => {}
+            Err(e) => break Err(e),
+        }
+        // The last try reads all pieces.
+        at_once &= tries.next().is_some();
+        quiet.get_or_insert_with(Blocked::all);
+    };
+    if buffer.capacity() <= MOST_KEPT {
+        let _ = SPARE.try_with(|spare| spare.set(buffer));
+    }
+    done
+}
+
+/// In how many pieces a folder was read.
+enum Pieces {
+    One,
+    /// `was_full`: the first one filled the buffer.
+    More {
+        was_full: bool,
+    },
+}
+
+/// `only_one`: it stops after the second piece.
+fn read_pieces(
+    buffer: &mut [MaybeUninit<u8>],
+    dir: BorrowedFd<'_>,
+    only_one: bool,
+    mut each: impl FnMut(&CStr, u64, FileType),
+) -> io::Result<Pieces> {
+    let size = buffer.len();
+    let (mut pieces, mut was_full) = (0, false);
+    read_by(buffer, dir, &mut each, |filled| {
+        pieces += 1;
+        was_full |= pieces == 1 && filled > size - LARGEST;
+        only_one && pieces > 1
+    })?;
+    Ok(if pieces > 1 { Pieces::More { was_full } } else { Pieces::One })
+}
+
+/// An entry with the longest name takes 280 bytes, and alignment may skip 7 bytes of the buffer. If more than this is left, all was read.
+const LARGEST: usize = 288;
+
+/// A thread keeps no larger buffer.
+const MOST_KEPT: usize = 1 << 20;
+
+/// The same as [`kinds`], but it stops after a call that left room in the buffer. So it can miss entries: if getdents64(2) fails after
+/// some entries, it reports the error only at the next call.
+pub(super) fn glance(dir: BorrowedFd<'_>, mut each: impl FnMut(&CStr, u64)) -> io::Result<()> {
+    let mut buffer = SPARE.try_with(Cell::take).unwrap_or_default();
+    buffer.try_reserve_exact(BUFFER).map_err(|_| Errno::NOMEM)?;
+    let note = |name: &CStr, number, _| each(name, number);
+    let done = read_by(&mut buffer.spare_capacity_mut()[..BUFFER], dir, note, |filled| filled <= BUFFER - LARGEST);
+    let _ = SPARE.try_with(|spare| spare.set(buffer));
+    done
+}
+
+fn read_by(
+    buffer: &mut [MaybeUninit<u8>],
+    dir: BorrowedFd<'_>,
+    mut each: impl FnMut(&CStr, u64, FileType),
+    mut is_enough: impl FnMut(usize) -> bool,
+) -> io::Result<()> {
+    rustix::io::retry_on_intr(|| fs::seek(dir, SeekFrom::Start(0)))?;
+    let mut entries = RawDir::new(dir, buffer);
+    let mut filled = 0;
+    while let Some(entry) = entries.next() {
+        match entry {
+            Ok(entry) => {
+                each(entry.file_name(), entry.ino(), entry.file_type());
+                filled += (19 + entry.file_name().count_bytes() + 1).next_multiple_of(8);
+                // struct linux_dirent64
+            }
+            Err(Errno::INTR) => continue,
+            Err(e) => return Err(e.into()),
+        }
+        if entries.is_buffer_empty() {
+            if is_enough(filled) {
+                break;
+            }
+            filled = 0;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::path::Path;
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::scratch::Scratch;
+    use crate::sys::Dir;
+    use rustix::fd::AsFd;
+
+    fn glances_at_all(path: &Path) {
+        let mut dir = Dir::open(path).unwrap();
+        dir.must_read_at_once();
+        let (all, mut glanced) = (RefCell::new(Vec::new()), Vec::new());
+        let each = |name: &CStr, number| all.borrow_mut().push((name.to_owned(), number));
+        dir.list_in_one(false, || all.borrow_mut().clear(), each).unwrap();
+        let all = all.into_inner();
+        dir.glance(|name, number| glanced.push((name.to_owned(), number))).unwrap();
+        assert_eq!(all.len(), std::fs::read_dir(path).unwrap().count() + 2);
+        assert_eq!(all, glanced);
+    }
+
+    /// This holds also if it takes several calls to read them, and for each length of name, because the length decides how much room
+    /// an entry takes.
+    #[test]
+    fn a_glance_names_all_that_local_filesystems_have() {
+        for width in 97..=104 {
+            let path = Scratch::new();
+            for count in [0, 1, 70, 200] {
+                (0..count).for_each(|n| std::fs::write(path.join(format!("{n:0width$}")), "").unwrap());
+                glances_at_all(&path);
+            }
+        }
+    }
+
+    /// Other files are rewritten by a rename over them, and deleted in the midst of the listing, each right where the listing goes on.
+    fn names_what_is_there_all_the_time(width: usize, deletes_after: std::ops::Range<usize>) {
+        for path in [Scratch::new(), Scratch::inside(Path::new("/dev/shm"))] {
+            let name = |n: usize| format!("{n:03}{:0width$}", 0);
+            (0..300).for_each(|n| std::fs::write(path.join(name(n)), "").unwrap());
+            std::fs::write(path.join("held"), "").unwrap();
+            for n in (0..300).step_by(2) {
+                std::fs::write(path.join("new"), "").unwrap();
+                std::fs::rename(path.join("new"), path.join(name(n))).unwrap();
+            }
+            let mut dir = Dir::open(&path).unwrap();
+            dir.must_read_at_once();
+            let (named, seen, begun) = (Cell::new(0), Cell::new(0), Cell::new(0));
+            let begin = || {
+                named.set(0);
+                begun.set(begun.get() + 1);
+            };
+            let each = |entry: &CStr, _: u64| {
+                named.set(named.get() + usize::from(entry == c"held"));
+                seen.set(seen.get() + 1);
+                // On tmpfs, the next name that is rewritten is two numbers before.
+                if begun.get() == 1 && deletes_after.contains(&seen.get()) {
+                    let n = entry.to_bytes().get(..3).and_then(|n| std::str::from_utf8(n).ok()?.parse::<usize>().ok());
+                    if let Some(next) = n.and_then(|n| n.checked_sub(2)) {
+                        let _ = std::fs::remove_file(path.join(name(next)));
+                    }
+                }
+            };
+            dir.list_in_one(false, begin, each).unwrap();
+            assert_eq!(named.get(), 1, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_listing_names_what_is_there_all_the_time_while_other_files_are_rewritten_and_deleted() {
+        names_what_is_there_all_the_time(200, 30..39); // one piece has 38 entries
+    }
+
+    /// A signal ends a call early.
+    #[test]
+    fn a_listing_names_what_is_there_all_the_time_while_signals_come() {
+        extern "C" fn nothing(_: libc::c_int) {}
+        // SAFETY: the handler does nothing.
+        unsafe { libc::signal(libc::SIGUSR2, nothing as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        // SAFETY: the call has no arguments.
+        let lister = unsafe { libc::pthread_self() };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    // SAFETY: that thread waits for this one.
+                    unsafe { libc::pthread_kill(lister, libc::SIGUSR2) };
+                    std::thread::sleep(std::time::Duration::from_micros(30));
+                }
+            });
+            let tried = std::panic::catch_unwind(|| (0..20).for_each(|_| names_what_is_there_all_the_time(0, 3..300)));
+            is_over.store(true, Ordering::Relaxed);
+            tried.unwrap();
+        });
+    }
+
+    /// A long name may not fit into the rest of the buffer. However large that rest is, there is more to read.
+    #[test]
+    fn a_glance_does_not_take_a_buffer_that_is_full_for_the_end() {
+        for length in (1..=255).step_by(8) {
+            let path = Scratch::new();
+            for n in 0..30 {
+                let name = if n == 15 { "x".repeat(length) } else { format!("{n:0255}") };
+                std::fs::write(path.join(name), "").unwrap();
+            }
+            glances_at_all(&path);
+        }
+    }
+
+    /// An entry has 19 bytes before its name and a zero byte after it, and each entry begins at a multiple of 8 (getdents64(2)).
+    #[test]
+    fn how_much_was_filled_is_told_to_the_byte() {
+        for (width, size) in [(1, 24), (4, 24), (5, 32), (108, 128), (109, 136), (255, 280)] {
+            let path = Scratch::new();
+            (0..9).for_each(|n| std::fs::write(path.join(format!("{n:0width$}")), "").unwrap());
+            let (dir, mut filled) = (Dir::open(&path).unwrap(), 0);
+            let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
+            let note = |bytes| {
+                filled += bytes;
+                false
+            };
+            read_by(&mut buffer, dir.as_fd(), |_, _, _| {}, note).unwrap();
+            assert_eq!(filled, 2 * 24 + 9 * size);
+        }
+    }
+}
