@@ -6,6 +6,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs;
 use rustix::io::Errno;
 
+use super::calls::retry;
 use super::stat::FileId;
 
 /// A program can close our descriptors (closefrom(3), close_range(2)). Then a file that it opens can get the same number. We write
@@ -20,7 +21,7 @@ pub(super) struct Kept {
 
 impl Kept {
     pub fn new(fd: OwnedFd) -> io::Result<Kept> {
-        let stat = fs::fstat(&fd)?;
+        let stat = retry(|| fs::fstat(&fd))?;
         Ok(Kept::of((fd, stat)))
     }
 
@@ -35,7 +36,7 @@ impl Kept {
 
     /// `EBADF`: it is not ours any more.
     pub fn ours(&self) -> rustix::io::Result<&OwnedFd> {
-        match FileId::of(&fs::fstat(&self.fd)?) == self.id {
+        match FileId::of(&rustix::io::retry_on_intr(|| fs::fstat(&self.fd))?) == self.id {
             true => Ok(&self.fd),
             false => Err(Errno::BADF),
         }

@@ -97,9 +97,10 @@ const MOST_KEPT: usize = 1 << 20;
 /// some entries, it reports the error only at the next call.
 pub(super) fn glance(dir: BorrowedFd<'_>, mut each: impl FnMut(&CStr, u64)) -> io::Result<()> {
     let mut buffer = SPARE.try_with(Cell::take).unwrap_or_default();
-    buffer.try_reserve_exact(BUFFER).map_err(|_| Errno::NOMEM)?;
+    let size = buffer.capacity().max(BUFFER);
+    buffer.try_reserve_exact(size).map_err(|_| Errno::NOMEM)?;
     let note = |name: &CStr, number, _| each(name, number);
-    let done = read_by(&mut buffer.spare_capacity_mut()[..BUFFER], dir, note, |filled| filled <= BUFFER - LARGEST);
+    let done = read_by(&mut buffer.spare_capacity_mut()[..size], dir, note, |filled| filled <= size - LARGEST);
     let _ = SPARE.try_with(|spare| spare.set(buffer));
     done
 }
