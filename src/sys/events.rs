@@ -27,7 +27,7 @@ pub(crate) struct Waker {
 impl Waker {
     pub fn new() -> io::Result<Waker> {
         let fd = descriptor(|| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK))?;
-        Ok(Waker { fd: Kept::new(fd)? })
+        Ok(Waker { fd: Kept::new(fd) })
     }
 
     pub fn ring(&self) {
@@ -172,7 +172,7 @@ impl Dir {
             }
             made => made,
         }?;
-        beacon.made = Some(made.id());
+        beacon.made = made.id();
         Ok(made)
     }
 
@@ -271,7 +271,7 @@ impl Dir {
     /// `known`: the one that was open before. It serves if it is still the same.
     pub fn open_tail(&self, name: &CStr, known: Option<Tail>) -> io::Result<Tail> {
         if let Some(tail) = known {
-            if self.file_id(name)? == Some(tail.fd.id()) {
+            if tail.fd.id().is_some() && self.file_id(name)? == tail.fd.id() {
                 return Ok(tail);
             }
         }

@@ -134,7 +134,7 @@ impl Drop for FolderWatch {
 impl Instance {
     fn new() -> io::Result<Instance> {
         let fd = descriptor(|| inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK))?;
-        Ok(Instance { fd: Kept::new(fd)?, of: process_mark() })
+        Ok(Instance { fd: Kept::new(fd), of: process_mark() })
     }
 
     fn is_ours(&self) -> bool {

@@ -1,7 +1,5 @@
 //! A descriptor that we keep from one call to the next, and write to or read from.
 
-use std::io;
-
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs;
 use rustix::io::Errno;
@@ -16,27 +14,29 @@ use super::stat::FileId;
 #[derive(Debug)]
 pub(super) struct Kept {
     fd: OwnedFd,
-    id: FileId,
+    /// `None`: fstat(2) failed. Then we do not check.
+    id: Option<FileId>,
 }
 
 impl Kept {
-    pub fn new(fd: OwnedFd) -> io::Result<Kept> {
-        let stat = retry(|| fs::fstat(&fd))?;
-        Ok(Kept::of((fd, stat)))
+    pub fn new(fd: OwnedFd) -> Kept {
+        let stat = retry(|| fs::fstat(&fd));
+        Kept { fd, id: stat.ok().map(|stat| FileId::of(&stat)) }
     }
 
     /// A descriptor, and what fstat(2) says about it.
     pub fn of((fd, stat): (OwnedFd, fs::Stat)) -> Kept {
-        Kept { fd, id: FileId::of(&stat) }
+        Kept { fd, id: Some(FileId::of(&stat)) }
     }
 
-    pub fn id(&self) -> FileId {
+    pub fn id(&self) -> Option<FileId> {
         self.id
     }
 
     /// `EBADF`: it is not ours any more.
     pub fn ours(&self) -> rustix::io::Result<&OwnedFd> {
-        match FileId::of(&rustix::io::retry_on_intr(|| fs::fstat(&self.fd))?) == self.id {
+        let Some(id) = self.id else { return Ok(&self.fd) };
+        match FileId::of(&rustix::io::retry_on_intr(|| fs::fstat(&self.fd))?) == id {
             true => Ok(&self.fd),
             false => Err(Errno::BADF),
         }
@@ -81,7 +81,7 @@ mod tests {
         let mut theirs = open("theirs");
         theirs.write_all(b"theirs").unwrap();
         theirs.rewind().unwrap();
-        let mut kept = Kept::new(open("ours").into()).unwrap();
+        let mut kept = Kept::new(open("ours").into());
         assert_eq!(kept.write(b"ours").unwrap(), 4);
         rustix::io::dup2(&theirs, &mut kept.fd).unwrap();
         assert_eq!(kept.write(b"ours").unwrap_err(), Errno::BADF);
