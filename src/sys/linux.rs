@@ -177,9 +177,7 @@ impl Processes for System {
         match seen.is_start(from, start) {
             Some(true) => ProcessState::Runs,
             Some(false) => ProcessState::Replaced,
-            None if created.is_some_and(|then| seen.is_created(from, then) == Some(false)) => {
-                ProcessState::SeemsReplaced
-            }
+            None if created.is_some_and(|then| seen.is_younger_or_older(from, then)) => ProcessState::SeemsReplaced,
             None => ProcessState::Exists,
         }
     }

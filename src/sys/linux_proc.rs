@@ -283,12 +283,20 @@ impl ProcStat {
         from.shift?.is_undone(self.start, start)
     }
 
-    /// Whether CREATED can be that of this process. A kernel may show the boot without the shift of our time namespace. The clocks
-    /// are shifted as the start is, so the sum is right by them. psutil takes a negative start for the huge number that is shown.
+    /// Whether CREATED can be that of this process, as every program here computes it.
     pub fn is_created(&self, from: &Outlook, created: i64) -> Option<bool> {
-        let boots = [from.proc.boot_time().ok()?, boot_time_by_clocks()];
-        let starts = [self.start.seconds(), self.start.seconds_as_shown()];
-        Some(boots.iter().any(|boot| starts.iter().any(|start| is_about(boot + start, created))))
+        Some(self.is_created_after(from.proc.boot_time().ok()?, created))
+    }
+
+    /// Whether CREATED says that this is another process. A kernel may show the boot without the shift of our time namespace. The clocks
+    /// are shifted as the start is, so the sum is right by them. Both must say so.
+    pub fn is_younger_or_older(&self, from: &Outlook, created: i64) -> bool {
+        self.is_created(from, created) == Some(false) && !self.is_created_after(boot_time_by_clocks(), created)
+    }
+
+    /// psutil takes a negative start for the huge number that is shown.
+    fn is_created_after(&self, boot: i64, created: i64) -> bool {
+        [self.start.seconds(), self.start.seconds_as_shown()].iter().any(|start| is_about(boot + start, created))
     }
 
     pub fn created_in(&self, proc: &Proc) -> io::Result<i64> {
