@@ -12,6 +12,7 @@ mod looking;
 mod ls;
 mod reap;
 mod run;
+mod sleep;
 mod text;
 mod wait;
 

@@ -1,7 +1,6 @@
 //! `lockfolder wait`: waits until nobody holds the lock, and only looks meanwhile.
 
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::errors::{explain, say, TROUBLE};
@@ -28,7 +27,7 @@ pub fn wait(path: &Path, limit: Option<Duration>) -> i32 {
         if left.is_zero() {
             return 1;
         }
-        thread::sleep(pause.min(left));
+        crate::sleep::sleep(pause.min(left));
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

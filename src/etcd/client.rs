@@ -120,7 +120,7 @@ impl Client {
             self.pass_on(at);
             tries += 1;
             if tries % self.endpoints.len() == 0 {
-                std::thread::sleep(pause.min(end.saturating_duration_since(sys::now())));
+                sys::sleep(pause.min(end.saturating_duration_since(sys::now())));
                 pause = (pause * 2).min(PAUSES.1);
             }
         }

@@ -178,7 +178,7 @@ impl Place for Etcd {
 
     fn pause(&mut self, backoff: &mut Backoff) -> bool {
         let pause = backoff.next(sys::now());
-        pause.into_iter().for_each(std::thread::sleep);
+        pause.into_iter().for_each(sys::sleep);
         pause.is_some()
     }
 }

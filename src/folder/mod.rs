@@ -28,7 +28,6 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -311,7 +310,7 @@ fn make_and_open(path: &Path, options: Options) -> Result<Location> {
         match Location::open(path, options) {
             // Somebody deletes the folder at this moment. Or another mount has just made it, and this one remembers for a while that
             // there was none (GlusterFS, with two mounts on one machine). A link that leads nowhere is neither.
-            Err(e) if says_gone(&e) && left > 0 && !Dir::is_link_at(path) => thread::sleep(PAUSE),
+            Err(e) if says_gone(&e) && left > 0 && !Dir::is_link_at(path) => sys::sleep(PAUSE),
             opened => return opened,
         }
     }

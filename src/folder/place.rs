@@ -1,7 +1,6 @@
 //! A lock folder as the [`Place`] of the protocol: each step is an operation on the folder.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::bidding::{Found, Withdrawn};
@@ -165,7 +164,7 @@ impl Place for Folder {
 
     fn pause(&mut self, backoff: &mut Backoff) -> bool {
         let pause = backoff.next(sys::now());
-        pause.into_iter().for_each(thread::sleep);
+        pause.into_iter().for_each(sys::sleep);
         pause.is_some()
     }
 }

@@ -47,7 +47,7 @@ pub(crate) use random::staged_name;
 
 mod time;
 use time::doze;
-pub(crate) use time::{now, since_boot, unix_nanos, Clocks};
+pub(crate) use time::{now, since_boot, sleep, unix_nanos, Clocks};
 
 mod thread;
 pub(crate) use thread::Thread;

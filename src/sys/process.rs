@@ -96,7 +96,7 @@ impl<T> Shared<T> {
                 Err(TryLockError::WouldBlock) => {
                     // Counted more than once, because a thread of ours may have locked it and not yet stored its PID.
                     elsewhere += u32::from(self.locked_in.load(Ordering::Relaxed) != own);
-                    std::thread::sleep(Duration::from_millis(1));
+                    super::sleep(Duration::from_millis(1));
                     continue;
                 }
             };

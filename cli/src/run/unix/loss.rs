@@ -97,7 +97,7 @@ impl Loss {
         let mut pause = Duration::from_millis(5);
         while self.has_others(command, spared) {
             self.step(command, spared);
-            std::thread::sleep(pause);
+            crate::sleep::sleep(pause);
             if self.happened.is_none_or(|happened| happened.elapsed() >= self.patience) {
                 pause = (pause * 2).min(Duration::from_millis(500));
             }

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a sender may use of the processor before it is taken to be done.
@@ -25,7 +24,7 @@ pub(super) fn settle(senders: &[i32]) {
             if more.is_some_and(|more| more > MUCH) {
                 break;
             }
-            thread::sleep(pause);
+            crate::sleep::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(5));
         }
     }
