@@ -45,9 +45,11 @@ mod random;
 pub(crate) use random::fill_random;
 pub(crate) use random::staged_name;
 
+mod sleep;
 mod time;
-use time::doze;
-pub(crate) use time::{now, since_boot, sleep, unix_nanos, Clocks};
+use sleep::doze;
+pub(crate) use sleep::sleep;
+pub(crate) use time::{now, since_boot, unix_nanos, Clocks};
 
 mod thread;
 pub(crate) use thread::Thread;
