@@ -1,6 +1,8 @@
 //! Sleep without news.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(unix)]
+use std::time::Instant;
 
 /// Sleeps. This is not the sleep of std, which begins again with what nanosleep(2) leaves. Each signal makes that longer by the slack of
 /// the kernel's timers (50 µs, prctl(2)), so signals that come faster than that would keep the thread asleep for ever.

@@ -22,10 +22,14 @@ pub(super) struct Relay {
     pub news_of_children: bool,
 }
 
+/// So many records are read before the rest of the world is looked at.
+const MOST_AT_ONCE: usize = 1024;
+
 impl Relay {
     /// Reads what has come. False: nothing that may have to be passed on.
     pub fn read(&mut self, signals: &Signals, witness: &Witness) -> bool {
-        while let Some(record) = signals.next() {
+        // A storm of signals has no end. The caller has other things to look at too.
+        for record in std::iter::from_fn(|| signals.next()).take(MOST_AT_ONCE) {
             self.sort(record, signals, witness);
         }
         !self.ours.is_empty()
