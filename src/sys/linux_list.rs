@@ -47,7 +47,8 @@ pub(super) fn kinds(
         match read_pieces(&mut buffer.spare_capacity_mut()[..size], dir, at_once, &mut each) {
             Ok(Pieces::One) => break Ok(()),
             Ok(Pieces::More { .. }) if !at_once => break Ok(()),
-            Ok(Pieces::More { was_full: true }) => size *= 4,
+            Ok(Pieces::More { was_full: true }) if size == LARGEST_BUFFER => at_once = false,
+            Ok(Pieces::More { was_full: true }) => size = (size * 4).min(LARGEST_BUFFER),
             Ok(Pieces::More { was_full: false }) => {}
             Err(e) => break Err(e),
         }
@@ -89,6 +90,9 @@ fn read_pieces(
 
 /// An entry with the longest name takes 280 bytes, and alignment may skip 7 bytes of the buffer. If more than this is left, all was read.
 const LARGEST: usize = 288;
+
+/// getdents64(2) takes the size for an `int`. This is enough for some ten million names of bids.
+const LARGEST_BUFFER: usize = 1 << 30;
 
 /// A thread keeps no larger buffer.
 const MOST_KEPT: usize = 1 << 20;

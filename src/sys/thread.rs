@@ -27,6 +27,12 @@ impl Thread {
     pub fn spawn_with(stack: usize, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
         // A new thread has the mask of its maker (pthread_create(3)). So no signal can reach it, not even in its first moment.
         let _blocked = Blocked::all();
+        let run = move || {
+            // It also has the slack of its maker's timers (prctl(2)), which could be longer than a lease.
+            #[cfg(target_os = "linux")]
+            let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+            run();
+        };
         let handle = Builder::new().name(name.into()).stack_size(stack).spawn(run)?;
         Ok(Thread { handle: Some(handle), of: process_mark() })
     }
