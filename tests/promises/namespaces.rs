@@ -1,10 +1,7 @@
 //! Containers: a neighbour in another namespace is never robbed, and its death frees the folder at once.
 
-use std::path::Path;
-
-use crate::c::{compile, guarded, run, said, Link, Program};
 use crate::support::containers::{contained, each_filesystem, is_respected_until_it_dies};
-use crate::support::{both, namespaces_or_skip, Bid, Kind, Puppet, Scratch};
+use crate::support::{both, Bid, Kind, Puppet};
 
 both!(
     a_live_neighbour_inside_is_never_robbed_and_its_death_frees_the_folder,
@@ -167,18 +164,4 @@ fn a_forked_child_can_only_make_its_dead_parent_look_alive(kind: Kind) {
         reader.must("lock 0");
         reader.must("unlock 0");
     });
-}
-
-/// The two share their memory, and each is PID 1 of its namespace.
-#[test]
-fn a_first_process_is_not_the_first_process_of_another_namespace() {
-    if !namespaces_or_skip("a PID namespace in another one") {
-        return;
-    }
-    let program = Program(compile("nested_first.c", &["gcc", "-std=c11", "-O1"], Link::Shared));
-    let scratch = Scratch::new();
-    let mut command = guarded(Path::new("unshare"));
-    command.args(["--pid", "--fork", "--mount-proc"]).arg(&program.0).arg(scratch.join("lock"));
-    let output = run(&mut command);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "the holder was respected\n", "{}", said(&output));
 }

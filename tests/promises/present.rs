@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::c::{compile, guarded, run, said, Link, Program};
 use crate::support::containers::{
     answers, dead, each_filesystem, is_respected_until_it_dies, judges_by_start, own_bid, CONTAINER,
 };
@@ -264,4 +265,18 @@ fn a_process_of_this_boot_is_not_robbed_if_the_boot_is_not_shown(kind: Kind) {
         holder.kill();
         inside.must("lock 0");
     });
+}
+
+/// The two share their memory, and each is PID 1 of its namespace.
+#[test]
+fn a_first_process_is_not_the_first_process_of_another_namespace() {
+    if !namespaces_or_skip("a PID namespace in another one") {
+        return;
+    }
+    let program = Program(compile("nested_first.c", &["gcc", "-std=c11", "-O1"], Link::Shared));
+    let scratch = Scratch::new();
+    let mut command = guarded(Path::new("unshare"));
+    command.args(["--pid", "--fork", "--mount-proc"]).arg(&program.0).arg(scratch.join("lock"));
+    let output = run(&mut command);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "the holder was respected\n", "{}", said(&output));
 }
