@@ -237,7 +237,6 @@ impl Queue {
             listed => listed?,
         }
         view.before.sort_unstable();
-        view.before.dedup();
         view.ahead = view.before.len();
         view.step_back();
         if view.successor.is_none() && view.length >= LONG && tail.is_none() && self.has_tail {

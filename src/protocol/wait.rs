@@ -332,7 +332,7 @@ impl<P: Line> Wait<P> {
         if signs == 0 {
             return Ok(false);
         }
-        // We watch only the claimant right before us, so the death of one before that one is news for nobody if its successor is stopped.
+        // Each claimant watches only the one right before it. If that watcher is stopped, nobody notices the death of the one it watches.
         if self.view.first.is_some_and(|first| session.place.bury(first)) {
             self.next_look = now; // the first of those that are left may be a no-show
             return Ok(true);

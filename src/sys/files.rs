@@ -11,8 +11,7 @@ use rustix::io::Errno;
 
 use super::calls::retry;
 use super::filesystem::{Filesystem, Refusal};
-use super::stat::FileId;
-use super::stat::Rights;
+use super::stat::{FileId, Rights};
 
 pub(super) trait Files {
     /// A moment as the filesystems of this machine record it.
@@ -65,19 +64,10 @@ pub(super) trait Files {
         retry(|| fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))
     }
 
-    /// Which file has this name in the folder. `None`: no file has this name.
-    fn id_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileId>> {
+    /// Which file has this name in the folder, and of which kind it is. `None`: no file has this name.
+    fn fixed_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<(FileId, FileType)>> {
         match Self::stat_within(dir, name) {
-            Ok(stat) => Ok(Some(FileId::of(&stat))),
-            Err(e) if Errno::from_io_error(&e) == Some(Errno::NOENT) => Ok(None),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// The kind of the file that has this name in the folder. `None`: no file has this name.
-    fn kind_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileType>> {
-        match Self::stat_within(dir, name) {
-            Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+            Ok(stat) => Ok(Some((FileId::of(&stat), FileType::from_raw_mode(stat.st_mode)))),
             Err(e) if Errno::from_io_error(&e) == Some(Errno::NOENT) => Ok(None),
             Err(e) => Err(e),
         }

@@ -48,32 +48,23 @@ fn stat_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<fs::Stat> {
 
 /// What is never out of date in the cache of a filesystem: which file it is, and its kind. This costs less than [`stat_within`], because
 /// it needs no descriptor. It does not ask the server of a filesystem that is mounted there, if that kind of filesystem obeys
-/// `AT_STATX_DONT_SYNC` (statx(2)). FUSE and NFS do. The outer `None`: the caller must use stat(2).
-fn fixed_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Option<(FileId, FileType)>>> {
+/// `AT_STATX_DONT_SYNC` (statx(2)). FUSE and NFS do.
+fn fixed_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<(FileId, FileType)>> {
     let how = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
-    match rustix::io::retry_on_intr(|| fs::statx(dir, name, how, StatxFlags::TYPE | StatxFlags::INO)) {
-        Ok(stat) => {
-            let device = fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
-            let id = FileId { device, inode: stat.stx_ino };
-            Ok(Some(Some((id, FileType::from_raw_mode(stat.stx_mode.into())))))
+    let found = match retry(|| fs::statx(dir, name, how, StatxFlags::TYPE | StatxFlags::INO)) {
+        Ok(stat) => Ok((
+            FileId { device: fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), inode: stat.stx_ino },
+            FileType::from_raw_mode(stat.stx_mode.into()),
+        )),
+        // Linux before 4.11 does not have this call, and some sandboxes forbid it.
+        Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::NOSYS | Errno::PERM)) => {
+            stat_within(dir, name).map(|stat| (FileId::of(&stat), FileType::from_raw_mode(stat.st_mode)))
         }
-        Err(Errno::NOENT) => Ok(Some(None)),
-        Err(Errno::NOSYS | Errno::PERM) => Ok(None),
-        Err(e) => Err(e.into()),
-    }
-}
-
-fn kind_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileType>> {
-    match fixed_within(dir, name)? {
-        Some(found) => Ok(found.map(|(_, kind)| kind)),
-        None => stat_within(dir, name).map(|stat| Some(FileType::from_raw_mode(stat.st_mode))),
-    }
-}
-
-fn id_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileId>> {
-    match fixed_within(dir, name)? {
-        Some(found) => Ok(found.map(|(id, _)| id)),
-        None => stat_within(dir, name).map(|stat| Some(FileId::of(&stat))),
+        Err(e) => Err(e),
+    };
+    match found {
+        Err(e) if Errno::from_io_error(&e) == Some(Errno::NOENT) => Ok(None),
+        found => found.map(Some),
     }
 }
 
@@ -264,12 +255,8 @@ impl Files for System {
         stat_within(dir, name)
     }
 
-    fn kind_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileType>> {
-        kind_within(dir, name)
-    }
-
-    fn id_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<FileId>> {
-        id_within(dir, name)
+    fn fixed_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<(FileId, FileType)>> {
+        fixed_within(dir, name)
     }
 
     fn is_fixed(path: &Path) -> bool {

@@ -22,10 +22,10 @@ thread_local! {
 
 /// Names every entry of an open folder, its inode, and what kind of file it is, where the filesystem says so.
 ///
-/// `at_once`: by one call. The kernel lets nobody change the folder during one getdents64(2). Between two calls a name can come or go, and
-/// then tmpfs skips others that are there all the time (Linux 6.14 and later, whose tmpfs goes on at the place of the next name in an
-/// order of its own). A call ends before the end of the folder if the buffer is full, or if a signal, a stop or a freezer interrupts it. Then
-/// this begins again, with a larger buffer and without signals.
+/// `at_once`: one getdents64(2) reads all of it. The kernel lets nobody change the folder during that call. Between two calls, others can
+/// make and delete files. Then tmpfs of Linux 6.14 and later can skip names that are there all the time, because it goes on at the next
+/// number of a file, and not at the next place in the listing. A call ends too early if the buffer is full, or if a signal, a stop or a
+/// freezer interrupts it. Then this begins again, with a larger buffer and without signals.
 pub(super) fn kinds(
     dir: BorrowedFd<'_>,
     mut at_once: bool,

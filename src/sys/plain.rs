@@ -18,8 +18,8 @@ fn is_plain(kind: FileType) -> bool {
 impl Dir {
     /// What has this name. An error of the look is never taken for a missing name.
     pub fn sight(&self, name: &CStr) -> Sight {
-        match leaf(name).map_err(io::Error::from).and_then(|name| System::kind_within(self.fd(), name)) {
-            Ok(Some(kind)) if is_plain(kind) => Sight::Plain,
+        match leaf(name).map_err(io::Error::from).and_then(|name| System::fixed_within(self.fd(), name)) {
+            Ok(Some((_, kind))) if is_plain(kind) => Sight::Plain,
             Ok(Some(_)) => Sight::Other,
             Ok(None) => Sight::Missing,
             Err(_) => Sight::Hidden,

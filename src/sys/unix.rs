@@ -100,6 +100,10 @@ impl AsFd for Dir {
 }
 
 impl Dir {
+    fn of(fd: OwnedFd) -> Dir {
+        Dir { fd, to_open_files: OFlags::empty(), own_number: None, reads_at_once: false }
+    }
+
     /// Opens a folder by path, through links if the path has them.
     pub fn open(path: &Path) -> io::Result<Dir> {
         // Each listing would change the time of last access, and so cause a write to the disk. `relatime` helps only if nothing is
@@ -109,7 +113,7 @@ impl Dir {
             Err(e) if Errno::from_io_error(&e) == Some(Errno::PERM) => open(READ_DIR)?,
             other => other?,
         };
-        Ok(Dir { fd, to_open_files: OFlags::empty(), own_number: None, reads_at_once: false })
+        Ok(Dir::of(fd))
     }
 
     /// Opens the file that has this name in the folder. It never follows a link, and on Linux it never enters a mount.
@@ -125,13 +129,13 @@ impl Dir {
         #[cfg(not(target_os = "linux"))]
         const SEARCH: OFlags = READ_DIR;
         let fd = descriptor(|| fs::openat(CWD, path, SEARCH, Mode::empty()))?;
-        Ok(Dir { fd, to_open_files: OFlags::empty(), own_number: None, reads_at_once: false })
+        Ok(Dir::of(fd))
     }
 
     /// The folder that this one is in.
     pub fn open_above(&self) -> io::Result<Dir> {
         let fd = descriptor(|| fs::openat(&self.fd, c"..", READ_DIR, Mode::empty()))?;
-        Ok(Dir { fd, to_open_files: OFlags::empty(), own_number: None, reads_at_once: false })
+        Ok(Dir::of(fd))
     }
 
     /// Which folder is at this path now.
@@ -156,12 +160,8 @@ impl Dir {
 
     /// Opens a folder inside this one. It never follows a link.
     pub fn open_dir(&self, name: &CStr) -> io::Result<Dir> {
-        Ok(Dir {
-            fd: self.open_at(name, READ_DIR, 0)?,
-            to_open_files: self.to_open_files,
-            own_number: None,
-            reads_at_once: self.reads_at_once,
-        })
+        let dir = Dir::of(self.open_at(name, READ_DIR, 0)?);
+        Ok(Dir { to_open_files: self.to_open_files, reads_at_once: self.reads_at_once, ..dir })
     }
 
     pub fn stat(&self) -> io::Result<FolderStat> {
@@ -216,7 +216,8 @@ impl Dir {
         self.own_number = Some(own.inode);
     }
 
-    /// From now on, each listing of this folder and of those inside is one call of the kernel, during which nobody changes the folder.
+    /// From now on, one call of the kernel makes each listing of this folder and of the folders inside. Nobody can change a folder during
+    /// that call.
     /// Only on filesystems that fill a buffer of any size.
     pub fn must_read_at_once(&mut self) {
         self.reads_at_once = true;
@@ -407,7 +408,7 @@ impl Dir {
 
     /// Which file has this name. `None`: no file has it.
     pub fn file_id(&self, name: &CStr) -> io::Result<Option<FileId>> {
-        System::id_within(self.fd(), leaf(name)?)
+        Ok(System::fixed_within(self.fd(), leaf(name)?)?.map(|(id, _)| id))
     }
 
     /// Makes an empty file, if no file has this name.
