@@ -17,6 +17,7 @@
 //! The lock can overrule what we see of an existing process. It can't overrule that there is no process, because a
 //! forked child keeps the lock of its dead parent. A process that lost its descriptors has no lock, but it lives.
 
+use std::cell::OnceCell;
 use std::io;
 
 use crate::owner::bid::Bid;
@@ -76,10 +77,12 @@ pub(crate) fn judge(
     view: &View,
     on: Filesystem,
 ) -> (Verdict, Probe) {
-    if is_copy(bid, &file, on) {
+    let born = OnceCell::new();
+    let born = || *born.get_or_init(|| file.born());
+    if is_copy(bid, &file, born, on) {
         return (Verdict::Stale, Probe::None);
     }
-    if !folder.let_delete(file.rights) || !folder.let_all_delete() && file.was_rewritten() {
+    if !folder.let_delete(file.rights) || !folder.let_all_delete() && file.was_rewritten(born()) {
         match is_locked(&file, on) {
             Ok(true) => return (Verdict::Live, Probe::Lock(file)),
             Err(_) if on.is_shared() => return (Verdict::Unknown, Probe::None),
@@ -127,11 +130,11 @@ pub(crate) fn judge(
 
 /// Whether this is a copy of a bid, as `cp -a` or a restored backup makes one. A bid says which file it is and when
 /// that file was made; a copy is another file. And no owner holds the lock on a copy.
-fn is_copy(bid: &Bid, file: &ForeignFile, on: Filesystem) -> bool {
+fn is_copy(bid: &Bid, file: &ForeignFile, born: impl Fn() -> Option<u64>, on: Filesystem) -> bool {
     let Some(inode) = bid.inode.filter(|_| on.has_stable_numbers()) else { return false };
     // An overlay may give other numbers to the files that it shows.
     let is_another = || inode != file.id.number() && bid.overlay == on.is_overlay();
-    let is_younger = || bid.born.zip(file.born()).is_some_and(|(then, now)| then != now);
+    let is_younger = || bid.born.zip(born()).is_some_and(|(then, now)| then != now);
     matches!(file.is_locked(), Ok(false)) && (is_another() || is_younger())
 }
 
@@ -179,6 +182,10 @@ fn owner(bid: &Bid, file: &ForeignFile, me: &Identity, view: &View, on: Filesyst
     // network. And without a descriptor only a look recognises a zombie, whose child may keep the lock.)
     if exit.is_some() && on.is_local() && is_ours(bid) && matches!(file.is_locked(), Ok(true)) {
         return if has_exited() { Owner::Gone } else { Owner::Proven(exit) };
+    }
+    // This costs one system call. The look costs about fifteen, and would change nothing.
+    if has_exited() {
+        return Owner::Gone;
     }
     let state = sys::process(view, me, bid.pid, bid.start, bid.created);
     if state == ProcessState::Gone || has_exited() {

@@ -16,7 +16,7 @@ use super::contract::Source;
 use super::kept::Kept;
 use super::seen::Seen;
 use super::staged::STAGED;
-use super::stat::FileId;
+use super::stat::{FileId, Known};
 use super::{doze, Access, Dir, FifoState, News};
 
 /// Wakes a thread that waits. Ringing is async-signal-safe: a write(2) to an eventfd, and `errno` is left alone.
@@ -204,13 +204,13 @@ impl Dir {
     /// `hidden` and has no third name. This proves that the process that put it there had the right to give it a name. A FIFO that
     /// was moved in from elsewhere is no beacon, and we do not open it.
     pub fn fifo_of(&self, ticket: &CStr, hidden: &Dir, beacons: &[CString]) -> Option<FileId> {
-        beacon_of(&self.look_at(ticket).ok()??, hidden, beacons)
+        beacon_of(&Known::of(&self.look_at(ticket).ok()??), hidden, beacons)
     }
 
     /// Watches the beacon of [`Dir::fifo_of`]. The call does not check whether the beacon is lit.
     pub fn watch_fifo_of(&self, ticket: &CStr, hidden: &Dir, beacons: &[CString]) -> Option<FifoWatch> {
         let seen = self.see(ticket).ok()?;
-        beacon_of(&seen.stat, hidden, beacons)?;
+        beacon_of(&seen.known, hidden, beacons)?;
         Some(FifoWatch { fd: Kept::of(seen.open(OFlags::RDONLY).ok()?) })
     }
 
@@ -239,11 +239,10 @@ impl Dir {
 }
 
 /// See [`Dir::fifo_of`].
-fn beacon_of(ticket: &fs::Stat, hidden: &Dir, beacons: &[CString]) -> Option<FileId> {
-    let id = FileId::of(ticket);
-    let is_fifo = FileType::from_raw_mode(ticket.st_mode) == FileType::Fifo;
-    let is_beacon = || beacons.iter().any(|beacon| matches!(hidden.file_id(beacon), Ok(Some(other)) if other == id));
-    (is_fifo && ticket.st_nlink == 2 && is_beacon()).then_some(id)
+fn beacon_of(ticket: &Known, hidden: &Dir, beacons: &[CString]) -> Option<FileId> {
+    let is_known = |beacon| matches!(hidden.file_id(beacon), Ok(Some(other)) if other == ticket.id);
+    let is_beacon = || beacons.iter().any(|beacon| is_known(beacon));
+    (ticket.kind == FileType::Fifo && ticket.links == 2 && is_beacon()).then_some(ticket.id)
 }
 
 /// A FIFO in which a waiter that joins the line leaves its name for the next waiter that joins. Its content is gone when no process

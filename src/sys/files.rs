@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::calls::retry;
 use super::filesystem::{Filesystem, Refusal};
-use super::stat::{FileId, Rights};
+use super::stat::{Known, Rights};
 
 pub(super) trait Files {
     /// A moment as the filesystems of this machine record it.
@@ -65,9 +65,9 @@ pub(super) trait Files {
     }
 
     /// Which file has this name in the folder, and of which kind it is. `None`: no file has this name.
-    fn fixed_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<(FileId, FileType)>> {
+    fn fixed_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Known>> {
         match Self::stat_within(dir, name) {
-            Ok(stat) => Ok(Some((FileId::of(&stat), FileType::from_raw_mode(stat.st_mode)))),
+            Ok(stat) => Ok(Some(Known::of(&stat))),
             Err(e) if Errno::from_io_error(&e) == Some(Errno::NOENT) => Ok(None),
             Err(e) => Err(e),
         }

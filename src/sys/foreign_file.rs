@@ -57,9 +57,10 @@ impl ForeignFile {
         System::born(self.fd.as_fd()).map(System::nanos)
     }
 
-    /// Whether it was written to after it was made. Its owner writes to a bid once, at its making. False, if the filesystem does not tell.
-    pub fn was_rewritten(&self) -> bool {
-        is_rewritten(self.born(), self.modified)
+    /// Whether it was written to after it was made, at `born`. Its owner writes to a bid once, at its making. False, if the filesystem does
+    /// not tell.
+    pub fn was_rewritten(&self, born: Option<u64>) -> bool {
+        is_rewritten(born, self.modified)
     }
 
     /// Whether its owner holds the lock that proves that it lives.
@@ -76,19 +77,27 @@ impl Dir {
             Err(e) => return not_opened(e),
         };
         if seen.kind() != FileType::RegularFile {
-            return Ok(Opened::NotRegular { modified: modified(&seen.stat) });
+            return self.not_regular(name);
         }
         let (fd, stat) = match seen.open(OFlags::RDONLY | self.to_open_files) {
             Ok(opened) => opened,
             // This happens if `open` had to use the name: the file was replaced by a link, a socket or a device since we looked.
             Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::LOOP | Errno::NXIO)) => {
-                return Ok(Opened::NotRegular { modified: modified(&seen.stat) });
+                return self.not_regular(name);
             }
             Err(e) => return not_opened(e),
         };
         let modified = modified(&stat);
         let (size, stat) = (stat.st_size as u64, FolderStat::of(&stat));
         Ok(Opened::File(ForeignFile { fd, size, id: stat.id, rights: stat.rights(), modified }))
+    }
+
+    fn not_regular(&self, name: &CStr) -> io::Result<Opened<ForeignFile>> {
+        match self.look_at(name) {
+            Ok(Some(stat)) => Ok(Opened::NotRegular { modified: modified(&stat) }),
+            Ok(None) => Ok(Opened::Gone),
+            Err(e) => not_opened(e),
+        }
     }
 
     /// Takes the lock of a file that never got its content, and deletes the file. False: another process has the lock, the file has

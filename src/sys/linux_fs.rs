@@ -17,7 +17,7 @@ use super::filesystem::{Filesystem, Refusal};
 use super::linux_list::{glance, kinds};
 use super::linux_mounts::{self, Mount};
 use super::linux_proc::{own_proc, Proc};
-use super::stat::{FileId, Rights};
+use super::stat::{FileId, Known, Rights};
 
 /// The flag for opening a folder so that a listing does not change its time of last access.
 const UNNOTICED: OFlags = OFlags::NOATIME;
@@ -49,16 +49,17 @@ fn stat_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<fs::Stat> {
 /// What is never out of date in the cache of a filesystem: which file it is, and its kind. This costs less than [`stat_within`], because
 /// it needs no descriptor. It does not ask the server of a filesystem that is mounted there, if that kind of filesystem obeys
 /// `AT_STATX_DONT_SYNC` (statx(2)). FUSE and NFS do.
-fn fixed_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<(FileId, FileType)>> {
+fn fixed_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Known>> {
     let how = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
-    let found = match retry(|| fs::statx(dir, name, how, StatxFlags::TYPE | StatxFlags::INO)) {
-        Ok(stat) => Ok((
-            FileId { device: fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), inode: stat.stx_ino },
-            FileType::from_raw_mode(stat.stx_mode.into()),
-        )),
+    let found = match retry(|| fs::statx(dir, name, how, StatxFlags::TYPE | StatxFlags::INO | StatxFlags::NLINK)) {
+        Ok(stat) => Ok(Known {
+            id: FileId { device: fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), inode: stat.stx_ino },
+            kind: FileType::from_raw_mode(stat.stx_mode.into()),
+            links: stat.stx_nlink.into(),
+        }),
         // Linux before 4.11 does not have this call, and some sandboxes forbid it.
         Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::NOSYS | Errno::PERM)) => {
-            stat_within(dir, name).map(|stat| (FileId::of(&stat), FileType::from_raw_mode(stat.st_mode)))
+            stat_within(dir, name).map(|stat| Known::of(&stat))
         }
         Err(e) => Err(e),
     };
@@ -255,7 +256,7 @@ impl Files for System {
         stat_within(dir, name)
     }
 
-    fn fixed_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<(FileId, FileType)>> {
+    fn fixed_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Known>> {
         fixed_within(dir, name)
     }
 

@@ -125,8 +125,8 @@ impl Dir {
         may_be_ours: impl Fn(&Seen<'_>) -> bool,
     ) -> io::Result<()> {
         let rights = if kind == FileType::Directory { 0o700 } else { 0o600 };
-        let seen = self.see(name)?;
-        let stat = FolderStat::of(&seen.stat);
+        let seen = self.see_whole(name)?;
+        let Some(stat) = seen.stat.as_ref().map(FolderStat::of) else { return Ok(()) };
         if seen.kind() == kind && stat.is_ours() && stat.mode & rights != rights && may_be_ours(&seen) {
             seen.set_mode(stat.mode | rights)?;
         }

@@ -19,7 +19,7 @@ impl Dir {
     /// What has this name. An error of the look is never taken for a missing name.
     pub fn sight(&self, name: &CStr) -> Sight {
         match leaf(name).map_err(io::Error::from).and_then(|name| System::fixed_within(self.fd(), name)) {
-            Ok(Some((_, kind))) if is_plain(kind) => Sight::Plain,
+            Ok(Some(known)) if is_plain(known.kind) => Sight::Plain,
             Ok(Some(_)) => Sight::Other,
             Ok(None) => Sight::Missing,
             Err(_) => Sight::Hidden,

@@ -12,33 +12,55 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{self, AtFlags, FileType, OFlags};
 use rustix::io::Errno;
 
-use super::calls::{retry, to_mode};
+use super::calls::{leaf, retry, to_mode};
 use super::contract::System;
 use super::files::Files;
-use super::stat::FileId;
+use super::stat::{FileId, Known};
 use super::unix::Dir;
 
 /// The file that has a name in a folder. We have looked at it, and not opened it.
 pub(super) struct Seen<'a> {
     dir: &'a Dir,
     name: &'a CStr,
-    pub stat: fs::Stat,
+    pub known: Known,
+    /// `None`: we looked at the name only.
+    pub stat: Option<fs::Stat>,
     /// Refers to the very file that we looked at (`O_PATH`, open(2)).
     #[cfg(target_os = "linux")]
-    found: OwnedFd,
+    found: Option<OwnedFd>,
 }
 
 impl Dir {
     /// Looks at the file that has this name. It never follows a link, and on Linux it never enters a mount.
+    ///
+    /// If only our user can put a file into the folder, nobody else can change what has the name before we open it. Then we look at the
+    /// name, which takes half as many system calls as the way through a descriptor.
     pub(super) fn see<'a>(&'a self, name: &'a CStr) -> io::Result<Seen<'a>> {
+        if !self.writers.are_we_alone() {
+            return self.see_whole(name);
+        }
+        let known = System::fixed_within(self.fd(), leaf(name)?)?.ok_or(Errno::NOENT)?;
+        Ok(Seen {
+            dir: self,
+            name,
+            known,
+            stat: None,
+            #[cfg(target_os = "linux")]
+            found: None,
+        })
+    }
+
+    /// The same, whatever users can put a file into the folder, and with all that stat(2) tells.
+    pub(super) fn see_whole<'a>(&'a self, name: &'a CStr) -> io::Result<Seen<'a>> {
         #[cfg(target_os = "linux")]
         {
             let found = self.open_at(name, OFlags::PATH, 0)?;
-            Ok(Seen { dir: self, name, stat: retry(|| fs::fstat(&found))?, found })
+            let stat = retry(|| fs::fstat(&found))?;
+            Ok(Seen { dir: self, name, known: Known::of(&stat), stat: Some(stat), found: Some(found) })
         }
         #[cfg(not(target_os = "linux"))]
         match self.look_at(name)? {
-            Some(stat) => Ok(Seen { dir: self, name, stat }),
+            Some(stat) => Ok(Seen { dir: self, name, known: Known::of(&stat), stat: Some(stat) }),
             None => Err(Errno::NOENT.into()),
         }
     }
@@ -46,17 +68,17 @@ impl Dir {
 
 impl Seen<'_> {
     pub fn kind(&self) -> FileType {
-        FileType::from_raw_mode(self.stat.st_mode)
+        self.known.kind
     }
 
     pub fn id(&self) -> FileId {
-        FileId::of(&self.stat)
+        self.known.id
     }
 
     /// When it was made, if the filesystem says so.
     pub fn born(&self) -> Option<<System as Files>::Moment> {
         #[cfg(target_os = "linux")]
-        return System::born(self.found.as_fd());
+        return self.found.as_ref().and_then(|found| System::born(found.as_fd()));
         #[cfg(not(target_os = "linux"))]
         None
     }
@@ -72,7 +94,7 @@ impl Seen<'_> {
     /// Gives the file another mode. It must not be a link.
     pub fn set_mode(&self, mode: u32) -> io::Result<()> {
         #[cfg(target_os = "linux")]
-        match super::linux_proc::own_path(&self.found) {
+        match self.found.as_ref().and_then(super::linux_proc::own_path) {
             Some(path) => retry(|| fs::chmodat(fs::CWD, &*path, to_mode(mode), AtFlags::empty())),
             None => Err(io::Error::other(
                 "the umask of this process takes rights of the owner's, and without /proc they can't be given to what was made here; \
@@ -95,7 +117,7 @@ impl Seen<'_> {
 
     fn open_either_way(&self, how: OFlags) -> io::Result<OwnedFd> {
         #[cfg(target_os = "linux")]
-        match super::linux_proc::reopen(&self.found, how) {
+        match self.found.as_ref().and_then(|found| super::linux_proc::reopen(found, how)) {
             // The path through `/proc` can be missing for reasons of its own, as in a sandbox. Only the name itself tells that
             // what it led to is gone.
             Some(Err(e)) if Errno::from_io_error(&e) == Some(Errno::NOENT) => {}

@@ -27,6 +27,22 @@ impl FileId {
     }
 }
 
+/// What never changes of a file while we look at it, and how many names it has.
+pub(super) struct Known {
+    pub id: FileId,
+    pub kind: FileType,
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // only beacons are counted, and only Linux has them
+    pub links: u64,
+}
+
+impl Known {
+    #[allow(clippy::unnecessary_cast)] // the types of these fields differ by system
+    pub fn of(stat: &fs::Stat) -> Known {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        Known { id: FileId::of(stat), kind, links: stat.st_nlink as u64 }
+    }
+}
+
 /// What the owner, the group and all others may do with a folder or a file. If there is an access control list, the group bits are its
 /// mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +59,11 @@ impl Rights {
     /// Whether only the owner of this folder can delete files of others in it.
     pub fn is_sticky(self) -> bool {
         self.mode & 0o1000 != 0
+    }
+
+    /// Whether users other than its owner may write to it.
+    pub(super) fn let_others_write(self) -> bool {
+        self.mode & 0o022 != 0
     }
 
     /// Whether all users may delete what is in this folder.
@@ -93,7 +114,7 @@ impl FolderStat {
 
     /// Whether users other than its owner may write to it.
     pub(super) fn is_open_to_others(&self) -> bool {
-        self.mode & 0o022 != 0
+        self.rights().let_others_write()
     }
 
     /// The same for a file inside a private folder. A file of root's is accepted too, because root can change everything anyway, and

@@ -15,6 +15,7 @@ use super::contract::System;
 use super::files::Files;
 use super::filesystem::{Refusal, Shared};
 use super::stat::{is_rewritten, FileId, FolderStat, Rights};
+use super::writers::Writers;
 use super::{take_lock, Filesystem, Proof, Sight};
 
 /// Converts a path that C code passed. `None`: it can't be a path.
@@ -89,6 +90,7 @@ pub(crate) struct Dir {
     own_number: Option<u64>,
     /// See [`Dir::must_read_at_once`].
     reads_at_once: bool,
+    pub(super) writers: Writers,
 }
 
 const READ_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -101,7 +103,7 @@ impl AsFd for Dir {
 
 impl Dir {
     fn of(fd: OwnedFd) -> Dir {
-        Dir { fd, to_open_files: OFlags::empty(), own_number: None, reads_at_once: false }
+        Dir { fd, to_open_files: OFlags::empty(), own_number: None, reads_at_once: false, writers: Writers::unknown() }
     }
 
     /// Opens a folder by path, through links if the path has them.
@@ -160,7 +162,10 @@ impl Dir {
 
     /// Opens a folder inside this one. It never follows a link.
     pub fn open_dir(&self, name: &CStr) -> io::Result<Dir> {
-        let dir = Dir::of(self.open_at(name, READ_DIR, 0)?);
+        let mut dir = Dir::of(self.open_at(name, READ_DIR, 0)?);
+        if self.writers.are_known() {
+            dir.learn_writers(&dir.stat()?);
+        }
         Ok(Dir { to_open_files: self.to_open_files, reads_at_once: self.reads_at_once, ..dir })
     }
 
@@ -214,6 +219,17 @@ impl Dir {
     /// Only where that entry has the number that stat(2) gives.
     pub fn must_show(&mut self, own: FileId) {
         self.own_number = Some(own.inode);
+    }
+
+    /// From now on we know which users can put a file into this folder, and into each folder inside. Only on local filesystems: a server
+    /// can know other users by the same numbers.
+    pub fn learn_writers(&mut self, stat: &FolderStat) {
+        self.writers = Writers::of(stat);
+    }
+
+    /// The rights to this folder may have changed.
+    pub fn note_rights(&self, rights: Rights) {
+        self.writers.note(rights);
     }
 
     /// From now on, one call of the kernel makes each listing of this folder and of the folders inside. Nobody can change a folder during
@@ -408,7 +424,7 @@ impl Dir {
 
     /// Which file has this name. `None`: no file has it.
     pub fn file_id(&self, name: &CStr) -> io::Result<Option<FileId>> {
-        Ok(System::fixed_within(self.fd(), leaf(name)?)?.map(|(id, _)| id))
+        Ok(System::fixed_within(self.fd(), leaf(name)?)?.map(|known| known.id))
     }
 
     /// Makes an empty file, if no file has this name.

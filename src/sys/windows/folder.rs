@@ -71,7 +71,7 @@ pub(crate) struct ForeignFile {
 
 impl ForeignFile {
     /// Always false, as [`Rights::let_delete`] is always true.
-    pub fn was_rewritten(&self) -> bool {
+    pub fn was_rewritten(&self, _born: Option<u64>) -> bool {
         false
     }
 
@@ -169,6 +169,11 @@ impl Dir {
     pub fn must_show(&mut self, _own: FileId) {}
 
     pub fn must_read_at_once(&mut self) {}
+
+    /// Nothing to do: to open a file there has no effect on others.
+    pub fn learn_writers(&mut self, _stat: &FolderStat) {}
+
+    pub fn note_rights(&self, _rights: Rights) {}
 
     pub fn check(&self, _own: FileId) -> io::Result<()> {
         Ok(())
