@@ -178,6 +178,10 @@ impl Line for AnyPlace {
         wrap!(self, place => place.first_in_line())
     }
 
+    fn has_line(&self) -> bool {
+        either!(self, place => place.has_line())
+    }
+
     fn bury(&mut self, first: Ticket) -> bool {
         with!(self, place, first, first => place.bury(first))
     }
@@ -236,6 +240,14 @@ impl Line for AnyPlace {
         match predecessor {
             Of::Folder(predecessor) => Folder::is_leaving(predecessor, rival),
             Of::Etcd(predecessor) => Etcd::is_leaving(predecessor, rival),
+        }
+    }
+
+    fn glance_after(&mut self, predecessor: &Predecessor) -> Result<Option<TheirRival>> {
+        match (self, predecessor) {
+            (AnyPlace::Folder(place), Of::Folder(predecessor)) => place.glance_after(predecessor),
+            (AnyPlace::Etcd(place), Of::Etcd(predecessor)) => place.glance_after(predecessor),
+            (place, _) => place.glance(),
         }
     }
 

@@ -33,6 +33,10 @@ impl Line for Etcd {
         None
     }
 
+    fn has_line(&self) -> bool {
+        false
+    }
+
     fn bury(&mut self, _: u64) -> bool {
         false
     }
@@ -124,6 +128,10 @@ impl Line for Etcd {
 
     fn is_leaving(_: &Arc<Predecessor>, _: &Arc<Rival>) -> bool {
         false // its key is gone when it has handed over
+    }
+
+    fn glance_after(&mut self, _: &Arc<Predecessor>) -> Result<Option<Arc<Rival>>> {
+        self.glance()
     }
 
     fn tells(predecessor: &Arc<Predecessor>) -> bool {

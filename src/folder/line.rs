@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result, Taken};
 use crate::folder::broom::Hidden;
 use crate::folder::claim::Claim;
 use crate::folder::location::TRIES;
-use crate::folder::names::{may_matter, Ticket, HIDDEN};
+use crate::folder::names::{may_matter, Ticket, HIDDEN, QUEUE};
 use crate::folder::Folder;
 use crate::owner::bid::Bid;
 use crate::owner::liveness::Verdict;
@@ -43,6 +43,16 @@ impl protocol::Line for Folder {
         match &self.claim {
             Some(claim) => first(claim.hidden(), self.queue.as_ref().map(|queue| &queue.dir)),
             None => first(&self.dir().open_dir(HIDDEN).ok()?, None),
+        }
+    }
+
+    /// A queue stands for a line: its last claimant removes it. A queue that others can't remove may be empty, so there we look into it.
+    fn has_line(&self) -> bool {
+        match &self.claim {
+            Some(claim) if claim.hidden().broom().is_some() && !self.location.rights.is_sticky() => {
+                claim.hidden().sight(QUEUE).is_a_file()
+            }
+            _ => self.first_in_line().is_some(),
         }
     }
 
@@ -165,6 +175,10 @@ impl protocol::Line for Folder {
 
     fn is_leaving(predecessor: &Predecessor, rival: &Arc<Rival>) -> bool {
         !predecessor.owner.stated_slots().tolerates_company() && rival.says_the_same(&predecessor.owner)
+    }
+
+    fn glance_after(&mut self, predecessor: &Predecessor) -> Result<Option<Arc<Rival>>> {
+        self.look(self.slots, |scanner, memory| scanner.glance_after(memory, &predecessor.owner))
     }
 
     fn tells(predecessor: &Predecessor) -> bool {

@@ -121,6 +121,7 @@ impl Place for Folder {
     }
 
     fn tidy(&mut self) {
+        self.memory.close();
         self.sweep_reaped();
     }
 

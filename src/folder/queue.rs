@@ -112,20 +112,21 @@ impl Queue {
     /// Joins the line behind every claimant with an earlier arrival. `arrival` is our first arrival, if we were in line
     /// before; otherwise we arrive now. The result is the ticket right before ours, if we know it.
     pub fn join(&mut self, arrival: Option<u64>) -> io::Result<Option<Ticket>> {
-        let joined = self.try_join(arrival.unwrap_or_else(sys::unix_nanos));
+        let joined = self.try_join(arrival);
         if joined.is_err() {
             self.dissolve(); // an empty queue would look like a line
         }
         joined
     }
 
-    fn try_join(&mut self, arrival: u64) -> io::Result<Option<Ticket>> {
+    fn try_join(&mut self, arrival: Option<u64>) -> io::Result<Option<Ticket>> {
         let (index, beacon) = self.hidden.light_fifo(&mut self.beacons)?;
         let file = &self.beacons[index].name;
-        let ticket = Ticket { arrival, claim: self.claim };
         // The last claimant in line removes the folder when it leaves. While we join, that does not happen many times
         // in a row.
         for _ in 0..TRIES {
+            // Right before the link, so that few others come in between. Each of them makes a claimant read the whole line.
+            let ticket = Ticket { arrival: arrival.unwrap_or_else(sys::unix_nanos), claim: self.claim };
             match self.hidden.link(file, &self.dir, &ticket.file()) {
                 Ok(()) => {
                     let tail = self.has_tail.then(|| self.hidden.open_tail(TAIL, self.tail.take()).ok()).flatten();

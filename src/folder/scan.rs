@@ -49,6 +49,8 @@ pub(crate) struct Memory {
     pub company: Vec<Arc<Rival>>,
     /// The same for the look before.
     known: Vec<Arc<Rival>>,
+    /// Rivals that are forgotten, and whose descriptors are still to be closed.
+    past: Vec<Arc<Rival>>,
     /// Our last bid met a rival that the glance before it had not shown. Posting and withdrawing a bid are events that
     /// wake waiters, including ourselves. To avoid an endless loop, the next glance lists the whole folder.
     was_surprised: bool,
@@ -76,10 +78,15 @@ impl Memory {
         bid::posted_at(&rival.name).is_some() && self.newest[1].as_ref().is_none_or(|newest| rival.name > *newest)
     }
 
-    /// The memory of a rival holds descriptors.
+    /// The memory of a rival holds descriptors. To close them takes time, so that waits until [`Self::close`].
     pub fn forget_rivals(&mut self) {
-        self.last = None;
-        self.company.clear();
+        self.past.extend(self.last.take());
+        self.past.append(&mut self.company);
+    }
+
+    /// Closes what was kept of rivals that are forgotten.
+    pub fn close(&mut self) {
+        self.past.clear();
     }
 
     /// We hold the lock, and wait for no rival.
@@ -111,12 +118,28 @@ impl Scanner<'_> {
     /// Looks for a rival that keeps us out, before we bid. A glance may miss a bid; exclusion does not depend on it, because the check
     /// that shows our own bid also shows that one.
     pub fn glance(&self, memory: &mut Memory) -> io::Result<Option<Arc<Rival>>> {
+        self.list_quickly(memory)?;
+        self.first_rival(memory, None)
+    }
+
+    /// The same after the `owner` of a claim has told us that it gives the lock back. Its bid is a link of its claim, so the number of
+    /// the file tells that the bid is still there. We need not read and judge it again. (A file that got the number of a claim that was
+    /// deleted costs a pause.)
+    pub fn glance_after(&self, memory: &mut Memory, owner: &Rival) -> io::Result<Option<Arc<Rival>>> {
+        self.list_quickly(memory)?;
+        let number = owner.stated_number().filter(|_| self.on.has_stable_numbers() && self.on.is_local());
+        match memory.entries.iter().find(|(_, other)| Some(*other) == number) {
+            Some(entry) => Ok(Some(Arc::new(owner.posted(entry)))),
+            None => self.first_rival(memory, None),
+        }
+    }
+
+    fn list_quickly(&self, memory: &mut Memory) -> io::Result<()> {
         memory.entries.clear();
         match self.on.lists_in_full_pieces() && !memory.was_surprised {
             true => self.dir.glance(|name, number| note(&mut memory.entries, name, number)),
             false => self.list(&mut memory.entries, None).map(drop),
-        }?;
-        self.first_rival(memory, None)
+        }
     }
 
     /// `taker`: our bid, if it is there. By it we take over expired leases.

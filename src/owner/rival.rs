@@ -58,6 +58,16 @@ impl Rival {
         matches!((&self.bid, &other.bid), (Ok(one), Ok(other)) if one == other)
     }
 
+    /// The number of the file in which this is stated, as far as the file itself tells.
+    pub fn stated_number(&self) -> Option<u64> {
+        self.bid.as_ref().ok()?.inode
+    }
+
+    /// The owner of this claim as a rival that has posted it as a bid. It has no probe.
+    pub fn posted(&self, entry: &Entry) -> Rival {
+        Rival::new(entry, self.bid.clone(), self.verdict, self.modified, Probe::None)
+    }
+
     /// Whether the bid is a link of this file.
     pub fn is_link_of(&self, claim: &FileId) -> bool {
         self.number == claim.number()

@@ -16,12 +16,17 @@ pub(crate) fn acquire<P: Place>(place: &mut P) -> Result<P::Bid> {
     bid_and_check(place)
 }
 
-/// The same after a holder has told us that it gives the lock back now. If we still see the bid of that holder (`is_leaving`), we look
-/// again for a moment. It may have been stopped in between, or may be unable to delete its bid. So a bid of ours would do no good yet.
-pub(crate) fn acquire_told<P: Place>(place: &mut P, is_leaving: impl Fn(&P::Rival) -> bool) -> Result<P::Bid> {
+/// The same after a holder has told us that it gives the lock back now. If the `glance` still shows the bid of that holder
+/// (`is_leaving`), we look again for a moment. It may have been stopped in between, or may be unable to delete its bid. So a bid of ours
+/// would do no good yet.
+pub(crate) fn acquire_told<P: Place>(
+    place: &mut P,
+    glance: impl Fn(&mut P) -> Result<Option<P::Rival>>,
+    is_leaving: impl Fn(&P::Rival) -> bool,
+) -> Result<P::Bid> {
     place.enter()?;
     let mut backoff = None;
-    while let Some(rival) = place.glance()? {
+    while let Some(rival) = glance(place)? {
         let backoff = backoff.get_or_insert_with(|| Backoff::new(place.now(), place.tie_break()));
         if !is_leaving(&rival) || !place.pause(backoff) {
             return Err(place.busy(&rival));

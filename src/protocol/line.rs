@@ -24,6 +24,9 @@ pub(crate) trait Line: Place {
     /// The first in line. If there is no line, this is one cheap look.
     fn first_in_line(&self) -> Option<Self::Ticket>;
 
+    /// Whether claimants stand in line. It may be true by mistake: a wait then joins the line, and finds that it is the first.
+    fn has_line(&self) -> bool;
+
     /// If the owner of the ticket `first` is dead, this takes it and many other dead claimants out of the line. True: it was, so the
     /// caller must not wait for it.
     fn bury(&mut self, first: Self::Ticket) -> bool;
@@ -51,6 +54,9 @@ pub(crate) trait Line: Place {
     /// Whether this bid is that of a predecessor that has handed over and gives the lock back, as far as we can tell. (One that
     /// tolerates company hands over too, and keeps the lock.)
     fn is_leaving(predecessor: &Self::Predecessor, rival: &Self::Rival) -> bool;
+
+    /// The same as [`Place::glance`] after this predecessor has handed over. It need not judge that one's bid.
+    fn glance_after(&mut self, predecessor: &Self::Predecessor) -> Result<Option<Self::Rival>>;
 
     /// Whether we are notified when the predecessor leaves or dies.
     fn tells(predecessor: &Self::Predecessor) -> bool;

@@ -77,7 +77,8 @@ impl<P: Line> Session<P> {
 
     /// The same after our predecessor has told us that it is our turn.
     pub(super) fn lock_after(&mut self, predecessor: &P::Predecessor) -> Result<bool> {
-        let locked = acquire_told(&mut self.place, |rival| P::is_leaving(predecessor, rival));
+        let glance = |place: &mut P| place.glance_after(predecessor);
+        let locked = acquire_told(&mut self.place, glance, |rival| P::is_leaving(predecessor, rival));
         not_busy(self.note(locked))
     }
 
@@ -85,7 +86,7 @@ impl<P: Line> Session<P> {
     /// [`Session::lock`].
     pub fn lock_unless_line(&mut self) -> Result<bool> {
         self.place.approach()?;
-        if self.place.first_in_line().is_some() {
+        if self.place.has_line() {
             return Ok(false);
         }
         self.lock_if_free()

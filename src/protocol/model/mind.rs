@@ -10,7 +10,7 @@ use super::calls::{Answer, Call, FORGOTTEN, NONE};
 use super::memo::Memo;
 use super::script::{Open, Script, Ticket, Traits};
 use crate::error::ErrorKind;
-use crate::protocol::{acquire, acquire_told, Session, Step, View, Wait};
+use crate::protocol::{acquire, acquire_told, Place, Session, Step, View, Wait};
 
 /// What a claimant begins to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -261,7 +261,7 @@ fn perform(task: Task, mut script: Script) -> Next {
             Ok(()) => Next::Holds,
             Err(_) => Next::Refused,
         },
-        Task::AcquireTold => match acquire_told(&mut script, |rival| rival.who == 0) {
+        Task::AcquireTold => match acquire_told(&mut script, Place::glance, |rival| rival.who == 0) {
             Ok(()) => Next::Holds,
             Err(_) => Next::Refused,
         },

@@ -301,6 +301,10 @@ impl Line for Script {
         }
     }
 
+    fn has_line(&self) -> bool {
+        self.first_in_line().is_some()
+    }
+
     fn bury(&mut self, first: Ticket) -> bool {
         self.ask(Call::Bury(first.number())) == Answer::Yes
     }
@@ -347,6 +351,10 @@ impl Line for Script {
     fn is_leaving(predecessor: &Predecessor, rival: &Rival) -> bool {
         let teller = owner(predecessor.ticket);
         !predecessor.script.0.traits.tolerates_company(teller) && rival.who == teller
+    }
+
+    fn glance_after(&mut self, _: &Predecessor) -> Result<Option<Rival>> {
+        self.glance()
     }
 
     fn tells(predecessor: &Predecessor) -> bool {
