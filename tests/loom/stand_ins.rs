@@ -326,6 +326,10 @@ pub mod folder {
             Ok(false)
         }
 
+        fn has_line(&self) -> bool {
+            self.first_in_line().is_some()
+        }
+
         fn first_in_line(&self) -> Option<u8> {
             None
         }
@@ -352,6 +356,10 @@ pub mod folder {
 
         fn has_handed_over(_: &()) -> bool {
             false
+        }
+
+        fn glance_after(&mut self, _: &()) -> Result<Option<()>> {
+            self.glance()
         }
 
         fn is_leaving(_: &(), _: &()) -> bool {
