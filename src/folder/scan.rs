@@ -127,7 +127,10 @@ impl Scanner<'_> {
     /// deleted costs a pause.)
     pub fn glance_after(&self, memory: &mut Memory, owner: &Rival) -> io::Result<Option<Arc<Rival>>> {
         self.list_quickly(memory)?;
-        let number = owner.stated_number().filter(|_| self.on.has_stable_numbers() && self.on.is_local());
+        let is_known_by_number = self.on.has_stable_numbers() && self.on.is_local();
+        // An owner that tolerates company hands over and keeps the lock. Whether it keeps us out is a matter of counting.
+        let is_leaving = !owner.stated_slots().tolerates_company();
+        let number = owner.stated_number().filter(|_| is_known_by_number && is_leaving);
         match memory.entries.iter().find(|(_, other)| Some(*other) == number) {
             Some(entry) => Ok(Some(Arc::new(owner.posted(entry)))),
             None => self.first_rival(memory, None),
