@@ -16,6 +16,9 @@
  *     contend A B C  wait, work for C ns, unlock, again, until time B
  *                                                    since time A: locks, failures, overlaps, voluntary context switches
  *
+ *     threads N A B  N threads, each with a handle of its own: wait, work for B ns, unlock, again, for A ns
+ *                                                    locks, failures, overlaps, and the locks of each thread
+ *
  * Times are CLOCK_MONOTONIC in nanoseconds, which all processes share.
  */
 #define _GNU_SOURCE
@@ -24,6 +27,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <malloc.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,6 +206,69 @@ static void contend(int64_t begin, int64_t end, int64_t hold, volatile pid_t *in
     printf("%ld %ld %ld %ld\n", locks, failures, overlaps, voluntary_switches() - before);
 }
 
+struct thread {
+    pthread_t id;
+    int64_t end, hold;
+    long locks, failures, overlaps;
+};
+
+static atomic_long inside_threads;
+static atomic_bool go;
+
+static void *compete(void *argument)
+{
+    struct thread *t = argument;
+    void *h = subject->open(folder);
+    while (!atomic_load(&go))
+        sleep_us(100);
+    while (h && now() < t->end) {
+        if (wait_for(h) != HELD) {
+            t->failures++;
+            continue;
+        }
+        t->overlaps += atomic_fetch_add(&inside_threads, 1) != 0;
+        t->locks++;
+        int64_t since = now();
+        while (t->hold > 0 && now() - since < t->hold)
+            ;
+        atomic_fetch_sub(&inside_threads, 1);
+        t->failures += subject->unlock(h) != HELD;
+    }
+    t->failures += !h;
+    if (h)
+        subject->close(h);
+    return NULL;
+}
+
+static void threads(long n, int64_t time, int64_t hold)
+{
+    struct thread *all = calloc((size_t)n, sizeof *all);
+    long locks = 0, failures = 0, overlaps = 0;
+    atomic_store(&go, false);
+    for (long i = 0; i < n; i++) {
+        all[i].hold = hold;
+        if (pthread_create(&all[i].id, NULL, compete, &all[i]) != 0) {
+            perror("pthread_create");
+            exit(1);
+        }
+    }
+    sleep_us(50000);
+    for (long i = 0; i < n; i++)
+        all[i].end = now() + time;
+    atomic_store(&go, true);
+    for (long i = 0; i < n; i++) {
+        pthread_join(all[i].id, NULL);
+        locks += all[i].locks;
+        failures += all[i].failures;
+        overlaps += all[i].overlaps;
+    }
+    printf("%ld %ld %ld", locks, failures, overlaps);
+    for (long i = 0; i < n; i++)
+        printf(" %ld", all[i].locks);
+    putchar('\n');
+    free(all);
+}
+
 static volatile pid_t *shared(const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -253,6 +321,8 @@ int main(int argc, char **argv)
             release();
         else if (!strcmp(command, "turn"))
             turn();
+        else if (!strcmp(command, "threads"))
+            threads(a, b, c);
         else if (!strcmp(command, "contend") && inside)
             contend(a, b, c, inside);
         else

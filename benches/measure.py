@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 
 from library import crates as library_sizes
-from peer import C, FLOOR_TOLD, OUT, PYTHON, REAP_LOOP, ROOT, RUST, Peer, lock, locks
+from peer import C, FLOOR_TOLD, OUT, PYTHON, REAP_LOOP, ROOT, RUST, THREADS, Peer, lock, locks
 
 now = time.monotonic_ns
 
@@ -156,6 +156,21 @@ class Bench:
         sizes, seconds = ((2, 4), 0.1) if self.quick else ((2, 8, 32, 128), 1.2)
         among = [one for one in locks() if one.key in ("ours", "ours-other", "flock")]
         return {one.key: {str(size): self.compete(one, size, seconds, 50_000) for size in sizes} for one in among}
+
+    def threads(self, size=8):
+        """Threads of one process, each with what it opened itself."""
+        rounds, seconds = (1, 0.1) if self.quick else (7, 0.5)
+        samples = {}
+        for _ in range(rounds):
+            for lock in random.sample(THREADS, len(THREADS)):
+                for hold in (0, 50_000):
+                    with self.peers(lock) as [peer]:
+                        total, failures, overlaps, *each = peer.ask("threads", size, int(seconds * 1e9), hold)
+                    assert not failures and not overlaps, f"{lock.key}: {failures} failures, {overlaps} overlaps"
+                    jain = total**2 / (size * sum(n * n for n in each)) if total else 0
+                    samples.setdefault(lock.key, {}).setdefault(str(hold), []).append((total / seconds, jain))
+        middle = lambda runs: {"per_second": statistics.median(r for r, _ in runs), "jain": statistics.median(j for _, j in runs)}
+        return {key: {hold: middle(runs) for hold, runs in holds.items()} for key, holds in samples.items()}
 
     def compete(self, lock, size, seconds, hold=0):
         with self.folder() as folder, self.folder() as beside:

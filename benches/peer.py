@@ -57,6 +57,13 @@ ALL = [
     Lock("proper-lockfile", "proper-lockfile (Node)", NODE, competes=8, hands_over=True, polls_ms=50),
 ]
 FLOOR_TOLD = Lock("floor-told", "the bare system calls, the next one told first", C)
+THREADS = [
+    Lock("ours", "**lockfolder**, a handle for each thread", C),
+    Lock("one-handle", "**lockfolder**, one handle and a mutex around it", C),
+    Lock("flock", "flock(2)", C),
+    Lock("mutex", "pthread_mutex", C),
+    Lock("parking_lot", "parking_lot (Rust)", RUST),
+]
 REAP_LOOP = Lock("reap-loop", "a loop in C: open, read, unlink", C)
 
 

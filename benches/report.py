@@ -5,7 +5,7 @@ import re
 import chart
 import library
 from chart import duration
-from peer import ALL, FLOOR_TOLD, ROOT
+from peer import ALL, FLOOR_TOLD, ROOT, THREADS
 
 PAGE = ROOT / "docs/benchmarks.md"
 
@@ -155,6 +155,15 @@ def waiting(results):
     return table(["", f"processor time of {at['processes']} that wait {at['seconds']:g} s", "sleeps of each until its turn", "time for each turn"], rows)
 
 
+def threads(results):
+    rows = []
+    for lock in THREADS:
+        at = results["threads"]["ext4"].get(lock.key)
+        if at:
+            rows.append([lock.label, *(f"{run['per_second']:,.0f} <sub>{run['jain']:.2f}</sub>" for run in at.values())])
+    return table(["locks a second of 8 threads <sub>Jain's index</sub>", "no work inside", "50 µs inside"], rows)
+
+
 def growth(results):
     rows = []
     for kind in ("ext4", "tmpfs"):
@@ -208,6 +217,7 @@ def sections(results):
         "held-ext4": contention(results, "ext4", "held"),
         "handover": handover(results),
         "waiting": waiting(results),
+        "threads": threads(results),
         "growth": growth(results),
         "reap": reap(results),
         "size": size(results),

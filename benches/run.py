@@ -14,7 +14,7 @@ import measure
 import peer
 import report
 
-PARTS = ["cycle", "wait", "busy", "whole", "beside_files", "beside_handles", "reap", "contention", "held", "handover", "in_line", "crash", "waiting"]
+PARTS = ["cycle", "wait", "busy", "whole", "beside_files", "beside_handles", "reap", "contention", "held", "handover", "in_line", "crash", "waiting", "threads"]
 COMPARED = ["cycle", "wait", "busy", "whole", "contention", "held", "handover", "in_line", "crash"]
 
 

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -270,6 +272,58 @@ static int ours_wait(void *h) { return ours(lf_lock_wait(h, -1)); }
 static int ours_unlock(void *h) { return ours(lf_unlock(h)); }
 static void ours_close(void *h) { lf_close(h); }
 
+/* ---- one handle for all threads of a process, and a mutex around it. The handle keeps the lock while other threads wait for the
+ * mutex, for RUN locks at most; then the line outside has its turn. ---- */
+
+enum { RUN = 16 };
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static atomic_long wanted;
+static lf_folder *handle_of_all;
+static long users, run;
+
+static void *mutex_open(const char *folder)
+{
+    pthread_mutex_lock(&mutex);
+    if (users++ == 0)
+        handle_of_all = ours_open(folder);
+    pthread_mutex_unlock(&mutex);
+    return handle_of_all ? &mutex : NULL;
+}
+
+static int one_wait(void *h)
+{
+    atomic_fetch_add(&wanted, 1);
+    pthread_mutex_lock(h);
+    atomic_fetch_sub(&wanted, 1);
+    int done = run > 0 ? HELD : ours_wait(handle_of_all);
+    if (done != HELD)
+        pthread_mutex_unlock(h);
+    return done;
+}
+
+static int one_unlock(void *h)
+{
+    int done = HELD;
+    if (++run >= RUN || atomic_load(&wanted) == 0) {
+        run = 0;
+        done = ours_unlock(handle_of_all);
+    }
+    pthread_mutex_unlock(h);
+    return done;
+}
+
+static int one_try(void *h) { return one_wait(h); }
+static int mutex_lock(void *h) { return pthread_mutex_lock(h) == 0 ? HELD : FAILED; }
+static int mutex_unlock(void *h) { return pthread_mutex_unlock(h) == 0 ? HELD : FAILED; }
+
+static void one_close(void *h)
+{
+    pthread_mutex_lock(h);
+    if (--users == 0)
+        ours_close(handle_of_all);
+    pthread_mutex_unlock(h);
+}
+
 const struct subject subjects[] = {
     {"floor", floor_open, floor_try, floor_wait, floor_unlock, simple_close},
     {"floor-told", told_open, floor_try, told_wait, told_unlock, simple_close},
@@ -281,6 +335,8 @@ const struct subject subjects[] = {
 #ifdef WITH_LIBLOCKFILE
     {"liblockfile", path_open, liblockfile_try, NULL, liblockfile_unlock, simple_close},
 #endif
+    {"one-handle", mutex_open, one_try, one_wait, one_unlock, one_close},
+    {"mutex", mutex_open, mutex_lock, mutex_lock, mutex_unlock, one_close},
     {"ours", ours_open, ours_try, ours_wait, ours_unlock, ours_close},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };

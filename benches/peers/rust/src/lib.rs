@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 
 use lockfolder::{ErrorKind, Guard, LockFolder};
+use parking_lot::lock_api::RawMutex as _;
 
 const HELD: c_int = 0;
 const BUSY: c_int = 1;
@@ -140,6 +141,33 @@ impl Lock for Ours {
     }
 }
 
+// ---- parking_lot, between threads ----
+
+static MUTEX: parking_lot::RawMutex = parking_lot::RawMutex::INIT;
+
+struct ParkingLot;
+
+impl Lock for ParkingLot {
+    fn open(_: &Path) -> Option<Self> {
+        Some(ParkingLot)
+    }
+
+    fn try_lock(&mut self) -> c_int {
+        if MUTEX.try_lock() { HELD } else { BUSY }
+    }
+
+    fn wait(&mut self) -> c_int {
+        MUTEX.lock();
+        HELD
+    }
+
+    fn unlock(&mut self) -> c_int {
+        // SAFETY: the harness unlocks only what it has locked.
+        unsafe { MUTEX.unlock() };
+        HELD
+    }
+}
+
 // ---- the table ----
 
 extern "C" fn open<L: Lock>(folder: *const c_char) -> *mut c_void {
@@ -196,9 +224,10 @@ const fn subject<L: Lock>(name: &'static CStr) -> Subject {
 
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub static subjects: [Subject; 4] = [
+pub static subjects: [Subject; 5] = [
     subject::<FdLock>(c"fd-lock"),
     subject::<FsLock>(c"fslock"),
     subject::<Ours>(c"ours-rust"),
+    subject::<ParkingLot>(c"parking_lot"),
     Subject { name: ptr::null(), open: None, try_lock: None, wait: None, unlock: None, close: None },
 ];
