@@ -120,7 +120,7 @@ impl FolderStat {
     /// The same for a file inside a private folder. A file of root's is accepted too, because root can change everything anyway, and
     /// may have used the folder.
     pub fn is_private_within(&self) -> bool {
-        !self.is_link && !self.is_open_to_others() && (self.is_surely_ours() || self.owner == 0)
+        !self.is_link && !self.is_open_to_others() && (self.owner == 0 || self.is_surely_ours())
     }
 
     /// Whether it is safe if this user owns a folder inside the folder `above`. It is safe for root, for ourselves, and for the owner of

@@ -282,12 +282,14 @@ impl Dir {
     ) -> io::Result<Option<LockedFile>> {
         let fd = self.make_at(name, 0o600)?;
         // The descriptor may lead to a file of the program (see `descriptor`). We write nothing to such a file.
-        let is_ours = || Ok(self.file_id(name)? == Some(FileId::of(&retry(|| fs::fstat(&fd))?)));
-        let filled = match is_ours() {
-            Ok(true) => Self::fill(&fd, content, proof),
-            Ok(false) => Ok(None),
-            Err(e) => Err(e),
+        let fill = || {
+            let id = FileId::of(&retry(|| fs::fstat(&fd))?);
+            if self.file_id(name)? != Some(id) {
+                return Ok(None);
+            }
+            Self::fill(&fd, id, content, proof)
         };
+        let filled = fill();
         match filled {
             Ok(Some((made, born))) => Ok(Some(LockedFile { fd, id: made.id, made, born })),
             Ok(None) => {
@@ -312,6 +314,7 @@ impl Dir {
 
     fn fill(
         fd: &OwnedFd,
+        id: FileId,
         content: impl FnOnce(FileId, Option<u64>) -> String,
         proof: Proof,
     ) -> io::Result<Option<(FolderStat, Option<u64>)>> {
@@ -321,7 +324,6 @@ impl Dir {
             Some(Err(e)) if proof == Proof::Needed => return Err(e),
             Some(Err(_)) => {}
         }
-        let id = FileId::of(&retry(|| fs::fstat(fd))?);
         let born = System::born(fd.as_fd()).map(System::nanos);
         let content = content(id, born);
         // A write past RLIMIT_FSIZE raises SIGXFSZ, which would kill the program: see setrlimit(2).
