@@ -78,10 +78,14 @@ impl Memory {
         bid::posted_at(&rival.name).is_some() && self.newest[1].as_ref().is_none_or(|newest| rival.name > *newest)
     }
 
-    /// The memory of a rival holds descriptors. To close them takes time, so that waits until [`Self::close`].
+    /// The memory of a rival holds descriptors. To close them takes time, so that waits until [`Self::close`], or until others are
+    /// forgotten: a waiter may look for days.
     pub fn forget_rivals(&mut self) {
-        self.past.extend(self.last.take());
-        self.past.append(&mut self.company);
+        if self.last.is_some() || !self.company.is_empty() {
+            self.past.clear();
+            self.past.extend(self.last.take());
+            self.past.append(&mut self.company);
+        }
     }
 
     /// Closes what was kept of rivals that are forgotten.
@@ -448,6 +452,23 @@ mod tests {
             assert_eq!(folder.rival(&mut memory), first.filter(|_| !is_read_again));
             assert_eq!(folder.rival(&mut Memory::default()), None);
         }
+    }
+
+    /// A waiter that looks for days, and finds the lock free now and then, keeps no more of the past than one look showed.
+    #[test]
+    fn what_is_kept_of_past_rivals_does_not_grow() {
+        let (folder, mut memory) = (Folder::new(), Memory::default());
+        for _ in 0..10 {
+            folder.post("m", folder.me.pid);
+            assert_eq!(folder.rival(&mut memory), live("m"));
+            std::fs::remove_file(folder.at("m")).unwrap();
+            for _ in 0..2 {
+                assert_eq!(folder.rival(&mut memory), None);
+                assert_eq!(memory.past.len(), 1);
+            }
+        }
+        memory.close();
+        assert!(memory.past.is_empty());
     }
 
     #[test]
