@@ -36,7 +36,7 @@ impl Location {
         };
         if on == Filesystem::Local {
             dir.must_show(stat.id);
-            dir.learn_writers(&stat);
+            dir.tell_writers();
         }
         if on.lists_in_full_pieces() {
             dir.must_read_at_once();

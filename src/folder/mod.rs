@@ -134,7 +134,6 @@ impl Folder {
         let now = Dir::look_up(&self.path);
         let (id, rights) = now.map_err(|e| Error::io("find the lock folder", &*self.path, e))?;
         self.location.rights = rights.unwrap_or(self.location.rights);
-        self.location.dir.note_rights(self.location.rights);
         if id != self.location.id {
             self.location = Location::open(&self.path, self.options)?;
             self.queue = None;

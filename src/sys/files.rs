@@ -64,6 +64,13 @@ pub(super) trait Files {
         retry(|| fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))
     }
 
+    /// The owner of this folder and its mode.
+    #[allow(clippy::unnecessary_cast)] // the types of these fields differ by system
+    fn owner_and_mode(dir: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
+        let stat = retry(|| fs::fstat(dir))?;
+        Ok((stat.st_uid as u32, stat.st_mode as u32))
+    }
+
     /// Which file has this name in the folder, and of which kind it is. `None`: no file has this name.
     fn fixed_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Known>> {
         match Self::stat_within(dir, name) {

@@ -69,6 +69,14 @@ fn fixed_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Known>> {
     }
 }
 
+/// The owner and the mode, without the times: see [`id_at`].
+fn owner_and_mode(dir: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
+    match retry(|| fs::statx(dir, c"", AtFlags::EMPTY_PATH, StatxFlags::UID | StatxFlags::MODE)) {
+        Ok(stat) => Ok((stat.stx_uid, stat.stx_mode.into())),
+        Err(_) => retry(|| fs::fstat(dir)).map(|stat| (stat.st_uid, stat.st_mode)),
+    }
+}
+
 /// Device and inode of the file at this path. `None`: the caller must use stat(2).
 ///
 /// This is not stat(2), because stat(2) also asks for the time of the last change. Since Linux 6.13 the next change after such a
@@ -258,6 +266,10 @@ impl Files for System {
 
     fn fixed_within(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Known>> {
         fixed_within(dir, name)
+    }
+
+    fn owner_and_mode(dir: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
+        owner_and_mode(dir)
     }
 
     fn is_fixed(path: &Path) -> bool {

@@ -1,7 +1,7 @@
 //! How Linux lists a folder (getdents64(2)).
 
-use std::cell::Cell;
-use std::ffi::CStr;
+use std::cell::{Cell, RefCell};
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 
@@ -9,7 +9,7 @@ use rustix::fd::BorrowedFd;
 use rustix::fs::{self, FileType, RawDir, SeekFrom};
 use rustix::io::Errno;
 
-use super::thread::Blocked;
+use super::thread::{in_a_thread, Blocked};
 
 /// The buffer has room for about 100 bids at a time.
 const BUFFER: usize = 8192;
@@ -24,36 +24,76 @@ thread_local! {
 ///
 /// `at_once`: one getdents64(2) reads all of it. The kernel lets nobody change the folder during that call. Between two calls, others can
 /// make and delete files. Then tmpfs of Linux 6.14 and later can skip names that are there all the time, because it goes on at the next
-/// number of a file, and not at the next place in the listing. A call ends too early if the buffer is full, or if a signal, a stop or a
-/// freezer interrupts it. Then this begins again, with a larger buffer and without signals.
+/// number of a file, and not at the next place in the listing. A call ends too early if the buffer is full, or if something interrupts it:
+/// a signal, a stop, a freezer, or work that the kernel does in this thread (io_uring(7)). Then this begins again, with a larger buffer
+/// and without signals, and after some tries in a thread of its own, for which the kernel has no other work.
 pub(super) fn kinds(
     dir: BorrowedFd<'_>,
-    mut at_once: bool,
+    at_once: bool,
     mut begin: impl FnMut(),
     mut each: impl FnMut(&CStr, u64, FileType),
 ) -> io::Result<()> {
+    if read(dir, at_once.then_some(10), &mut begin, &mut each)? {
+        return Ok(());
+    }
+    // Where there can be no other thread, this one goes on.
+    let tried = in_a_thread(|| collect(dir, Some(100)));
+    let (is_whole, mut all) = tried.unwrap_or_else(|_| collect(dir, Some(100)))?;
+    // Only a process that is stopped each time comes here, and an overlay whose upper layer is on FUSE, which reads a folder in pieces of
+    // 4 KiB. Other filesystems than tmpfs skip nothing between pieces.
+    if !is_whole {
+        if is_tmpfs(dir)? {
+            return Err(Errno::AGAIN.into());
+        }
+        all = collect(dir, None)?.1;
+    }
+    begin();
+    all.iter().for_each(|(name, number, kind)| each(name, *number, *kind));
+    Ok(())
+}
+
+type Entry = (CString, u64, FileType);
+
+/// The same as [`read`], into memory.
+fn collect(dir: BorrowedFd<'_>, tries: Option<u32>) -> io::Result<(bool, Vec<Entry>)> {
+    let all = RefCell::new(Vec::new());
+    let each = |name: &CStr, number, kind| all.borrow_mut().push((name.to_owned(), number, kind));
+    let is_whole = read(dir, tries, || all.borrow_mut().clear(), each)?;
+    Ok((is_whole, all.into_inner()))
+}
+
+fn is_tmpfs(dir: BorrowedFd<'_>) -> io::Result<bool> {
+    const TMPFS: u32 = 0x0102_1994;
+    Ok(rustix::io::retry_on_intr(|| fs::fstatfs(dir))?.f_type as u32 == TMPFS)
+}
+
+/// `tries`: so often it tries to read all in one call. False: it did not succeed. Without `tries`, it reads all in any number of calls.
+fn read(
+    dir: BorrowedFd<'_>,
+    tries: Option<u32>,
+    mut begin: impl FnMut(),
+    mut each: impl FnMut(&CStr, u64, FileType),
+) -> io::Result<bool> {
     // A nested listing, or one at the end of the thread, finds no spare buffer and allocates a buffer of its own.
     let mut buffer = SPARE.try_with(Cell::take).unwrap_or_default();
     let mut size = buffer.capacity().max(BUFFER);
-    let mut quiet = None;
-    // Only a process that is stopped each time comes to the end of these. (And an overlay whose upper layer is on FUSE, which reads
-    // a folder in pieces of 4 KiB, and skips nothing between them.)
-    let mut tries = 0..100;
+    let (mut tried, mut quiet) = (0, None);
     let done = loop {
         if buffer.try_reserve_exact(size).is_err() {
             break Err(Errno::NOMEM.into());
         }
         begin();
-        match read_pieces(&mut buffer.spare_capacity_mut()[..size], dir, at_once, &mut each) {
-            Ok(Pieces::One) => break Ok(()),
-            Ok(Pieces::More { .. }) if !at_once => break Ok(()),
-            Ok(Pieces::More { was_full: true }) if size == LARGEST_BUFFER => at_once = false,
+        match read_pieces(&mut buffer.spare_capacity_mut()[..size], dir, tries.is_some(), &mut each) {
+            Ok(Pieces::One) => break Ok(true),
+            Ok(Pieces::More { .. }) if tries.is_none() => break Ok(true),
+            Ok(Pieces::More { was_full: true }) if size == LARGEST_BUFFER => break Ok(false),
             Ok(Pieces::More { was_full: true }) => size = (size * 4).min(LARGEST_BUFFER),
-            Ok(Pieces::More { was_full: false }) => {}
+            Ok(Pieces::More { was_full: false }) => tried += 1,
             Err(e) => break Err(e),
         }
-        // The last try reads all pieces.
-        at_once &= tries.next().is_some();
+        if tries.is_some_and(|tries| tried >= tries) {
+            break Ok(false);
+        }
         quiet.get_or_insert_with(Blocked::all);
     };
     if buffer.capacity() <= MOST_KEPT {
@@ -139,11 +179,14 @@ fn read_by(
 }
 
 #[cfg(test)]
+mod ring;
+
+#[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
     use std::path::Path;
     use std::sync::atomic::Ordering;
 
+    use super::ring::Ring;
     use super::*;
     use crate::scratch::Scratch;
     use crate::sys::Dir;
@@ -233,6 +276,24 @@ mod tests {
             is_over.store(true, Ordering::Relaxed);
             tried.unwrap();
         });
+    }
+
+    /// This thread can't list so large a folder in one call then. A listing in pieces is an error on tmpfs.
+    #[test]
+    fn a_listing_is_one_call_although_the_kernel_works_in_this_thread() {
+        let path = Scratch::inside(Path::new("/dev/shm"));
+        (0..3000).for_each(|n| std::fs::write(path.join(n.to_string()), "").unwrap());
+        let dir = Dir::open(&path).unwrap();
+        let ring = Ring::new(std::time::Duration::from_micros(20));
+        let (mut done, mut split) = (0, 0);
+        for _ in 0..10 {
+            split += u32::from(!read(dir.as_fd(), Some(10), || (), |_, _, _| ()).unwrap());
+            let names = Cell::new(0);
+            kinds(dir.as_fd(), true, || names.set(0), |_, _, _| names.set(names.get() + 1)).unwrap();
+            assert_eq!(names.get(), 3000 + 2);
+            done += ring.drain();
+        }
+        assert!(split > 0 && done > 100, "{split}, {done}");
     }
 
     /// A long name may not fit into the rest of the buffer. However large that rest is, there is more to read.

@@ -86,8 +86,6 @@ mod stat;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-mod writers;
-#[cfg(unix)]
 pub(crate) use proof::take_lock;
 #[cfg(unix)]
 use {access::Access, proof::is_locked};

@@ -34,9 +34,9 @@ impl Dir {
     /// Looks at the file that has this name. It never follows a link, and on Linux it never enters a mount.
     ///
     /// If only our user can put a file into the folder, nobody else can change what has the name before we open it. Then we look at the
-    /// name, which takes half as many system calls as the way through a descriptor.
+    /// name, which takes fewer system calls than the way through a descriptor.
     pub(super) fn see<'a>(&'a self, name: &'a CStr) -> io::Result<Seen<'a>> {
-        if !self.writers.are_we_alone() {
+        if !self.are_we_alone() {
             return self.see_whole(name);
         }
         let known = System::fixed_within(self.fd(), leaf(name)?)?.ok_or(Errno::NOENT)?;
@@ -151,6 +151,28 @@ mod tests {
         let mut content = [0; 9];
         assert_eq!(rustix::io::read(&fd, &mut content).unwrap(), 4);
         assert_eq!(&content[..4], b"seen");
+    }
+
+    /// The owner and the mode can change while the folder is open.
+    #[test]
+    fn a_name_is_trusted_only_while_nobody_else_may_write_to_the_folder() {
+        use std::os::unix::fs::{chown, PermissionsExt};
+        let path = Scratch::new();
+        std::fs::write(path.join("file"), "").unwrap();
+        let mut dir = Dir::open(&path).unwrap();
+        let is_by_name = |dir: &Dir| dir.see(c"file").unwrap().stat.is_none();
+        assert!(!is_by_name(&dir));
+        dir.tell_writers();
+        for (mode, expected) in [(0o700, true), (0o775, false), (0o755, true), (0o1777, false), (0o1755, true)] {
+            std::fs::set_permissions(&*path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_by_name(&dir), expected, "{mode:o}");
+        }
+        if rustix::process::geteuid().is_root() {
+            for (owner, expected) in [(4242, false), (0, true)] {
+                chown(&*path, Some(owner), None).unwrap();
+                assert_eq!(is_by_name(&dir), expected, "{owner}");
+            }
+        }
     }
 
     /// This is the way of systems where a descriptor can't be opened once more.

@@ -61,11 +61,6 @@ impl Rights {
         self.mode & 0o1000 != 0
     }
 
-    /// Whether users other than its owner may write to it.
-    pub(super) fn let_others_write(self) -> bool {
-        self.mode & 0o022 != 0
-    }
-
     /// Whether all users may delete what is in this folder.
     pub fn let_all_delete(self) -> bool {
         !self.is_sticky() && self.mode & 0o002 != 0
@@ -109,18 +104,23 @@ impl FolderStat {
     /// Whether it is ours, and no other user can write to it. If there is an access control list, the group bits of the mode are
     /// its mask, so they bound all users that the list names (acl(5)).
     pub fn is_private(&self) -> bool {
-        self.is_surely_ours() && !self.is_open_to_others()
+        is_surely_us(self.owner) && !self.is_open_to_others()
     }
 
     /// Whether users other than its owner may write to it.
     pub(super) fn is_open_to_others(&self) -> bool {
-        self.rights().let_others_write()
+        self.mode & 0o022 != 0
     }
 
     /// The same for a file inside a private folder. A file of root's is accepted too, because root can change everything anyway, and
     /// may have used the folder.
     pub fn is_private_within(&self) -> bool {
-        !self.is_link && !self.is_open_to_others() && (self.owner == 0 || self.is_surely_ours())
+        !self.is_link && FolderStat::is_of_one_user(self.owner, self.mode)
+    }
+
+    /// Whether this owner is our user or root, and by this mode nobody else may write.
+    pub(super) fn is_of_one_user(owner: u32, mode: u32) -> bool {
+        mode & 0o022 == 0 && (owner == 0 || is_surely_us(owner))
     }
 
     /// Whether it is safe if this user owns a folder inside the folder `above`. It is safe for root, for ourselves, and for the owner of
@@ -145,11 +145,6 @@ impl FolderStat {
         self.rights().is_sticky()
     }
 
-    /// Whether its owner has our number, and no other user has the same number.
-    fn is_surely_ours(&self) -> bool {
-        self.is_ours() && numbers::is_certain(Kind::User, self.owner)
-    }
-
     /// Whether its owner has our number. In a user namespace many users can share that number.
     pub fn is_ours(&self) -> bool {
         self.owner == rustix::process::geteuid().as_raw()
@@ -164,6 +159,11 @@ impl FolderStat {
     pub fn access(&self) -> String {
         format!("belongs to user {} and has mode {:04o}", self.owner, self.mode)
     }
+}
+
+/// Whether a user has our number, and no other user has the same number.
+fn is_surely_us(user: u32) -> bool {
+    user == rustix::process::geteuid().as_raw() && numbers::is_certain(Kind::User, user)
 }
 
 /// The owner of a bid makes the file and writes it in so many milliseconds. If it was stopped in between, it makes the file anew.

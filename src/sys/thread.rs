@@ -51,6 +51,16 @@ impl Drop for Thread {
     }
 }
 
+/// Does this in a thread of its own that gets no signal, and waits for the result.
+#[cfg(target_os = "linux")]
+pub(super) fn in_a_thread<T: Send>(run: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let _blocked = Blocked::all();
+    std::thread::scope(|scope| {
+        let thread = Builder::new().stack_size(Thread::STACK).spawn_scoped(scope, run)?;
+        thread.join().map_err(|_| io::ErrorKind::Other.into())
+    })
+}
+
 /// While this value lives, this thread gets no signal.
 pub(super) struct Blocked {
     #[cfg(unix)]

@@ -15,7 +15,6 @@ use super::contract::System;
 use super::files::Files;
 use super::filesystem::{Refusal, Shared};
 use super::stat::{is_rewritten, FileId, FolderStat, Rights};
-use super::writers::Writers;
 use super::{take_lock, Filesystem, Proof, Sight};
 
 /// Converts a path that C code passed. `None`: it can't be a path.
@@ -90,7 +89,8 @@ pub(crate) struct Dir {
     own_number: Option<u64>,
     /// See [`Dir::must_read_at_once`].
     reads_at_once: bool,
-    pub(super) writers: Writers,
+    /// Whether the kernel tells for certain who can put a file into it. See [`Dir::are_we_alone`].
+    tells_writers: bool,
 }
 
 const READ_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -103,7 +103,7 @@ impl AsFd for Dir {
 
 impl Dir {
     fn of(fd: OwnedFd) -> Dir {
-        Dir { fd, to_open_files: OFlags::empty(), own_number: None, reads_at_once: false, writers: Writers::unknown() }
+        Dir { fd, to_open_files: OFlags::empty(), own_number: None, reads_at_once: false, tells_writers: false }
     }
 
     /// Opens a folder by path, through links if the path has them.
@@ -162,11 +162,9 @@ impl Dir {
 
     /// Opens a folder inside this one. It never follows a link.
     pub fn open_dir(&self, name: &CStr) -> io::Result<Dir> {
-        let mut dir = Dir::of(self.open_at(name, READ_DIR, 0)?);
-        if self.writers.are_known() {
-            dir.learn_writers(&dir.stat()?);
-        }
-        Ok(Dir { to_open_files: self.to_open_files, reads_at_once: self.reads_at_once, ..dir })
+        let dir = Dir::of(self.open_at(name, READ_DIR, 0)?);
+        let Dir { to_open_files, reads_at_once, tells_writers, .. } = *self;
+        Ok(Dir { to_open_files, reads_at_once, tells_writers, ..dir })
     }
 
     pub fn stat(&self) -> io::Result<FolderStat> {
@@ -221,15 +219,17 @@ impl Dir {
         self.own_number = Some(own.inode);
     }
 
-    /// From now on we know which users can put a file into this folder, and into each folder inside. Only on local filesystems: a server
-    /// can know other users by the same numbers.
-    pub fn learn_writers(&mut self, stat: &FolderStat) {
-        self.writers = Writers::of(stat);
+    /// From now on [`Dir::are_we_alone`] can be true for this folder and the folders inside. Only on local filesystems: a server can know
+    /// other users by the same numbers.
+    pub fn tell_writers(&mut self) {
+        self.tells_writers = true;
     }
 
-    /// The rights to this folder may have changed.
-    pub fn note_rights(&self, rights: Rights) {
-        self.writers.note(rights);
+    /// Whether no user but this one and root can put a file into the folder. It is asked each time: the owner and the mode of the folder can
+    /// change, and so can our user.
+    pub(super) fn are_we_alone(&self) -> bool {
+        let is_ours = |(owner, mode)| FolderStat::is_of_one_user(owner, mode);
+        self.tells_writers && System::owner_and_mode(self.fd()).is_ok_and(is_ours)
     }
 
     /// From now on, one call of the kernel makes each listing of this folder and of the folders inside. Nobody can change a folder during

@@ -171,9 +171,7 @@ impl Dir {
     pub fn must_read_at_once(&mut self) {}
 
     /// Nothing to do: to open a file there has no effect on others.
-    pub fn learn_writers(&mut self, _stat: &FolderStat) {}
-
-    pub fn note_rights(&self, _rights: Rights) {}
+    pub fn tell_writers(&mut self) {}
 
     pub fn check(&self, _own: FileId) -> io::Result<()> {
         Ok(())
