@@ -27,7 +27,7 @@ pub(crate) struct Waker {
 impl Waker {
     pub fn new() -> io::Result<Waker> {
         let fd = descriptor(|| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK))?;
-        Ok(Waker { fd: Kept::new(fd) })
+        Ok(Waker { fd: Kept::nameless(fd) })
     }
 
     pub fn ring(&self) {

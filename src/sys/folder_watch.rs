@@ -84,10 +84,12 @@ impl FolderWatch {
         let leaving = WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
         let replaced = WatchFlags::MOVED_TO; // a rename over a name causes no event for the file that it replaces
         let instance = spare.take().map_or_else(Instance::new, Ok)?;
-        match inotify::add_watch(&instance.fd, path, leaving | replaced) {
+        match instance.fd.ours().and_then(|fd| inotify::add_watch(fd, path, leaving | replaced)) {
             Ok(watch) => Ok(FolderWatch { instance: Some(instance), watch, spare: spare.clone() }),
             Err(e) => {
-                spare.keep(instance);
+                if e != Errno::BADF {
+                    spare.keep(instance);
+                }
                 Err(e.into())
             }
         }
@@ -124,9 +126,11 @@ impl Drop for FolderWatch {
     fn drop(&mut self) {
         if let Some(instance) = self.instance.take().filter(Instance::is_ours) {
             // This fails if the folder is gone, because then its watch is gone too.
-            let _ = inotify::remove_watch(&instance.fd, self.watch);
-            instance.drain();
-            self.spare.keep(instance);
+            if let Ok(fd) = instance.fd.ours() {
+                let _ = inotify::remove_watch(fd, self.watch);
+                instance.drain();
+                self.spare.keep(instance);
+            }
         }
     }
 }
@@ -134,7 +138,7 @@ impl Drop for FolderWatch {
 impl Instance {
     fn new() -> io::Result<Instance> {
         let fd = descriptor(|| inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK))?;
-        Ok(Instance { fd: Kept::new(fd), of: process_mark() })
+        Ok(Instance { fd: Kept::nameless(fd), of: process_mark() })
     }
 
     fn is_ours(&self) -> bool {

@@ -1,7 +1,7 @@
 //! A descriptor that we keep from one call to the next, and write to or read from.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs;
+use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
 
 use super::calls::retry;
@@ -9,24 +9,29 @@ use super::stat::FileId;
 
 /// A program can close our descriptors (closefrom(3), close_range(2)). Then a file that it opens can get the same number. We write
 /// nothing to such a file, and read nothing from it.
-///
-/// All eventfds and inotify instances have one identity, so the program's own can't be told from ours.
 #[derive(Debug)]
 pub(super) struct Kept {
     fd: OwnedFd,
     /// `None`: fstat(2) failed. Then we do not check.
     id: Option<FileId>,
+    /// It has our mark: see [`Kept::nameless`].
+    is_marked: bool,
 }
 
+/// It means nothing for an eventfd or an inotify instance, so no other program sets it there.
+const MARK: OFlags = OFlags::APPEND;
+
 impl Kept {
-    pub fn new(fd: OwnedFd) -> Kept {
+    /// An eventfd or an inotify instance. All of them have one identity, so ours get a mark.
+    pub fn nameless(fd: OwnedFd) -> Kept {
         let stat = retry(|| fs::fstat(&fd));
-        Kept { fd, id: stat.ok().map(|stat| FileId::of(&stat)) }
+        let mark = fs::fcntl_getfl(&fd).and_then(|flags| fs::fcntl_setfl(&fd, flags | MARK));
+        Kept { fd, id: stat.ok().map(|stat| FileId::of(&stat)), is_marked: mark.is_ok() }
     }
 
     /// A descriptor, and what fstat(2) says about it.
     pub fn of((fd, stat): (OwnedFd, fs::Stat)) -> Kept {
-        Kept { fd, id: Some(FileId::of(&stat)) }
+        Kept { fd, id: Some(FileId::of(&stat)), is_marked: false }
     }
 
     pub fn id(&self) -> Option<FileId> {
@@ -36,13 +41,14 @@ impl Kept {
     /// `EBADF`: it is not ours any more.
     pub fn ours(&self) -> rustix::io::Result<&OwnedFd> {
         let Some(id) = self.id else { return Ok(&self.fd) };
-        match FileId::of(&rustix::io::retry_on_intr(|| fs::fstat(&self.fd))?) == id {
+        let is_same = FileId::of(&rustix::io::retry_on_intr(|| fs::fstat(&self.fd))?) == id;
+        match is_same && (!self.is_marked || fs::fcntl_getfl(&self.fd)?.contains(MARK)) {
             true => Ok(&self.fd),
             false => Err(Errno::BADF),
         }
     }
 
-    /// Async-signal-safe, and `errno` is left alone: two system calls.
+    /// Async-signal-safe, and `errno` is left alone: two or three system calls.
     pub fn write(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
         rustix::io::write(self.ours()?, bytes)
     }
@@ -81,12 +87,38 @@ mod tests {
         let mut theirs = open("theirs");
         theirs.write_all(b"theirs").unwrap();
         theirs.rewind().unwrap();
-        let mut kept = Kept::new(open("ours").into());
+        let ours = OwnedFd::from(open("ours"));
+        let stat = fs::fstat(&ours).unwrap();
+        let mut kept = Kept::of((ours, stat));
         assert_eq!(kept.write(b"ours").unwrap(), 4);
         rustix::io::dup2(&theirs, &mut kept.fd).unwrap();
         assert_eq!(kept.write(b"ours").unwrap_err(), Errno::BADF);
         assert_eq!(kept.read(&mut [0; 4]).unwrap_err(), Errno::BADF);
         assert_eq!(theirs.stream_position().unwrap(), 0);
         assert_eq!(std::fs::read_to_string(path.join("theirs")).unwrap(), "theirs");
+    }
+
+    #[test]
+    fn a_nameless_file_that_got_the_number_is_not_touched() {
+        use rustix::event::{eventfd, EventfdFlags};
+        use rustix::fs::inotify::{self, CreateFlags};
+        let bell = |count| eventfd(count, EventfdFlags::empty()).unwrap(); // a read from an empty one waits for ever
+        let mut kept = Kept::nameless(bell(0));
+        assert_eq!(kept.write(&1u64.to_ne_bytes()), Ok(8));
+        assert_eq!(kept.read(&mut [0; 8]), Ok(8));
+        for count in [0, 7] {
+            let theirs = bell(count);
+            rustix::io::dup2(&theirs, &mut kept.fd).unwrap();
+            assert_eq!(kept.read(&mut [0; 8]), Err(Errno::BADF));
+            assert_eq!(kept.write(&1u64.to_ne_bytes()), Err(Errno::BADF));
+        }
+        let mut content = [0; 8];
+        rustix::io::read(&kept.fd, &mut content).unwrap();
+        assert_eq!(u64::from_ne_bytes(content), 7);
+        let instance = || inotify::init(CreateFlags::NONBLOCK).unwrap();
+        let mut kept = Kept::nameless(instance());
+        assert_eq!(kept.read(&mut [0; 8]), Err(Errno::AGAIN));
+        rustix::io::dup2(instance(), &mut kept.fd).unwrap();
+        assert_eq!(kept.read(&mut [0; 8]), Err(Errno::BADF));
     }
 }
