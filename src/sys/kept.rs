@@ -11,7 +11,8 @@ use super::stat::FileId;
 /// nothing to such a file, and read nothing from it.
 #[derive(Debug)]
 pub(super) struct Kept {
-    fd: OwnedFd,
+    /// `Some` until the drop.
+    fd: Option<OwnedFd>,
     /// `None`: fstat(2) failed. Then we do not check.
     id: Option<FileId>,
     /// It has our mark: see [`Kept::nameless`].
@@ -26,24 +27,28 @@ impl Kept {
     pub fn nameless(fd: OwnedFd) -> Kept {
         let stat = retry(|| fs::fstat(&fd));
         let mark = fs::fcntl_getfl(&fd).and_then(|flags| fs::fcntl_setfl(&fd, flags | MARK));
-        Kept { fd, id: stat.ok().map(|stat| FileId::of(&stat)), is_marked: mark.is_ok() }
+        Kept { fd: Some(fd), id: stat.ok().map(|stat| FileId::of(&stat)), is_marked: mark.is_ok() }
     }
 
     /// A descriptor, and what fstat(2) says about it.
     pub fn of((fd, stat): (OwnedFd, fs::Stat)) -> Kept {
-        Kept { fd, id: Some(FileId::of(&stat)), is_marked: false }
+        Kept { fd: Some(fd), id: Some(FileId::of(&stat)), is_marked: false }
     }
 
     pub fn id(&self) -> Option<FileId> {
         self.id
     }
 
+    fn fd(&self) -> &OwnedFd {
+        self.fd.as_ref().expect("there until the drop")
+    }
+
     /// `EBADF`: it is not ours any more.
     pub fn ours(&self) -> rustix::io::Result<&OwnedFd> {
-        let Some(id) = self.id else { return Ok(&self.fd) };
-        let is_same = FileId::of(&rustix::io::retry_on_intr(|| fs::fstat(&self.fd))?) == id;
-        match is_same && (!self.is_marked || fs::fcntl_getfl(&self.fd)?.contains(MARK)) {
-            true => Ok(&self.fd),
+        let (fd, Some(id)) = (self.fd(), self.id) else { return Ok(self.fd()) };
+        let is_same = FileId::of(&rustix::io::retry_on_intr(|| fs::fstat(fd))?) == id;
+        match is_same && (!self.is_marked || fs::fcntl_getfl(fd)?.contains(MARK)) {
+            true => Ok(fd),
             false => Err(Errno::BADF),
         }
     }
@@ -61,13 +66,23 @@ impl Kept {
 /// To wait for it does no harm to a file, so this does not check.
 impl AsFd for Kept {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.fd().as_fd()
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // Others are closed without this look, because each lock closes one.
+        if self.is_marked && self.ours().is_err() {
+            std::mem::forget(self.fd.take()); // the program's file stays open
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Seek, Write};
+    use std::os::fd::{AsRawFd, FromRawFd};
 
     use super::*;
     use crate::scratch::Scratch;
@@ -91,7 +106,7 @@ mod tests {
         let stat = fs::fstat(&ours).unwrap();
         let mut kept = Kept::of((ours, stat));
         assert_eq!(kept.write(b"ours").unwrap(), 4);
-        rustix::io::dup2(&theirs, &mut kept.fd).unwrap();
+        rustix::io::dup2(&theirs, kept.fd.as_mut().unwrap()).unwrap();
         assert_eq!(kept.write(b"ours").unwrap_err(), Errno::BADF);
         assert_eq!(kept.read(&mut [0; 4]).unwrap_err(), Errno::BADF);
         assert_eq!(theirs.stream_position().unwrap(), 0);
@@ -108,17 +123,21 @@ mod tests {
         assert_eq!(kept.read(&mut [0; 8]), Ok(8));
         for count in [0, 7] {
             let theirs = bell(count);
-            rustix::io::dup2(&theirs, &mut kept.fd).unwrap();
+            rustix::io::dup2(&theirs, kept.fd.as_mut().unwrap()).unwrap();
             assert_eq!(kept.read(&mut [0; 8]), Err(Errno::BADF));
             assert_eq!(kept.write(&1u64.to_ne_bytes()), Err(Errno::BADF));
         }
+        let number = kept.fd().as_raw_fd();
+        drop(kept);
+        // SAFETY: the number is that of the last of theirs, which nobody closed.
+        let theirs = unsafe { OwnedFd::from_raw_fd(number) };
         let mut content = [0; 8];
-        rustix::io::read(&kept.fd, &mut content).unwrap();
+        rustix::io::read(&theirs, &mut content).unwrap();
         assert_eq!(u64::from_ne_bytes(content), 7);
         let instance = || inotify::init(CreateFlags::NONBLOCK).unwrap();
         let mut kept = Kept::nameless(instance());
         assert_eq!(kept.read(&mut [0; 8]), Err(Errno::AGAIN));
-        rustix::io::dup2(instance(), &mut kept.fd).unwrap();
+        rustix::io::dup2(instance(), kept.fd.as_mut().unwrap()).unwrap();
         assert_eq!(kept.read(&mut [0; 8]), Err(Errno::BADF));
     }
 }
