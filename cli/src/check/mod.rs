@@ -111,7 +111,7 @@ fn promises(listing: &Listing, report: &mut Report) {
         },
     );
     let shared = listing.path.join(".lockfolder/shared");
-    if listing.reach != Reach::Hosts && shared.exists() {
+    if listing.reach != Reach::Hosts && shared.symlink_metadata().is_ok_and(|mark| mark.is_file()) {
         report.hint("other hosts use this folder too (.lockfolder/shared is there), so a holder has a lease here too");
     }
 }
