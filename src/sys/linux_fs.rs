@@ -314,4 +314,49 @@ mod tests {
             "{refusal}"
         );
     }
+
+    /// Forbids a system call to this thread, as a sandbox does.
+    fn forbid(call: libc::c_long, error: Errno) {
+        // struct seccomp_data begins with the number of the call.
+        let (load, is_equal, answer) = (0x20, 0x15, 0x06);
+        let filter = [
+            libc::sock_filter { code: load, jt: 0, jf: 0, k: 0 },
+            libc::sock_filter { code: is_equal, jt: 0, jf: 1, k: call as u32 },
+            libc::sock_filter { code: answer, jt: 0, jf: 0, k: libc::SECCOMP_RET_ERRNO | error.raw_os_error() as u32 },
+            libc::sock_filter { code: answer, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
+        ];
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+        // SAFETY: the program and its filter live until the call returns.
+        unsafe {
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+            assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program), 0);
+        }
+    }
+
+    /// Linux before 4.11 and 5.6 does not have these calls, and some sandboxes forbid them.
+    #[test]
+    fn all_is_the_same_without_statx_and_openat2() {
+        let path = crate::scratch::Scratch::new();
+        std::fs::write(path.join("file"), "").unwrap();
+        let mut dir = Dir::open(&path).unwrap();
+        dir.tell_writers();
+        let look = || {
+            let at = |name| (dir.file_id(name).unwrap(), dir.sight(name));
+            let known = dir.see(c"file").unwrap().known;
+            (at(c"file"), at(c"none"), Dir::look_up(&path).unwrap().0, known.kind, known.links, dir.are_we_alone())
+        };
+        let before = look();
+        for (call, error) in [libc::SYS_statx, libc::SYS_openat2]
+            .into_iter()
+            .flat_map(|call| [(call, Errno::NOSYS), (call, Errno::PERM)])
+        {
+            std::thread::scope(|scope| {
+                let there = scope.spawn(|| {
+                    forbid(call, error);
+                    look()
+                });
+                assert_eq!(there.join().unwrap(), before, "{call} {error}");
+            });
+        }
+    }
 }
