@@ -224,7 +224,20 @@ impl Scanner<'_> {
     }
 
     /// Reads and judges one bid. `None`: the bid vanished.
+    ///
+    /// A program that closes a descriptor twice can close ours in the midst of that, and open another file with its number. What we then see
+    /// of that file must not cost a live owner its bid. So we judge twice before we delete, unless the system says that there is no
+    /// process with this PID.
     pub fn judge(&self, entry: &Entry) -> io::Result<Option<Rival>> {
+        match self.judge_now(entry)? {
+            Some(rival) if rival.verdict == Verdict::Stale && !liveness::has_no_process(&rival.bid, self.me) => {
+                self.judge_now(entry)
+            }
+            judged => Ok(judged),
+        }
+    }
+
+    fn judge_now(&self, entry: &Entry) -> io::Result<Option<Rival>> {
         // Bounded, because the folder itself may be gone.
         for _ in 0..10 {
             match self.judge_once(entry) {

@@ -20,7 +20,7 @@
 use std::cell::OnceCell;
 use std::io;
 
-use crate::owner::bid::Bid;
+use crate::owner::bid::{Bid, Flaw};
 use crate::sys::{
     self, ExitWatch, Filesystem, ForeignFile, Identity, Presence, ProcessState, Proof, Rights, Source, View,
 };
@@ -136,6 +136,12 @@ fn is_copy(bid: &Bid, file: &ForeignFile, born: impl Fn() -> Option<u64>, on: Fi
     let is_another = || inode != file.id.number() && bid.overlay == on.is_overlay();
     let is_younger = || bid.born.zip(born()).is_some_and(|(then, now)| then != now);
     matches!(file.is_locked(), Ok(false)) && (is_another() || is_younger())
+}
+
+/// Whether the PID of this bid counts here, and no process has it. No descriptor of ours has part in this answer.
+pub(crate) fn has_no_process(bid: &Result<Bid, Flaw>, me: &Identity) -> bool {
+    let is_of_here = |bid: &Bid| bid.boot.is_some() && bid.boot == me.boot && bid.pidns == me.pidns;
+    bid.as_ref().is_ok_and(|bid| is_of_here(bid) && matches!(sys::presence(bid.pid), Presence::Gone))
 }
 
 /// Whether the owner holds the lock on its bid. Where the lease decides, no owner takes that lock, and to ask a server for it could

@@ -19,11 +19,11 @@ pub(super) struct Kept {
     is_marked: bool,
 }
 
-/// It means nothing for an eventfd or an inotify instance, so no other program sets it there.
+/// It means nothing for these, so no other program sets it there.
 const MARK: OFlags = OFlags::APPEND;
 
 impl Kept {
-    /// An eventfd or an inotify instance. All of them have one identity, so ours get a mark.
+    /// An eventfd, a timer, or an instance of inotify or epoll. All of them have one identity, so ours get a mark.
     pub fn nameless(fd: OwnedFd) -> Kept {
         let stat = retry(|| fs::fstat(&fd));
         let mark = fs::fcntl_getfl(&fd).and_then(|flags| fs::fcntl_setfl(&fd, flags | MARK));

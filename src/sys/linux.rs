@@ -202,7 +202,9 @@ impl Processes for System {
     fn has_exited(pidfd: &OwnedFd) -> bool {
         let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        matches!(poll(&mut fds, Some(&now)), Ok(n) if n > 0)
+        // A program with a bug may have closed the descriptor meanwhile (POLLNVAL).
+        matches!(poll(&mut fds, Some(&now)), Ok(1))
+            && fds[0].revents().difference(PollFlags::HUP | PollFlags::RDNORM) == PollFlags::IN
     }
 
     fn source(pidfd: &OwnedFd) -> Source<'_> {

@@ -33,16 +33,15 @@ pub(super) fn kinds(
     mut begin: impl FnMut(),
     mut each: impl FnMut(&CStr, u64, FileType),
 ) -> io::Result<()> {
-    if read(dir, at_once.then_some(10), &mut begin, &mut each)? {
+    if read(dir, at_once.then_some(10), &mut begin, &mut each)? == Read::Whole {
         return Ok(());
     }
     // Where there can be no other thread, this one goes on.
     let tried = in_a_thread(|| collect(dir, Some(100)));
-    let (is_whole, mut all) = tried.unwrap_or_else(|_| collect(dir, Some(100)))?;
-    // Only a process that is stopped each time comes here, and an overlay whose upper layer is on FUSE, which reads a folder in pieces of
-    // 4 KiB. Other filesystems than tmpfs skip nothing between pieces.
-    if !is_whole {
-        if is_tmpfs(dir)? {
+    let is_apart = tried.is_ok();
+    let (done, mut all) = tried.unwrap_or_else(|_| collect(dir, Some(100)))?;
+    if done != Read::Whole {
+        if !is_whole_in_pieces(dir, is_apart && done == Read::InPages)? {
             return Err(Errno::AGAIN.into());
         }
         all = collect(dir, None)?.1;
@@ -52,47 +51,70 @@ pub(super) fn kinds(
     Ok(())
 }
 
+/// Whether a listing in pieces shows all. Few come here: a process that is stopped, or interrupted by the kernel, at each call, and an
+/// overlay whose upper layer is on FUSE, where a piece has 4 KiB at most. A tmpfs skips names between pieces, and so does an overlay with
+/// a tmpfs below it. `in_pages`: it looks like FUSE, in a thread where the kernel has no other work.
+fn is_whole_in_pieces(dir: BorrowedFd<'_>, in_pages: bool) -> io::Result<bool> {
+    const TMPFS: u32 = 0x0102_1994;
+    const OVERLAY: u32 = 0x794c_7630;
+    Ok(match rustix::io::retry_on_intr(|| fs::fstatfs(dir))?.f_type as u32 {
+        TMPFS => false,
+        OVERLAY => in_pages,
+        _ => true,
+    })
+}
+
+/// What came of a listing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// As it was asked for.
+    Whole,
+    /// All tries failed. The first piece of each had less than 4 KiB, and was not much less.
+    InPages,
+    Failed,
+}
+
 type Entry = (CString, u64, FileType);
 
 /// The same as [`read`], into memory.
-fn collect(dir: BorrowedFd<'_>, tries: Option<u32>) -> io::Result<(bool, Vec<Entry>)> {
+fn collect(dir: BorrowedFd<'_>, tries: Option<u32>) -> io::Result<(Read, Vec<Entry>)> {
     let all = RefCell::new(Vec::new());
     let each = |name: &CStr, number, kind| all.borrow_mut().push((name.to_owned(), number, kind));
-    let is_whole = read(dir, tries, || all.borrow_mut().clear(), each)?;
-    Ok((is_whole, all.into_inner()))
+    let done = read(dir, tries, || all.borrow_mut().clear(), each)?;
+    Ok((done, all.into_inner()))
 }
 
-fn is_tmpfs(dir: BorrowedFd<'_>) -> io::Result<bool> {
-    const TMPFS: u32 = 0x0102_1994;
-    Ok(rustix::io::retry_on_intr(|| fs::fstatfs(dir))?.f_type as u32 == TMPFS)
-}
-
-/// `tries`: so often it tries to read all in one call. False: it did not succeed. Without `tries`, it reads all in any number of calls.
+/// `tries`: so often it tries to read all in one call. Without `tries`, it reads all in any number of calls.
 fn read(
     dir: BorrowedFd<'_>,
     tries: Option<u32>,
     mut begin: impl FnMut(),
     mut each: impl FnMut(&CStr, u64, FileType),
-) -> io::Result<bool> {
+) -> io::Result<Read> {
     // A nested listing, or one at the end of the thread, finds no spare buffer and allocates a buffer of its own.
     let mut buffer = SPARE.try_with(Cell::take).unwrap_or_default();
     let mut size = buffer.capacity().max(BUFFER);
-    let (mut tried, mut quiet) = (0, None);
+    let (mut tried, mut quiet, mut failure) = (0, None, Read::InPages);
     let done = loop {
         if buffer.try_reserve_exact(size).is_err() {
             break Err(Errno::NOMEM.into());
         }
         begin();
         match read_pieces(&mut buffer.spare_capacity_mut()[..size], dir, tries.is_some(), &mut each) {
-            Ok(Pieces::One) => break Ok(true),
-            Ok(Pieces::More { .. }) if tries.is_none() => break Ok(true),
-            Ok(Pieces::More { was_full: true }) if size == LARGEST_BUFFER => break Ok(false),
-            Ok(Pieces::More { was_full: true }) => size = (size * 4).min(LARGEST_BUFFER),
-            Ok(Pieces::More { was_full: false }) => tried += 1,
+            Ok(Pieces::One) => break Ok(Read::Whole),
+            Ok(Pieces::More { .. }) if tries.is_none() => break Ok(Read::Whole),
+            Ok(Pieces::More { first }) if first > size - LARGEST && size == LARGEST_BUFFER => break Ok(Read::Failed),
+            Ok(Pieces::More { first }) if first > size - LARGEST => size = (size * 4).min(LARGEST_BUFFER),
+            Ok(Pieces::More { first }) => {
+                tried += 1;
+                if !(2048..=4096).contains(&first) {
+                    failure = Read::Failed;
+                }
+            }
             Err(e) => break Err(e),
         }
         if tries.is_some_and(|tries| tried >= tries) {
-            break Ok(false);
+            break Ok(failure);
         }
         quiet.get_or_insert_with(Blocked::all);
     };
@@ -105,9 +127,9 @@ fn read(
 /// In how many pieces a folder was read.
 enum Pieces {
     One,
-    /// `was_full`: the first one filled the buffer.
+    /// `first`: how many bytes the first one filled.
     More {
-        was_full: bool,
+        first: usize,
     },
 }
 
@@ -118,14 +140,15 @@ fn read_pieces(
     only_one: bool,
     mut each: impl FnMut(&CStr, u64, FileType),
 ) -> io::Result<Pieces> {
-    let size = buffer.len();
-    let (mut pieces, mut was_full) = (0, false);
+    let (mut pieces, mut first) = (0, 0);
     read_by(buffer, dir, &mut each, |filled| {
         pieces += 1;
-        was_full |= pieces == 1 && filled > size - LARGEST;
+        if pieces == 1 {
+            first = filled;
+        }
         only_one && pieces > 1
     })?;
-    Ok(if pieces > 1 { Pieces::More { was_full } } else { Pieces::One })
+    Ok(if pieces > 1 { Pieces::More { first } } else { Pieces::One })
 }
 
 /// An entry with the longest name takes 280 bytes, and alignment may skip 7 bytes of the buffer. If more than this is left, all was read.
@@ -287,7 +310,7 @@ mod tests {
         let ring = Ring::new(std::time::Duration::from_micros(20));
         let (mut done, mut split) = (0, 0);
         for _ in 0..10 {
-            split += u32::from(!read(dir.as_fd(), Some(10), || (), |_, _, _| ()).unwrap());
+            split += u32::from(read(dir.as_fd(), Some(10), || (), |_, _, _| ()).unwrap() != Read::Whole);
             let names = Cell::new(0);
             kinds(dir.as_fd(), true, || names.set(0), |_, _, _| names.set(names.get() + 1)).unwrap();
             assert_eq!(names.get(), 3000 + 2);

@@ -100,6 +100,28 @@ impl Proc {
         }
     }
 
+    /// Whether all threads of a process have ended. A killed process whose threads are traced keeps them until its tracer waits for them
+    /// (ptrace(2)), and a debugger at its prompt does not. We look twice, because a thread could end right after it has made another.
+    fn has_only_zombies(&self, pid: u32) -> io::Result<bool> {
+        let ended = || {
+            let dir = open(self.root.as_fd(), &format!("{pid}/task"), OFlags::RDONLY | OFlags::DIRECTORY)?;
+            let mut names = Vec::new();
+            for entry in fs::Dir::new(dir)? {
+                let name = entry?.file_name().to_string_lossy().into_owned();
+                names.extend(Some(name).filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())));
+            }
+            for name in &names {
+                let stat = ProcStat::parse(&self.read(&format!("{pid}/task/{name}/stat"))?);
+                if !stat.is_some_and(|stat| stat.thread_ended) {
+                    return Ok(None);
+                }
+            }
+            io::Result::Ok(Some(names))
+        };
+        let before = ended()?;
+        Ok(before.is_some() && before == ended()?)
+    }
+
     /// The number of our PID namespace.
     pub fn pid_namespace(&self) -> io::Result<Option<u64>> {
         Ok(known(self.own_link("ns/pid"))?.and_then(|link| namespace(&link)))
@@ -256,16 +278,22 @@ impl Outlook {
     }
 
     pub fn look(&self, pid: u32) -> Option<ProcStat> {
-        match pid == self.own {
-            true => self.proc.own_stat(pid).ok(),
-            false => ProcStat::parse(&self.proc.read(&format!("{pid}/stat")).ok()?),
+        if pid == self.own {
+            return self.proc.own_stat(pid).ok();
         }
+        let mut seen = ProcStat::parse(&self.proc.read(&format!("{pid}/stat")).ok()?)?;
+        if seen.thread_ended && !seen.exited {
+            seen.exited = self.proc.has_only_zombies(pid).unwrap_or(false);
+        }
+        Some(seen)
     }
 }
 
 pub(super) struct ProcStat {
     pub command: String,
     pub exited: bool,
+    /// The main thread has ended, or the thread that it is about.
+    thread_ended: bool,
     start: ShownStart,
 }
 
@@ -315,10 +343,16 @@ impl ProcStat {
         Some(ProcStat {
             command,
             // The main thread can end while other threads run. Then it shows as a zombie, and the others still count in `threads`.
-            exited: matches!(state, "X" | "x") || state == "Z" && threads <= 1,
+            exited: has_ended(state) && (state != "Z" || threads <= 1),
+            thread_ended: has_ended(state),
             start: ShownStart::of(fields.get(22 - 3)?.parse().ok()?),
         })
     }
+}
+
+/// Whether a thread in this state has ended (proc_pid_stat(5)).
+fn has_ended(state: &str) -> bool {
+    matches!(state, "Z" | "X" | "x")
 }
 
 #[cfg(test)]

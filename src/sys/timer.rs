@@ -3,22 +3,23 @@
 use std::io;
 use std::time::Duration;
 
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::AsFd;
 use rustix::time::{
     timerfd_create, timerfd_settime, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec,
 };
 
 use super::calls::descriptor;
+use super::kept::Kept;
 use super::Source;
 
 pub(super) struct Timer {
-    fd: OwnedFd,
+    fd: Kept,
 }
 
 impl Timer {
     pub fn new(clock: TimerfdClockId) -> io::Result<Timer> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        Ok(Timer { fd: descriptor(|| timerfd_create(clock, flags))? })
+        Ok(Timer { fd: Kept::nameless(descriptor(|| timerfd_create(clock, flags))?) })
     }
 
     /// Makes it readable at this time, or at once if the time is over. Until then it is not readable.
@@ -35,7 +36,9 @@ impl Timer {
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         let value = Timespec { tv_sec: seconds, tv_nsec: time.subsec_nanos().into() };
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
-        let _ = timerfd_settime(&self.fd, how, &once);
+        if let Ok(fd) = self.fd.ours() {
+            let _ = timerfd_settime(fd, how, &once);
+        }
     }
 
     pub fn source(&self) -> Source<'_> {

@@ -1,7 +1,7 @@
 //! One descriptor for all that can wake a waiter, for programs that have an event loop of their own.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 #[cfg(feature = "capi")]
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
@@ -11,12 +11,13 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::time::{TimerfdClockId, TimerfdTimerFlags};
 
 use super::calls::descriptor;
+use super::kept::Kept;
 use super::timer::Timer;
 use super::{Source, Waker};
 
 /// An epoll instance (epoll(7)). It has the bell, a timer, and what the waiter waits for. It is readable while one of them is.
 pub(crate) struct WaitSet {
-    epoll: OwnedFd,
+    epoll: Kept,
     timer: Timer,
 }
 
@@ -26,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 impl WaitSet {
     /// `None`: this system has nothing like it.
     pub fn new(bell: &Waker) -> io::Result<Option<WaitSet>> {
-        let epoll = descriptor(|| epoll::create(CreateFlags::CLOEXEC))?;
+        let epoll = Kept::nameless(descriptor(|| epoll::create(CreateFlags::CLOEXEC))?);
         let set = WaitSet { epoll, timer: Timer::new(TimerfdClockId::Monotonic)? };
         set.add(bell.source())?;
         set.add(set.timer.source())?;
@@ -34,7 +35,7 @@ impl WaitSet {
     }
 
     fn add(&self, source: Source<'_>) -> io::Result<()> {
-        Ok(epoll::add(&self.epoll, source, EventData::new_u64(0), EventFlags::IN)?)
+        Ok(epoll::add(self.epoll.ours()?, source, EventData::new_u64(0), EventFlags::IN)?)
     }
 
     /// From now on it is readable after this time, or if one of these sources is.
@@ -46,8 +47,10 @@ impl WaitSet {
     /// Forgets these sources. They must still be open: a forked child may have them open too, and then the kernel would not forget
     /// them by itself.
     pub fn forget(&self, sources: &[Option<Source<'_>>]) {
-        for source in sources.iter().flatten() {
-            let _ = epoll::delete(&self.epoll, source);
+        if let Ok(epoll) = self.epoll.ours() {
+            for source in sources.iter().flatten() {
+                let _ = epoll::delete(epoll, source);
+            }
         }
         self.timer.clear();
     }
@@ -64,7 +67,7 @@ impl WaitSet {
 
     #[cfg(feature = "capi")]
     pub fn descriptor(&self) -> RawFd {
-        self.epoll.as_raw_fd()
+        self.epoll.as_fd().as_raw_fd()
     }
 }
 

@@ -12,6 +12,7 @@ mod cleaned;
 mod copies;
 mod courtesy;
 mod crowds;
+mod debugged;
 mod descriptors;
 mod event_loops;
 mod exchanged;
