@@ -47,7 +47,9 @@ impl Kept {
     pub fn ours(&self) -> rustix::io::Result<&OwnedFd> {
         let (fd, Some(id)) = (self.fd(), self.id) else { return Ok(self.fd()) };
         let is_same = FileId::of(&rustix::io::retry_on_intr(|| fs::fstat(fd))?) == id;
-        match is_same && (!self.is_marked || fs::fcntl_getfl(fd)?.contains(MARK)) {
+        // If the kernel does not tell the flags, the file is taken for ours.
+        let has_mark = || fs::fcntl_getfl(fd).map_or(true, |flags| flags.contains(MARK));
+        match is_same && (!self.is_marked || has_mark()) {
             true => Ok(fd),
             false => Err(Errno::BADF),
         }
@@ -73,7 +75,7 @@ impl AsFd for Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         // Others are closed without this look, because each lock closes one.
-        if self.is_marked && self.ours().is_err() {
+        if self.is_marked && matches!(self.ours(), Err(Errno::BADF)) {
             std::mem::forget(self.fd.take()); // the program's file stays open
         }
     }
