@@ -34,7 +34,7 @@ pub(crate) struct Memory {
 
 /// A waiter watches no more rivals than this beside the one that keeps it out. (Windows waits for 64 handles at most.)
 pub(crate) const MOST_WATCHED: usize = 32;
-/// So many are remembered where nobody watches them, only to spare the next look a judgement. The memory of each holds descriptors.
+/// Where nobody watches them, we remember so many. This saves the next look a judgement. Each of them holds descriptors.
 pub(crate) const FEW: usize = 4;
 
 impl Memory {

@@ -37,6 +37,25 @@ pub(crate) struct Scanner<'a> {
     pub slots: Slots,
 }
 
+/// For unit tests: the eyes of a claimant that tolerates no company, on a disk of this host.
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+impl<'a> Scanner<'a> {
+    pub fn local(dir: &'a Dir, me: &'a Identity, seen: &'a Sightings) -> Scanner<'a> {
+        Scanner {
+            dir,
+            rights: dir.stat().unwrap().rights(),
+            me,
+            view: View::default(),
+            on: Filesystem::Local,
+            malformed_grace_ms: 0,
+            seen,
+            lease: crate::protocol::lease::DEFAULT,
+            slots: Slots::One,
+        }
+    }
+}
+
 /// One check.
 pub(crate) struct Check {
     /// The number of the file that the listing shows under the name of our bid. `None`: the listing does not show the

@@ -91,7 +91,7 @@ mod tests {
     use crate::folder::sightings::Sightings;
     use crate::owner::bid::Bid;
     use crate::scratch::{proven, Scratch};
-    use crate::sys::{Dir, Filesystem, Identity, View};
+    use crate::sys::{Dir, Identity};
 
     struct Place {
         path: Scratch,
@@ -120,17 +120,7 @@ mod tests {
         }
 
         fn scanner(&self) -> Scanner<'_> {
-            Scanner {
-                dir: &self.dir,
-                rights: self.dir.stat().unwrap().rights(),
-                me: &self.me,
-                view: View::default(),
-                on: Filesystem::Local,
-                malformed_grace_ms: 0,
-                seen: &self.seen,
-                lease: crate::protocol::lease::DEFAULT,
-                slots: crate::slots::Slots::One,
-            }
+            Scanner::local(&self.dir, &self.me, &self.seen)
         }
 
         fn broom(&self) -> Broom<'_> {

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::contract::System;
 use super::files::Files;
 use super::room::zeros;
+use super::seen::Seen;
 use super::stat::{is_rewritten, FileId, FolderStat, Rights};
 use super::unix::Dir;
 use super::{is_locked, take_lock, Opened};
@@ -77,13 +78,13 @@ impl Dir {
             Err(e) => return not_opened(e),
         };
         if seen.kind() != FileType::RegularFile {
-            return self.not_regular(name);
+            return self.not_regular(&seen, name);
         }
         let (fd, stat) = match seen.open(OFlags::RDONLY | self.to_open_files) {
             Ok(opened) => opened,
             // This happens if `open` had to use the name: the file was replaced by a link, a socket or a device since we looked.
             Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::LOOP | Errno::NXIO)) => {
-                return self.not_regular(name);
+                return self.not_regular(&seen, name);
             }
             Err(e) => return not_opened(e),
         };
@@ -92,8 +93,9 @@ impl Dir {
         Ok(Opened::File(ForeignFile { fd, size, id: stat.id, rights: stat.rights(), modified }))
     }
 
-    fn not_regular(&self, name: &CStr) -> io::Result<Opened<ForeignFile>> {
-        match self.look_at(name) {
+    fn not_regular(&self, seen: &Seen<'_>, name: &CStr) -> io::Result<Opened<ForeignFile>> {
+        let looked = if seen.stat.is_some() { Ok(seen.stat) } else { self.look_at(name) };
+        match looked {
             Ok(Some(stat)) => Ok(Opened::NotRegular { modified: modified(&stat) }),
             Ok(None) => Ok(Opened::Gone),
             Err(e) => not_opened(e),

@@ -131,7 +131,7 @@ mod tests {
         }
         let number = kept.fd().as_raw_fd();
         drop(kept);
-        // SAFETY: the number is that of the last of theirs, which nobody closed.
+        // SAFETY: the last eventfd of the program has this number, and it is open.
         let theirs = unsafe { OwnedFd::from_raw_fd(number) };
         let mut content = [0; 8];
         rustix::io::read(&theirs, &mut content).unwrap();

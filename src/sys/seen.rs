@@ -33,7 +33,7 @@ pub(super) struct Seen<'a> {
 impl Dir {
     /// Looks at the file that has this name. It never follows a link, and on Linux it never enters a mount.
     ///
-    /// If only our user can put a file into the folder, nobody else can change what has the name before we open it. Then we look at the
+    /// In a folder where only our user can put a file, no other user can replace the file before we open it. There we look at the
     /// name, which takes fewer system calls than the way through a descriptor.
     pub(super) fn see<'a>(&'a self, name: &'a CStr) -> io::Result<Seen<'a>> {
         if !self.are_we_alone() {

@@ -118,7 +118,7 @@ impl FolderStat {
         !self.is_link && FolderStat::is_of_one_user(self.owner, self.mode)
     }
 
-    /// Whether this owner is our user or root, and by this mode nobody else may write.
+    /// Whether the owner is our user or root, and the mode lets no other user write.
     pub(super) fn is_of_one_user(owner: u32, mode: u32) -> bool {
         mode & 0o022 == 0 && (owner == 0 || is_surely_us(owner))
     }

@@ -23,7 +23,7 @@ fn a_killed_holder_whose_threads_a_debugger_keeps_frees_the_folder(kind: Kind) {
         // SAFETY: the call gets no memory of ours.
         assert_eq!(unsafe { libc::ptrace(libc::PTRACE_SEIZE, thread, 0, 0) }, 0, "{}", std::io::Error::last_os_error());
     }
-    // The main thread alone may end, and then the others go on.
+    // A debugger alone changes nothing.
     assert_eq!(other.ask("lock 0"), "LF_BUSY");
     // SAFETY: as above.
     assert_eq!(unsafe { libc::kill(holder.pid() as i32, libc::SIGKILL) }, 0);

@@ -26,17 +26,7 @@ impl Folder {
     }
 
     fn scanner(&self) -> Scanner<'_> {
-        Scanner {
-            dir: &self.dir,
-            rights: self.dir.stat().unwrap().rights(),
-            me: &self.me,
-            view: View::default(),
-            on: Filesystem::Local,
-            malformed_grace_ms: 0,
-            seen: &self.seen,
-            lease: crate::protocol::lease::DEFAULT,
-            slots: Slots::One,
-        }
+        Scanner::local(&self.dir, &self.me, &self.seen)
     }
 
     /// The name and the verdict of the rival that a check finds.
