@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::{process_mark, ProcessMark};
+use crate::sys::{self, process_mark, ProcessMark};
 
 pub(crate) struct Opener(ProcessMark);
 
 impl Opener {
     pub fn this_process() -> Opener {
+        sys::prepare_for_fork();
         Opener(process_mark())
     }
 

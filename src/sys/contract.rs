@@ -74,6 +74,9 @@ pub(super) trait Processes {
     /// The mark of the calling process. It costs a load from memory, or a system call that never waits.
     fn mark() -> Self::Mark;
 
+    /// Makes what a fork in another thread must not come into the middle of.
+    fn prepare_for_fork() {}
+
     /// The number of the PID namespace that this process is in. `None`: it can't be seen, or this system has none.
     fn namespace_of_pids() -> Option<u64> {
         None

@@ -12,6 +12,7 @@ use rustix::time::ClockId;
 
 use super::calls::{descriptor, exists};
 use super::contract::{Identity, ProcessState, Processes, Source, System};
+use super::linux_list;
 use super::linux_proc::{
     boot_time_by_clocks, known, nanos, wall_minus_boot, wall_minus_boot_at_once, Outlook, Proc, ProcStat, NOISE,
     PROCESS_TABLE,
@@ -101,6 +102,10 @@ impl Processes for System {
 
     fn mark() -> u64 {
         process_mark()
+    }
+
+    fn prepare_for_fork() {
+        linux_list::keep_buffers();
     }
 
     fn namespace_of_pids() -> Option<u64> {

@@ -114,6 +114,11 @@ impl Moment {
         Moment(now.tv_sec, now.tv_nsec)
     }
 
+    #[cfg(test)]
+    pub fn of_seconds(seconds: i64) -> Moment {
+        Moment(seconds, 0)
+    }
+
     /// Nanoseconds since 1970. A moment before 1970 gives 0 seconds.
     pub fn nanos(self) -> u64 {
         u64::try_from(self.0).unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(self.1 as u64)

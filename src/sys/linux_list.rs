@@ -20,6 +20,12 @@ thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
+/// Before the first value of a thread that has a destructor, the standard library makes a key (pthread_key_create(3)). The fork of musl
+/// 1.2.3 does not wait for a thread that makes one, and in the child the lock of the keys is then held for ever.
+pub(super) fn keep_buffers() {
+    let _ = SPARE.try_with(|_| ());
+}
+
 /// Names every entry of an open folder, its inode, and what kind of file it is, where the filesystem says so.
 ///
 /// `at_once`: one getdents64(2) reads all of it. The kernel lets nobody change the folder during that call. Between two calls, others can

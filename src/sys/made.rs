@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, AtFlags, FileType, OFlags, CWD};
 use rustix::io::Errno;
 
@@ -20,6 +20,11 @@ use super::Access;
 
 /// A filesystem on several servers may have clocks that differ by so many seconds.
 const SLACK: i64 = 5;
+
+/// The last second that a signed number of 32 bits can tell, in nanoseconds since 1970.
+const LAST_OF_32_BITS: u64 = i32::MAX as u64 * 1_000_000_000;
+
+type Moment = <System as Files>::Moment;
 
 /// When the content of an open file or folder last changed, in Unix seconds by the clock of its filesystem.
 #[allow(clippy::unnecessary_cast)] // the type differs by system
@@ -61,9 +66,9 @@ impl Dir {
     /// `name` must be a temporary name that nobody can guess. We find the new folder by its name a moment after we made it, so a
     /// hostile user of this folder can put another folder there. If the folder may not be the new one, it stays as it is.
     pub fn make_shared_dir(&self, name: &CStr) -> io::Result<()> {
-        let began = System::now();
         let time = if System::is_known(self.fd())? { None } else { Some(self.time_at(name)?) };
-        let made = self.make_own_dir(name)?;
+        let began = self.time_of_births(name, System::now())?;
+        let made = self.make_own_dir_since(name, began)?;
         let (stat, model) = (made.stat()?, self.stat()?);
         if (stat.owner, stat.group, stat.mode) == (model.owner, model.group, model.mode) {
             return Ok(()); // this also covers a filesystem without modes, where all folders look the same
@@ -81,18 +86,35 @@ impl Dir {
         Access::of(self)?.give(made.fd())
     }
 
-    /// The time now by the clock of the filesystem, which may be another machine's: that of a new file. We see the file by its
-    /// descriptor, so nobody can swap it.
+    /// The time now by the clock of the filesystem, which may be another machine's: that of a new file.
     fn time_at(&self, name: &CStr) -> io::Result<i64> {
+        self.file_at(name, changed)
+    }
+
+    /// Looks at a new file, which is deleted then. It sees the file by its descriptor, so nobody can swap the file.
+    fn file_at<T>(&self, name: &CStr, look: impl Fn(&OwnedFd) -> io::Result<T>) -> io::Result<T> {
         let file = self.open_at(name, OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL, 0o600)?;
-        let time = changed(&file);
+        let seen = look(&file);
         let _ = self.unlink(name);
-        time
+        seen
+    }
+
+    /// The least time that a file or folder can be made at from `now` on, as the filesystem tells it. Not each filesystem can tell a
+    /// time after January 2038: XFS without `bigtime` tells that month (mkfs.xfs(8)). `name`: for a moment, a file has it.
+    fn time_of_births(&self, name: &CStr, now: Moment) -> io::Result<Moment> {
+        if System::nanos(now) <= LAST_OF_32_BITS {
+            return Ok(now);
+        }
+        let born = self.file_at(name, |file| Ok(System::born(file.as_fd())))?;
+        Ok(born.filter(|born| *born < now).unwrap_or(now))
     }
 
     /// Makes a folder that only its owner may use, and opens the folder that then has this name.
     pub(super) fn make_own_dir(&self, name: &CStr) -> io::Result<Dir> {
-        let began = System::now();
+        self.make_own_dir_since(name, self.time_of_births(name, System::now())?)
+    }
+
+    fn make_own_dir_since(&self, name: &CStr, began: Moment) -> io::Result<Dir> {
         retry_until(Errno::EXIST, || fs::mkdirat(self.fd(), leaf(name)?, to_mode(0o700)))?;
         let may_be_ours = |seen: &Seen<'_>| seen.born().is_none_or(|born| born >= began);
         self.open_made(name, FileType::Directory, may_be_ours, || self.open_dir(name))
@@ -131,5 +153,24 @@ impl Dir {
             seen.set_mode(stat.mode | rights)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filesystem_may_tell_less_than_the_clock() {
+        let scratch = crate::scratch::Scratch::new();
+        let dir = Dir::open(&scratch).unwrap();
+        let now = System::now();
+        assert!(dir.time_of_births(c"probe", now).unwrap() == now, "no look is needed before 2038");
+        let beyond = Moment::of_seconds(4_000_000_000);
+        let told = dir.time_of_births(c"probe", beyond).unwrap();
+        assert!(told >= now && told < beyond, "a clock beyond what the filesystem tells");
+        let made = dir.make_own_dir_since(c"folder", told).unwrap();
+        assert!(System::born(made.fd()).unwrap() >= told);
+        assert_eq!(std::fs::read_dir(&*scratch).unwrap().count(), 1, "the probe was deleted");
     }
 }

@@ -38,7 +38,9 @@ mod contract;
 pub(crate) use contract::{Identity, ProcessState, Source};
 
 mod process;
-pub(crate) use process::{presence, process, process_mark, ExitWatch, Presence, ProcessMark, View, PROCESS_TABLE};
+pub(crate) use process::{
+    prepare_for_fork, presence, process, process_mark, ExitWatch, Presence, ProcessMark, View, PROCESS_TABLE,
+};
 
 mod random;
 #[cfg(not(target_os = "linux"))]

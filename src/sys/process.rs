@@ -20,6 +20,11 @@ pub(crate) fn process_mark() -> ProcessMark {
     ProcessMark(System::mark())
 }
 
+/// Makes now what the first use of a handle would make otherwise, while another thread may fork.
+pub(crate) fn prepare_for_fork() {
+    System::prepare_for_fork();
+}
+
 impl Identity {
     /// The identity of this process. It is read once per process, and again after a step of the clock or a fork.
     pub fn current() -> io::Result<Arc<Identity>> {
