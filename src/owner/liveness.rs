@@ -218,11 +218,18 @@ fn owner(bid: &Bid, file: &ForeignFile, me: &Identity, view: &View, on: Filesyst
 
 /// Whether a cut-off bid, last modified at `modified` (Unix milliseconds), is too old. That is so after the caller's
 /// grace, or if the bid is older than this boot and only this machine can write here. (A complete bid is never judged
-/// by its age, because somebody may set the clock.)
+/// by its age, because somebody may set the clock.) The last second of 32 bits is what ext3, and XFS without `bigtime`, tell for
+/// each time after it (in January 2038). So that second says nothing.
 pub(crate) fn is_abandoned(modified: i64, grace_ms: u32, me: &Identity, on: Filesystem) -> bool {
     let now = (sys::unix_nanos() / 1_000_000) as i64;
-    let over = grace_ms > 0 && now.saturating_sub(modified) >= i64::from(grace_ms);
-    over || on.is_local() && me.booted().is_ok_and(|boot| modified < boot * 1000)
+    let boot = || me.booted().ok().filter(|_| on.is_local()).map(|boot| boot * 1000);
+    is_older(modified, now, grace_ms, boot)
+}
+
+fn is_older(modified: i64, now: i64, grace_ms: u32, boot: impl FnOnce() -> Option<i64>) -> bool {
+    let says_nothing = modified.div_euclid(1000) == i64::from(i32::MAX);
+    let is_over = grace_ms > 0 && now.saturating_sub(modified) >= i64::from(grace_ms);
+    !says_nothing && (is_over || boot().is_some_and(|boot| modified < boot))
 }
 
 #[cfg(test)]
@@ -438,6 +445,17 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         panic!("the lock is free, and the probe still answers");
+    }
+
+    #[test]
+    fn the_last_time_that_a_filesystem_tells_says_nothing() {
+        let (last, boot) = (i64::from(i32::MAX) * 1000, i64::from(i32::MAX) * 1000 + 86_400_000);
+        for modified in [last, last + 999] {
+            assert!(!is_older(modified, boot + 60_000, 1, || Some(boot)));
+        }
+        for modified in [last - 1, last + 1000] {
+            assert!(is_older(modified, boot + 60_000, 1, || None) && is_older(modified, boot, 0, || Some(boot)));
+        }
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Dir {
     pub fn make_shared_dir(&self, name: &CStr) -> io::Result<()> {
         let time = if System::is_known(self.fd())? { None } else { Some(self.time_at(name)?) };
         let began = self.time_of_births(name, System::now())?;
-        let made = self.make_own_dir_since(name, began)?;
+        let made = self.make_own_dir(name, began)?;
         let (stat, model) = (made.stat()?, self.stat()?);
         if (stat.owner, stat.group, stat.mode) == (model.owner, model.group, model.mode) {
             return Ok(()); // this also covers a filesystem without modes, where all folders look the same
@@ -101,7 +101,7 @@ impl Dir {
 
     /// The least time that a file or folder can be made at from `now` on, as the filesystem tells it. Not each filesystem can tell a
     /// time after January 2038: XFS without `bigtime` tells that month (mkfs.xfs(8)). `name`: for a moment, a file has it.
-    fn time_of_births(&self, name: &CStr, now: Moment) -> io::Result<Moment> {
+    pub(super) fn time_of_births(&self, name: &CStr, now: Moment) -> io::Result<Moment> {
         if System::nanos(now) <= LAST_OF_32_BITS {
             return Ok(now);
         }
@@ -109,12 +109,9 @@ impl Dir {
         Ok(born.filter(|born| *born < now).unwrap_or(now))
     }
 
-    /// Makes a folder that only its owner may use, and opens the folder that then has this name.
-    pub(super) fn make_own_dir(&self, name: &CStr) -> io::Result<Dir> {
-        self.make_own_dir_since(name, self.time_of_births(name, System::now())?)
-    }
-
-    fn make_own_dir_since(&self, name: &CStr, began: Moment) -> io::Result<Dir> {
+    /// Makes a folder that only its owner may use, and opens the folder that then has this name. No folder that was made before `began`
+    /// gets rights.
+    pub(super) fn make_own_dir(&self, name: &CStr, began: Moment) -> io::Result<Dir> {
         retry_until(Errno::EXIST, || fs::mkdirat(self.fd(), leaf(name)?, to_mode(0o700)))?;
         let may_be_ours = |seen: &Seen<'_>| seen.born().is_none_or(|born| born >= began);
         self.open_made(name, FileType::Directory, may_be_ours, || self.open_dir(name))
@@ -169,7 +166,7 @@ mod tests {
         let beyond = Moment::of_seconds(4_000_000_000);
         let told = dir.time_of_births(c"probe", beyond).unwrap();
         assert!(told >= now && told < beyond, "a clock beyond what the filesystem tells");
-        let made = dir.make_own_dir_since(c"folder", told).unwrap();
+        let made = dir.make_own_dir(c"folder", told).unwrap();
         assert!(System::born(made.fd()).unwrap() >= told);
         assert_eq!(std::fs::read_dir(&*scratch).unwrap().count(), 1, "the probe was deleted");
     }

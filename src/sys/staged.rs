@@ -21,7 +21,8 @@ impl Dir {
     /// Makes a file in a folder where no other user can replace it. `make` must remove the file that it made, and nothing else.
     pub(super) fn in_stage<T>(&self, make: impl FnOnce(&Dir) -> io::Result<T>) -> io::Result<T> {
         let name = staged_name(STAGE)?;
-        let made = self.make_own_dir(&name).and_then(Dir::into_stage).and_then(|stage| make(&stage));
+        let began = self.time_of_births(&name, System::now())?;
+        let made = self.make_own_dir(&name, began).and_then(Dir::into_stage).and_then(|stage| make(&stage));
         let _ = self.remove_dir(&name);
         made
     }
