@@ -15,6 +15,7 @@ use super::calls::descriptor;
 use super::contract::Source;
 use super::kept::Kept;
 use super::seen::Seen;
+use super::sleep::Punctual;
 use super::staged::STAGED;
 use super::stat::{FileId, Known};
 use super::{doze, Access, Dir, FifoState, News};
@@ -53,6 +54,7 @@ impl Waker {
         // There is no timeout if the time is longer than the kernel can count.
         let timeout = i64::try_from(time.as_secs()).ok();
         let timeout = timeout.map(|secs| Timespec { tv_sec: secs as _, tv_nsec: time.subsec_nanos() as _ });
+        let _punctual = Punctual::now();
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {}
             Err(Errno::INTR) => return false,

@@ -69,6 +69,10 @@ struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     fn until_the_end(mut self) -> io::Result<Ran> {
+        // A slack of seconds (prctl(2), `TimerSlackNSec=` of systemd) would let the command run beyond a lost lease. The command is there
+        // already, so it keeps the slack that it was given.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(50_000));
         let is_first = self.signals.me().is_init();
         loop {
             // First, because signals can come without end.
