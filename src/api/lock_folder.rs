@@ -295,7 +295,8 @@ impl LockFolder {
     ///
     /// A bid is cut off if its file is empty, has NUL bytes alone, or is the beginning of a JSON object that breaks off. A
     /// Python peer may be between its open and its write, so give it seconds. Zero, the default, means never. The time is
-    /// rounded up to milliseconds. It has no effect on a file that is named like a bid but is not one: that counts as live
+    /// rounded up to milliseconds. A server of files tells the time of a bid by its own clock, so there the grace must also be
+    /// longer than the clocks differ. It has no effect on a file that is named like a bid but is not one: that counts as live
     /// for ever.
     ///
     /// # Errors
