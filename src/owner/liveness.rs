@@ -206,12 +206,13 @@ fn owner(bid: &Bid, file: &ForeignFile, me: &Identity, view: &View, on: Filesyst
             Ok(false) if takes_lock(bid) => Owner::Gone,
             _ => Owner::Unsure,
         },
-        // A clock that was set looks the same, so here the lock must prove the death, as for a process that can't be seen.
+        // A clock that was set looks the same, so here the lock must prove the death.
         ProcessState::SeemsReplaced => match is_locked(file, on) {
             Ok(true) => Owner::Proven(exit),
             Ok(false) if on.locks_prove_death() && bid.overlay == on.is_overlay() && takes_lock(bid) => Owner::Gone,
             _ => Owner::Lives(exit),
         },
+        // A process that is hidden from us may have lost its descriptors. So a free lock proves nothing here.
         _ => Owner::Lives(exit),
     }
 }

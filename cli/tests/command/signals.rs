@@ -1,4 +1,4 @@
-//! Signals reach the command exactly once, whoever gets them first.
+//! Signals reach the command exactly once, whichever process gets them first.
 
 use std::fs;
 use std::process::Command;
@@ -274,5 +274,30 @@ fn a_signal_after_the_end_of_the_command_changes_nothing() {
             code
         });
         assert_eq!(code.code(), Some(7), "{code:?}");
+    }
+}
+
+/// `unshare --pid` without `--fork`: the witness is in another PID namespace, where all senders have other numbers.
+#[test]
+fn a_witness_of_another_pid_namespace_counts_too() {
+    let scratch = Scratch::new();
+    for to_all in [false, true] {
+        for (name, signal) in [("TERM", Signal::TERM), ("USR1", Signal::USR1)] {
+            let script = format!(
+                "trap 'echo {name}' {name}; trap 'echo last; exit 9' USR2; echo ready; while :; do sleep 0.02; done"
+            );
+            let mut command = Command::new("unshare");
+            let runner = Running::start(command.args(["--pid", OURS, "run", &scratch.lock(), "sh", "-c", &script]));
+            let Some(ready) = runner.line() else { return skip("PID 1: we may not make a PID namespace") };
+            assert_eq!(ready, "ready");
+            match to_all {
+                true => kill_process_group(runner.pid(), signal).unwrap(),
+                false => runner.signal(signal),
+            }
+            runner.expect(name);
+            runner.signal(Signal::USR2);
+            runner.expect("last");
+            assert_eq!(runner.end().code(), Some(9));
+        }
     }
 }

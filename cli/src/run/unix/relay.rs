@@ -7,7 +7,7 @@ use rustix::process::Pid;
 
 use super::senders::{settle, LIMIT};
 use super::signals::{Record, Signals};
-use super::witness::{Asked, Witness};
+use super::witness::{is_of, Asked, Witness};
 
 /// What has come: the signals that we got, and those that the witness got.
 #[derive(Default)]
@@ -36,9 +36,8 @@ impl Relay {
     }
 
     fn sort(&mut self, record: Record, signals: &Signals, witness: &Witness) {
-        if witness.is_of(&record) {
-            // We ourselves wake the witness.
-            if record.sender != signals.me().as_raw_nonzero().get() {
+        if is_of(&record) {
+            if !witness.is_ours(&record) {
                 self.theirs.push(record);
             }
         } else if record.signal == libc::SIGCHLD {
@@ -73,7 +72,7 @@ impl Relay {
         let mut passed = Vec::new();
         for (at, record) in ours.iter().enumerate() {
             let same = |other: &Record| other.signal == record.signal && other.sender == record.sender;
-            let reached_all = theirs.iter().any(same);
+            let reached_all = theirs.iter().any(|other| other.is_like(record));
             let is_passed_on = match (record.sender == own, reached_all) {
                 // The command sends us a signal: it does not want it back.
                 (true, _) => false,
@@ -90,8 +89,7 @@ impl Relay {
         // judgement is over. So what still has no signal of ours beside it then never will: two of ours were merged by the kernel.
         let mut left = ours;
         for (at, record) in theirs.into_iter().enumerate() {
-            let same = |other: &Record| other.signal == record.signal && other.sender == record.sender;
-            match left.iter().position(same) {
+            match left.iter().position(|ours| record.is_like(ours)) {
                 Some(found) => drop(left.swap_remove(found)),
                 None if at >= carried => self.theirs.push(record),
                 None => {}
@@ -112,8 +110,8 @@ impl Relay {
     /// signal to the group may then be sent to the command once more, and none is lost.
     fn hear(&mut self, signals: &Signals, witness: &Witness) {
         let question = witness.question();
-        let mut tries = 0..TRIES;
-        loop {
+        let (began, mut tries) = (Instant::now(), 0..TRIES);
+        while began.elapsed() < PATIENCE {
             match witness.ask(&question) {
                 Asked::Gone => return,
                 Asked::Yes => tries = 0..TRIES,
@@ -137,6 +135,9 @@ impl Relay {
         }
     }
 }
+
+/// A witness that somebody traces does not answer. It answers within a moment, if it gets a processor.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// So often we try to ask, 20 ms apart, while the system has no room for the question.
 const TRIES: usize = 25;

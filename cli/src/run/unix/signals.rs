@@ -18,6 +18,7 @@ use super::pipes::{pipe, Blocking};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub(super) struct Record {
+    /// Its PID, or [`WITNESS`].
     pub receiver: i32,
     pub signal: i32,
     /// The process that sent it. 0: the kernel did, as for a key of the terminal or an alarm.
@@ -27,6 +28,33 @@ pub(super) struct Record {
 }
 
 const SIZE: usize = size_of::<Record>();
+
+/// The receiver in a record of the witness.
+pub(super) const WITNESS: i32 = -1;
+
+/// The sender in a record of a witness that is in another PID namespace (`unshare --pid` without `--fork`). The senders have other numbers
+/// there, or none.
+const SOMEBODY: i32 = -1;
+
+static IS_WITNESS: AtomicBool = AtomicBool::new(false);
+static IS_APART: AtomicBool = AtomicBool::new(false);
+
+/// From now on the records of this process are those of the witness. `is_apart`: it is in another PID namespace.
+pub(super) fn be_the_witness(is_apart: bool) {
+    IS_APART.store(is_apart, Ordering::SeqCst);
+    IS_WITNESS.store(true, Ordering::SeqCst);
+}
+
+impl Record {
+    pub fn may_be_by(&self, sender: i32) -> bool {
+        self.sender == sender || self.sender == SOMEBODY
+    }
+
+    /// Whether this record of the witness is of the same signal as ours, if that was sent to both.
+    pub fn is_like(&self, ours: &Record) -> bool {
+        self.signal == ours.signal && self.may_be_by(ours.sender)
+    }
+}
 
 /// The pipe was full, and a record was lost.
 static IS_LOST: AtomicBool = AtomicBool::new(false);
@@ -198,7 +226,9 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, _context: *mut 
     let value = if info.si_code == libc::SI_QUEUE { unsafe { info.si_value().sival_ptr as usize as i32 } } else { 0 };
     #[cfg(not(target_os = "linux"))]
     let value = 0;
-    note(Record { receiver: getpid().as_raw_nonzero().get(), signal, sender, value });
+    let receiver = if IS_WITNESS.load(Ordering::SeqCst) { WITNESS } else { getpid().as_raw_nonzero().get() };
+    let sender = if IS_APART.load(Ordering::SeqCst) { SOMEBODY } else { sender };
+    note(Record { receiver, signal, sender, value });
     #[cfg(not(target_os = "linux"))]
     set_errno(errno.raw_os_error().unwrap_or(0));
 }

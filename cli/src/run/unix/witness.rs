@@ -12,7 +12,7 @@ use std::os::fd::RawFd;
 
 use rustix::process::{kill_process, Pid, Signal};
 
-use super::signals::{self, set_handler, Mask, Signals};
+use super::signals::{self, set_handler, Mask, Record, Signals};
 
 /// What became of the signal that asks.
 #[derive(PartialEq)]
@@ -93,14 +93,14 @@ impl Witness {
         let _ = kill_process(self.pid, Signal::CONT);
     }
 
-    pub fn is_answer(&self, record: &signals::Record, question: &Question) -> bool {
-        let is_answer = record.signal == signal() && record.sender == self.me.as_raw_nonzero().get();
-        self.is_of(record) && is_answer && (cfg!(not(target_os = "linux")) || record.value == question.0)
+    pub fn is_answer(&self, record: &Record, question: &Question) -> bool {
+        let is_answer = record.signal == signal() && self.is_ours(record);
+        is_of(record) && is_answer && (cfg!(not(target_os = "linux")) || record.value == question.0)
     }
 
-    /// Whether the record is of the witness.
-    pub fn is_of(&self, record: &signals::Record) -> bool {
-        record.receiver == self.pid.as_raw_nonzero().get()
+    /// Whether we ourselves sent it: we ask the witness, and wake it.
+    pub fn is_ours(&self, record: &Record) -> bool {
+        [signal(), libc::SIGCONT].contains(&record.signal) && record.may_be_by(self.me.as_raw_nonzero().get())
     }
 
     /// Whether it has ended: somebody killed it.
@@ -118,6 +118,11 @@ impl Witness {
     }
 }
 
+/// Whether the record is of the witness.
+pub(super) fn is_of(record: &Record) -> bool {
+    record.receiver == signals::WITNESS
+}
+
 /// In the witness: records signals until the end.
 fn watch(parent: Pid) -> ! {
     // Its parent may be gone by now.
@@ -125,6 +130,7 @@ fn watch(parent: Pid) -> ! {
     if lives {
         hide();
         close_all_but(signals::outlet());
+        signals::be_the_witness(rustix::process::getppid().is_none());
         set_handler(signal());
         Mask::none().set();
     }
