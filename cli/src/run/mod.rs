@@ -79,11 +79,9 @@ pub fn run(options: &Run) -> Ending {
     // others could take the lock of the folder that is at the path now.
     let lost = guard.holds().err().filter(is_loss);
     let failed = guard.unlock().err();
-    match (&failed, &lost) {
-        (Some(failed), _) => say(explain(failed.error())),
-        (None, Some(lost)) if !ran.is_lost => say(explain(lost)),
-        (None, _) => {}
-    }
+    let said = failed.as_ref().map(|failed| failed.error()).or(lost.as_ref());
+    // The loss of a lease has been said, or nobody reads what we say.
+    said.filter(|_| !ran.is_lost).into_iter().for_each(|error| say(explain(error)));
     match failed {
         _ if ran.is_lost || lost.is_some() => Ending::Status(LOST),
         Some(failed) => Ending::Status(if is_loss(failed.error()) { LOST } else { CAN_NOT_LOCK }),

@@ -11,7 +11,8 @@ use crate::text::{age, escape, fit, width_of};
 pub(super) struct StatusLine<'a> {
     folder: &'a LockFolder,
     began: Instant,
-    is_wanted: bool,
+    /// `None`: nobody sees the line.
+    terminal: Option<Terminal>,
     is_shown: bool,
 }
 
@@ -21,14 +22,13 @@ const NEXT: Duration = Duration::from_millis(1000);
 
 impl StatusLine<'_> {
     pub fn new(folder: &LockFolder) -> StatusLine<'_> {
-        StatusLine { folder, began: Instant::now(), is_wanted: io::stderr().is_terminal(), is_shown: false }
+        let terminal = io::stderr().is_terminal().then(terminal).flatten();
+        StatusLine { folder, began: Instant::now(), terminal, is_shown: false }
     }
 
     /// Shows the line as it is now. The result is the time after which it is to be shown again.
     pub fn show(&mut self) -> Duration {
-        if !self.is_wanted {
-            return Duration::MAX;
-        }
+        let Some(mut terminal) = self.terminal.as_ref() else { return Duration::MAX };
         let waited = self.began.elapsed();
         if waited < FIRST {
             return FIRST - waited;
@@ -37,7 +37,7 @@ impl StatusLine<'_> {
         if is_in_foreground() {
             // The terminal may write ^C behind it, and must not begin a new line for that.
             let width = width_of(io::stderr()).saturating_sub(4);
-            let _ = write!(io::stderr(), "\r\x1b[K{}", fit(&self.text(), width));
+            let _ = terminal.write(format!("\r\x1b[K{}", fit(&self.text(), width)).as_bytes());
             self.is_shown = true;
         }
         NEXT
@@ -45,7 +45,7 @@ impl StatusLine<'_> {
 
     pub fn clear(&mut self) {
         if std::mem::take(&mut self.is_shown) && is_in_foreground() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
+            let _ = self.terminal.as_ref().map(|mut terminal| terminal.write(b"\r\x1b[K"));
         }
     }
 
@@ -69,6 +69,25 @@ impl StatusLine<'_> {
             None => format!("lockfolder: waits for the lock{line}: {path}"),
         }
     }
+}
+
+#[cfg(unix)]
+type Terminal = std::fs::File;
+
+/// A write to it never waits. The user may have stopped the output (Ctrl-S), and we have the lock, or are the next in line. If the
+/// descriptor of standard error were changed, other programs would share that. If we are in the foreground, this is the same terminal.
+#[cfg(unix)]
+fn terminal() -> Option<Terminal> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open("/dev/tty").ok()
+}
+
+#[cfg(windows)]
+type Terminal = io::Stderr;
+
+#[cfg(windows)]
+fn terminal() -> Option<Terminal> {
+    Some(io::stderr())
 }
 
 #[cfg(unix)]

@@ -74,6 +74,22 @@ fn a_line_says_who_has_the_lock_and_is_gone_at_the_end() {
     assert!(!terminal.screen().contains("lockfolder: the nightly"), "{}", terminal.screen());
 }
 
+/// The user presses Ctrl-S while it waits, so nothing that is written to the terminal gets through.
+#[test]
+fn a_terminal_that_is_stopped_keeps_no_command_from_its_turn() {
+    for updates in [0, 2] {
+        let terminal = Terminal::new();
+        let holder = Holder::new(&terminal.scratch.lock());
+        terminal.enter("run touch began");
+        terminal.wait_for("has had");
+        terminal.press("C-s");
+        std::thread::sleep(std::time::Duration::from_millis(updates * 1100));
+        holder.leave();
+        wait_until("the command began", || fs::exists(terminal.scratch.path("began")).unwrap());
+        terminal.press("C-q");
+    }
+}
+
 #[test]
 fn without_a_terminal_it_says_nothing() {
     let scratch = Scratch::new();
@@ -279,6 +295,11 @@ fn the_loss_of_a_lease_ends_the_command_wherever_it_runs() {
         ("unshare --pid --fork sh -c '\"$@\"; exit $?' sh", "another PID namespace, with the /proc of ours"),
         ("ulimit -n 12; exec", "few descriptors"),
         ("(while :; do kill -WINCH $$ 2>/dev/null || exit; done) & exec", "a storm of signals"),
+        (
+            "mkfifo err; exec 3<>err; timeout 1 cat /dev/zero >&3; exec 2>&3; exec",
+            "nobody reads standard error, and it is full",
+        ),
+        ("mkfifo err; exec 3<>err; exec 2>err; exec 3<&-; exec", "standard error has no reader"),
     ] {
         let scratch = Scratch::new();
         fs::create_dir_all(scratch.path("lock/.lockfolder")).unwrap();

@@ -3,6 +3,7 @@
 //! A holder has lost the lock when it could not renew its lease for two thirds of it. Others take the lock when the lease is over. So there
 //! is a third of the lease in which the command and all that it started get SIGTERM, and after half of that time SIGKILL.
 
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use lockfolder::{Guard, LostSignal};
@@ -20,6 +21,8 @@ pub(super) struct Loss {
     happened: Option<Instant>,
     /// `None`: the lock can't be lost.
     below: Option<Below>,
+    /// Says that the lock is lost.
+    saying: Option<JoinHandle<()>>,
 }
 
 impl Loss {
@@ -33,7 +36,7 @@ impl Loss {
             let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         }
         let below = signal.is_some().then(Below::before_the_command);
-        Loss { signal, patience: valid.unwrap_or_default() / 4, happened: None, below }
+        Loss { signal, patience: valid.unwrap_or_default() / 4, happened: None, below, saying: None }
     }
 
     pub fn is_possible(&self) -> bool {
@@ -57,13 +60,18 @@ impl Loss {
             poll(&mut source, Some(&now)).is_ok_and(|ready| ready > 0)
         });
         if is_lost {
-            say("the lock was lost, because its lease could not be renewed: the command is ended");
             self.happened = Some(Instant::now());
-            if self.find(spared).is_none() {
-                say("what the command started can't be seen in /proc, so it may go on");
-            }
             self.send(command, spared, Signal::TERM);
             self.send(command, spared, Signal::CONT);
+            // Perhaps nobody reads what we say at this time. A thread may wait for that, and we may not.
+            let all_are_seen = self.find(spared).is_some();
+            let saying = Builder::new().spawn(move || {
+                say("the lock was lost, because its lease could not be renewed: the command is ended");
+                if !all_are_seen {
+                    say("what the command started can't be seen in /proc, so it may go on");
+                }
+            });
+            self.saying = saying.ok();
         }
         self.step(command, spared);
     }
@@ -101,6 +109,11 @@ impl Loss {
             if self.happened.is_none_or(|happened| happened.elapsed() >= self.patience) {
                 pause = (pause * 2).min(Duration::from_millis(500));
             }
+        }
+        // It has been said by now, if anybody reads it.
+        let end = Instant::now() + Duration::from_secs(1);
+        while self.saying.as_ref().is_some_and(|saying| !saying.is_finished()) && Instant::now() < end {
+            crate::sleep::sleep(Duration::from_millis(5));
         }
     }
 

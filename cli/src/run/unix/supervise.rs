@@ -25,6 +25,9 @@ pub(super) fn supervise(words: &[OsString], guard: &Guard, mut signals: Signals)
     let witness = Witness::start(&signals)?;
     let ran = match start(words, &signals) {
         Started::Command(command) => {
+            // The reader of our messages may be gone, and that must not end us. The command is there already, so it does not inherit this.
+            // SAFETY: a valid signal and disposition.
+            unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
             signals.mask.with(libc::SIGCHLD, false).set();
             let supervisor =
                 Supervisor { command, witness: &witness, signals: &signals, relay: Relay::default(), loss };
