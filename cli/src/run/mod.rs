@@ -1,5 +1,6 @@
 //! `lockfolder run`: takes the lock, runs the command, gives the lock back, and ends as the command ended.
 
+mod aside;
 mod obtain;
 mod status_line;
 #[cfg(unix)]
@@ -71,8 +72,8 @@ pub fn run(options: &Run) -> Ending {
         }
     };
     if options.verbose {
-        say(format_args!("getting the lock took {:.6} seconds", began.elapsed().as_secs_f64()));
-        say(format_args!("runs {}", name_of(&options.job)));
+        let took = format!("getting the lock took {:.6} seconds", began.elapsed().as_secs_f64());
+        drop(aside::Aside::say(vec![took, format!("runs {}", name_of(&options.job))]));
     }
     let ran = system::run(&options.job, &guard, signals);
     // An unlock deletes the bid wherever its folder is by now. Only this look tells that the folder was moved away or replaced, and that

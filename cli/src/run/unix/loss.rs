@@ -3,7 +3,6 @@
 //! A holder has lost the lock when it could not renew its lease for two thirds of it. Others take the lock when the lease is over. So there
 //! is a third of the lease in which the command and all that it started get SIGTERM, and after half of that time SIGKILL.
 
-use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use lockfolder::{Guard, LostSignal};
@@ -11,7 +10,7 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::{kill_process, Pid, Signal};
 
 use super::below::{Below, Found};
-use crate::errors::say;
+use crate::run::aside::Aside;
 
 pub(super) struct Loss {
     /// `None`: there is no lease, or this system does not tell its loss.
@@ -21,8 +20,7 @@ pub(super) struct Loss {
     happened: Option<Instant>,
     /// `None`: the lock can't be lost.
     below: Option<Below>,
-    /// Says that the lock is lost.
-    saying: Option<JoinHandle<()>>,
+    said: Option<Aside>,
 }
 
 impl Loss {
@@ -36,7 +34,7 @@ impl Loss {
             let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         }
         let below = signal.is_some().then(Below::before_the_command);
-        Loss { signal, patience: valid.unwrap_or_default() / 4, happened: None, below, saying: None }
+        Loss { signal, patience: valid.unwrap_or_default() / 4, happened: None, below, said: None }
     }
 
     pub fn is_possible(&self) -> bool {
@@ -63,15 +61,12 @@ impl Loss {
             self.happened = Some(Instant::now());
             self.send(command, spared, Signal::TERM);
             self.send(command, spared, Signal::CONT);
-            // Perhaps nobody reads what we say at this time. A thread may wait for that, and we may not.
-            let all_are_seen = self.find(spared).is_some();
-            let saying = Builder::new().spawn(move || {
-                say("the lock was lost, because its lease could not be renewed: the command is ended");
-                if !all_are_seen {
-                    say("what the command started can't be seen in /proc, so it may go on");
-                }
-            });
-            self.saying = saying.ok();
+            let mut lines =
+                vec!["the lock was lost, because its lease could not be renewed: the command is ended".into()];
+            if self.find(spared).is_none() {
+                lines.push("what the command started can't be seen in /proc, so it may go on".into());
+            }
+            self.said = Some(Aside::say(lines));
         }
         self.step(command, spared);
     }
@@ -109,11 +104,6 @@ impl Loss {
             if self.happened.is_none_or(|happened| happened.elapsed() >= self.patience) {
                 pause = (pause * 2).min(Duration::from_millis(500));
             }
-        }
-        // It has been said by now, if anybody reads it.
-        let end = Instant::now() + Duration::from_secs(1);
-        while self.saying.as_ref().is_some_and(|saying| !saying.is_finished()) && Instant::now() < end {
-            crate::sleep::sleep(Duration::from_millis(5));
         }
     }
 
