@@ -3,7 +3,7 @@ package lockfolder
 // #include <fcntl.h>
 // #include <poll.h>
 //
-// static int duplicate(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 0); }
+// static int duplicate(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 3); } // never a standard one
 // static int is_readable(int fd) { struct pollfd one = {fd, POLLIN, 0}; return poll(&one, 1, 0) > 0; }
 import "C"
 

@@ -85,7 +85,14 @@ class Wait:
         """The same as a descriptor of our own: the handle may be closed while a loop waits."""
         with self._handle.guarded():
             descriptor = self.descriptor()
-            return descriptor if descriptor < 0 else os.dup(descriptor)
+            return descriptor if descriptor < 0 else duplicate(descriptor)
+
+
+def duplicate(descriptor: int) -> int:
+    """Another one for the same. It is never a standard one (0 to 2), which the program may have closed."""
+    import fcntl  # Windows has no such descriptors
+
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
 class Handle:

@@ -6,7 +6,7 @@ import select
 from typing import Optional
 
 from ._errors import Unsupported
-from ._handle import Handle
+from ._handle import Handle, duplicate
 from ._library import lib
 
 
@@ -34,7 +34,7 @@ class Loss:
     def wait(self, timeout: Optional[float] = None) -> bool:
         """Waits until it is set, or for `timeout` seconds. Returns whether it is set."""
         with self._handle.guarded():
-            descriptor = os.dup(self.fileno())  # another thread may close the Folder meanwhile
+            descriptor = duplicate(self.fileno())  # another thread may close the Folder meanwhile
         try:
             poll = select.poll()
             poll.register(descriptor, select.POLLIN)
