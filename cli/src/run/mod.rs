@@ -20,6 +20,7 @@ pub(crate) use unix::Signals;
 #[cfg(windows)]
 use windows as system;
 
+use self::aside::Aside;
 use crate::args::{name_of, Job, Run};
 use crate::errors::{explain, say, CAN_NOT_LOCK, LOST};
 use crate::Ending;
@@ -73,16 +74,20 @@ pub fn run(options: &Run) -> Ending {
     };
     if options.verbose {
         let took = format!("getting the lock took {:.6} seconds", began.elapsed().as_secs_f64());
-        drop(aside::Aside::say(vec![took, format!("runs {}", name_of(&options.job))]));
+        drop(Aside::say(vec![took, format!("runs {}", name_of(&options.job))]));
     }
     let ran = system::run(&options.job, &guard, signals);
     // An unlock deletes the bid wherever its folder is by now. Only this look tells that the folder was moved away or replaced, and that
     // others could take the lock of the folder that is at the path now.
     let lost = guard.holds().err().filter(is_loss);
     let failed = guard.unlock().err();
-    let said = failed.as_ref().map(|failed| failed.error()).or(lost.as_ref());
-    // The loss of a lease has been said, or nobody reads what we say.
-    said.filter(|_| !ran.is_lost).into_iter().for_each(|error| say(explain(error)));
+    // Signals do not end us here, so a reader that does not read must not keep us.
+    let say = |error| drop(Aside::say(vec![explain(error)]));
+    match (&failed, &lost) {
+        (Some(failed), _) => say(failed.error()),
+        (None, Some(lost)) if !ran.is_lost => say(lost),
+        (None, _) => {}
+    }
     match failed {
         _ if ran.is_lost || lost.is_some() => Ending::Status(LOST),
         Some(failed) => Ending::Status(if is_loss(failed.error()) { LOST } else { CAN_NOT_LOCK }),

@@ -11,7 +11,7 @@ use crate::text::{age, escape, fit, width_of};
 pub(super) struct StatusLine<'a> {
     folder: &'a LockFolder,
     began: Instant,
-    /// `None`: nobody sees the line.
+    /// `None`: the line is not shown.
     terminal: Option<Terminal>,
     is_shown: bool,
 }

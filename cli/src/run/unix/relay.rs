@@ -119,7 +119,7 @@ impl Relay {
                 Asked::NotNow => {}
             }
             // The answer may be lost, if the pipe is full. So we ask again after a while.
-            while wait_for(signals, Duration::from_millis(20)) {
+            while began.elapsed() < PATIENCE && wait_for(signals, Duration::from_millis(20)) {
                 while let Some(record) = signals.next() {
                     if witness.is_answer(&record, &question) {
                         self.read(signals, witness);
@@ -136,7 +136,7 @@ impl Relay {
     }
 }
 
-/// A witness that somebody traces does not answer. It answers within a moment, if it gets a processor.
+/// For so long we wait for an answer. A witness under a debugger gives none. Any other one answers as soon as it gets a processor.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// So often we try to ask, 20 ms apart, while the system has no room for the question.
