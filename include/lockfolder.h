@@ -504,7 +504,8 @@ lf_status lf_set_slots(struct lf_folder *folder,
  * A bid is cut off if its file is empty, has NUL bytes alone, or is the beginning of a JSON object that breaks off. A
  * Python peer may be between its open and its write, so give it seconds. `ms` is in milliseconds. 0, the default,
  * means never. On a local filesystem, a cut-off bid that is older than this boot is stale whatever the grace.
- * A server of files tells the time of a bid by its own clock, so there the grace must also be longer than the clocks differ.
+ * A server of files tells the time of a bid by its own clock, so there the grace must also be longer than the clocks
+ * differ.
  *
  * The grace has no effect on a file that is named like a bid but is not one (other JSON, no PID in it, larger than 4
  * KiB, not a regular file). That counts as live for ever, and the library never deletes it. `lf_error_message` names

@@ -26,6 +26,16 @@ fn is_fresh() {
     assert!(made == checked_in, "include/lockfolder.h is not what the source says. Mend it with:\n\n    make header\n");
 }
 
+/// Users read these files in a terminal first.
+#[test]
+fn fits_a_terminal() {
+    for page in ["include/lockfolder.h", "include/lockfolder.hpp", "README.md"] {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        let too_long: Vec<_> = text.lines().filter(|line| line.chars().count() > 120).collect();
+        assert!(too_long.is_empty(), "{page} has lines of more than 120 columns: {too_long:#?}");
+    }
+}
+
 /// cbindgen adds comments of its own, after `#endif` and the end of `extern "C"`, in a style that C90 does not have.
 fn comments_of_c90(header: &str) -> String {
     let lines = header.lines().map(|line| match line.split_once("// ") {
