@@ -25,6 +25,9 @@ pub fn command() -> Command {
         .subcommand(check())
 }
 
+/// What the library takes if nothing is said.
+const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+
 const ABOUT_SIGNALS: &str = "\
 COMMAND runs in the process group of the runner. A signal to that group reaches it once, and a signal to the runner alone is passed on \
 once. The runner ends as COMMAND ended: if a signal killed it, the runner kills itself by that signal. If the runner is killed by \
@@ -189,7 +192,7 @@ pub struct Run {
     pub create: bool,
     pub private: bool,
     pub trust: bool,
-    pub lease: Option<Duration>,
+    pub lease: Duration,
     pub grace: Option<Duration>,
     pub folder: PathBuf,
     pub job: Job,
@@ -258,7 +261,7 @@ impl Run {
             create: !found.get_flag("no-create"),
             private: found.get_flag("private"),
             trust: found.get_flag("trust-filesystem"),
-            lease: found.remove_one("lease"),
+            lease: found.remove_one("lease").unwrap_or(DEFAULT_LEASE),
             grace: found.remove_one("malformed-grace"),
             folder: found.remove_one("folder").expect("it is required"),
             job,

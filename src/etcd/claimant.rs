@@ -15,7 +15,7 @@ use crate::etcd::watch::Predecessor;
 use crate::owner::opener::Opener;
 use crate::owner::rival::Rival;
 use crate::protocol::lease::DEFAULT;
-use crate::renewer::Renewer;
+use crate::renewer::{no_thread, Renewer};
 use crate::sys::{self, Alarm, Identity};
 
 /// A call that has no time-out of its own takes no longer, whatever etcd does.
@@ -179,10 +179,8 @@ impl Etcd {
         let Some(lease) = self.lease.as_ref().filter(|lease| lease.id == key.lease) else { return Ok(()) };
         lease.stand(key.created);
         if self.in_thread {
-            self.renewer.take(lease).map_err(|e| {
-                Error::io("start the thread that renews the lease of", &*self.path, e)
-                    .advising(Some("without such a thread, open the folder with LF_OPEN_NO_THREAD and call lf_renew"))
-            })?;
+            let taken = self.renewer.take(lease);
+            taken.map_err(|e| no_thread("start the thread that renews the lease of", &self.path, e))?;
         }
         Ok(())
     }

@@ -1,12 +1,17 @@
 //! Messages that the lock must not wait for.
 
+use std::fmt::Display;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::system;
 use crate::errors::say;
 
+/// For so long we wait for the reader of a message.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A message that a thread writes, because a reader that does not read must not keep us from our work. The drop waits until the message
-/// is written, for a second at most.
+/// is written, for [`PATIENCE`] at most.
 pub struct Aside {
     lines: Vec<String>,
     /// `None`: there can be no thread.
@@ -16,14 +21,26 @@ pub struct Aside {
 impl Aside {
     pub fn say(lines: Vec<String>) -> Aside {
         let said = lines.clone();
-        Aside { lines, saying: Builder::new().spawn(move || said.iter().for_each(say)).ok() }
+        let write = move || {
+            system::be_left_alone();
+            said.iter().for_each(say);
+        };
+        Aside { lines, saying: Builder::new().spawn(write).ok() }
     }
+}
+
+/// Says it, and waits for its reader for [`PATIENCE`] at most. When signals are heeded, they do not end us, so each message is said like this.
+pub fn tell(what: impl Display) {
+    drop(Aside::say(vec![what.to_string()]));
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        let Some(saying) = &self.saying else { return self.lines.iter().for_each(say) };
-        let end = Instant::now() + Duration::from_secs(1);
+        let Some(saying) = &self.saying else {
+            let lines = self.lines.iter().take_while(|_| system::has_reader(PATIENCE));
+            return lines.for_each(say);
+        };
+        let end = Instant::now() + PATIENCE;
         while !saying.is_finished() && Instant::now() < end {
             crate::sleep::sleep(Duration::from_millis(1));
         }

@@ -63,12 +63,12 @@ pub fn run(options: &Run) -> Ending {
         Obtained::Interrupted(ending) => return ending,
         Obtained::Not(error) => {
             if !options.quiet && (options.verbose || system::is_terminal()) {
-                say(explain(&error));
+                aside::tell(explain(&error));
             }
             return Ending::Status(options.not_obtained.into());
         }
         Obtained::Failed(error) => {
-            say(explain(&error));
+            aside::tell(explain(&error));
             return Ending::Status(CAN_NOT_LOCK);
         }
     };
@@ -76,16 +76,14 @@ pub fn run(options: &Run) -> Ending {
         let took = format!("getting the lock took {:.6} seconds", began.elapsed().as_secs_f64());
         drop(Aside::say(vec![took, format!("runs {}", name_of(&options.job))]));
     }
-    let ran = system::run(&options.job, &guard, signals);
+    let ran = system::run(options, &guard, signals);
     // An unlock deletes the bid wherever its folder is by now. Only this look tells that the folder was moved away or replaced, and that
     // others could take the lock of the folder that is at the path now.
     let lost = guard.holds().err().filter(is_loss);
     let failed = guard.unlock().err();
-    // Signals do not end us here, so a reader that does not read must not keep us.
-    let say = |error| drop(Aside::say(vec![explain(error)]));
     match (&failed, &lost) {
-        (Some(failed), _) => say(failed.error()),
-        (None, Some(lost)) if !ran.is_lost => say(lost),
+        (Some(failed), _) => aside::tell(explain(failed.error())),
+        (None, Some(lost)) if !ran.is_lost => aside::tell(explain(lost)),
         (None, _) => {}
     }
     match failed {
@@ -105,9 +103,7 @@ fn open(options: &Run) -> lockfolder::Result<LockFolder> {
     let folder = how.open(&options.folder)?;
     folder.set_command(options.name.as_deref().unwrap_or(&name_of(&options.job)))?;
     folder.set_slots(options.slots)?;
-    if let Some(lease) = options.lease {
-        folder.set_lease(lease)?;
-    }
+    folder.set_lease(options.lease)?;
     if let Some(grace) = options.grace {
         folder.set_malformed_grace(grace)?;
     }

@@ -22,9 +22,9 @@ use windows_sys::Win32::System::JobObjects::{
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
 use super::status_line::StatusLine;
-use super::{words, Obtained, Ran};
-use crate::args::Job;
-use crate::errors::{say, CAN_NOT_RUN, NOT_FOUND};
+use super::{aside, words, Obtained, Ran};
+use crate::args::Run;
+use crate::errors::{CAN_NOT_RUN, NOT_FOUND};
 use crate::Ending;
 
 /// STATUS_CONTROL_C_EXIT: what a program returns that Ctrl-C ended.
@@ -89,16 +89,24 @@ impl Signals {
     }
 }
 
+/// A thread that writes needs no preparation here.
+pub(super) fn be_left_alone() {}
+
+/// The system does not tell.
+pub(super) fn has_reader(_time: Duration) -> bool {
+    true
+}
+
 /// Runs the command while the lock is held.
-pub(super) fn run(job: &Job, _guard: &Guard, _signals: Signals) -> Ran {
-    let words = words(job);
+pub(super) fn run(options: &Run, _guard: &Guard, _signals: Signals) -> Ran {
+    let words = words(&options.job);
     let together = Together::new();
     let ended = Command::new(&words[0]).args(&words[1..]).status();
     drop(together);
     let status = match ended {
         Ok(status) => status.code().unwrap_or(CAN_NOT_RUN),
         Err(error) => {
-            say(format_args!("cannot run {}: {error}", words[0].to_string_lossy()));
+            aside::tell(format_args!("cannot run {}: {error}", words[0].to_string_lossy()));
             if error.kind() == io::ErrorKind::NotFound {
                 NOT_FOUND
             } else {

@@ -1,4 +1,4 @@
-//! Terminals and jobs: what a person sees in tmux, Ctrl-Z, PID 1, and the loss of a lease.
+//! Terminals and jobs: what a person sees in tmux, Ctrl-Z, PID 1.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -9,12 +9,12 @@ use rustix::process::{kill_process, Pid, Signal};
 use super::support::*;
 
 /// A terminal in a tmux server of its own, with a shell in it.
-struct Terminal {
-    scratch: Scratch,
+pub struct Terminal {
+    pub scratch: Scratch,
 }
 
 impl Terminal {
-    fn new() -> Terminal {
+    pub fn new() -> Terminal {
         let terminal = Terminal { scratch: Scratch::new() };
         let shell = "env -i PATH=\"$PATH\" TERM=\"$TERM\" PS1='$ ' bash --norc --noprofile";
         terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", shell]);
@@ -34,20 +34,20 @@ impl Terminal {
         text(&output.stdout)
     }
 
-    fn press(&self, key: &str) {
+    pub fn press(&self, key: &str) {
         self.tmux(&["send-keys", key]);
     }
 
-    fn enter(&self, line: &str) {
+    pub fn enter(&self, line: &str) {
         self.tmux(&["send-keys", "-l", line]);
         self.press("Enter");
     }
 
-    fn screen(&self) -> String {
+    pub fn screen(&self) -> String {
         self.tmux(&["capture-pane", "-p"])
     }
 
-    fn wait_for(&self, what: &str) {
+    pub fn wait_for(&self, what: &str) {
         wait_until(what, || self.screen().contains(what));
     }
 }
@@ -253,112 +253,6 @@ fn as_the_first_process_it_reaps_orphans() {
         return skip("PID 1: we may not make a PID namespace");
     }
     assert_eq!((status(&output), text(&output.stdout).as_str()), (143, "reaped\n"), "{}", text(&output.stderr));
-}
-
-/// While the runner is stopped, nobody renews the lease. When it goes on, it finds the loss, and ends the command and what that started.
-#[test]
-fn the_loss_of_a_lease_ends_the_command_and_all_that_it_started() {
-    let scratch = Scratch::new();
-    fs::create_dir_all(scratch.path("lock/.lockfolder")).unwrap();
-    fs::write(scratch.path("lock/.lockfolder/shared"), "").unwrap();
-    let inside = "trap '' TERM; (setsid sh -c 'echo $$ >deep; exec sleep 1000' &); echo $$ >pid; echo ready; while :; do sleep 0.05; done";
-    let mut command = Command::new(OURS);
-    command.args(["run", "--lease", "5", &scratch.lock(), "sh", "-c", inside]).current_dir(&scratch.0);
-    let runner = Running::start(&mut command);
-    runner.expect("ready");
-    wait_until("all have begun", || {
-        ["pid", "deep"].iter().all(|name| fs::metadata(scratch.path(name)).is_ok_and(|file| file.len() > 0))
-    });
-    runner.signal(Signal::STOP);
-    // The processes of a host see each other, so no other claimant of this host takes the lock over. The lease runs out all the same.
-    std::thread::sleep(std::time::Duration::from_millis(5000 * 2 / 3 + 500));
-    runner.signal(Signal::CONT);
-    assert_eq!(runner.end().code(), Some(75));
-    for name in ["pid", "deep"] {
-        let pid: u32 = fs::read_to_string(scratch.path(name)).unwrap().trim().parse().unwrap();
-        assert!(is_gone(pid), "{name} goes on");
-    }
-    assert_eq!(status(&run(&["run", "-n", &scratch.lock(), "true"])), 0, "the lock is free");
-}
-
-/// The command stops its runner until the lease is lost, whatever is around it. Then it must end, and no process that it did not start.
-#[test]
-fn the_loss_of_a_lease_ends_the_command_wherever_it_runs() {
-    let inside =
-        "echo $$ >pid; kill -STOP $PPID; sleep 4; kill -CONT $PPID; while :; do echo >>beats; sleep 0.02; done";
-    for (around, name) in [
-        ("sleep 1000 >/dev/null 2>&1 & echo $! >service; exec", "a process that the runner had before"),
-        (
-            "sh -c 'sleep 1000 >/dev/null 2>&1 & echo $! >service; sleep 1' & sleep 0.3; exec",
-            "a grandchild that becomes its child",
-        ),
-        ("unshare --pid --fork sh -c '\"$@\"; exit $?' sh", "another PID namespace, with the /proc of ours"),
-        ("ulimit -n 12; exec", "few descriptors"),
-        ("(while :; do kill -WINCH $$ 2>/dev/null || exit; done) & exec", "a storm of signals"),
-        ("mkfifo err; exec 3<>err; timeout 1 cat /dev/zero >&3; exec 2>&3; exec", "standard error is a full pipe"),
-        ("mkfifo err; exec 3<>err; exec 2>err; exec 3<&-; exec", "standard error has no reader"),
-    ] {
-        let scratch = Scratch::new();
-        fs::create_dir_all(scratch.path("lock/.lockfolder")).unwrap();
-        fs::write(scratch.path("lock/.lockfolder/shared"), "").unwrap();
-        let mut command = Command::new("timeout");
-        command.args([
-            "60",
-            "sh",
-            "-c",
-            &format!("{around} \"$@\""),
-            "sh",
-            OURS,
-            "run",
-            "--lease",
-            "5",
-            &scratch.lock(),
-        ]);
-        let output = command.args(["sh", "-c", inside]).current_dir(&scratch.0).output().unwrap();
-        if text(&output.stderr).contains("Operation not permitted") {
-            skip("another PID namespace: we may not make one");
-            continue;
-        }
-        assert_eq!(status(&output), 75, "{name}: {}", text(&output.stderr));
-        let beats = || fs::metadata(scratch.path("beats")).map_or(0, |file| file.len());
-        let before = beats();
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        assert_eq!(beats(), before, "{name}: the command goes on");
-        if let Ok(service) = fs::read_to_string(scratch.path("service")) {
-            let service: i32 = service.trim().parse().unwrap();
-            assert!(!is_gone(service as u32), "{name} was ended");
-            rustix::process::kill_process(rustix::process::Pid::from_raw(service).unwrap(), Signal::KILL).unwrap();
-        }
-    }
-}
-
-/// Somebody deletes the bid.
-#[test]
-fn a_lost_bid_is_told_by_the_status() {
-    let scratch = Scratch::new();
-    let output = run(&["run", &scratch.lock(), "-c", &format!("rm {}/*.json", scratch.lock())]);
-    assert_eq!(status(&output), 75);
-    assert!(text(&output.stderr).contains("lost"), "{}", text(&output.stderr));
-}
-
-/// Somebody moves the folder away, and perhaps makes another one at its path, which somebody else can lock.
-#[test]
-fn a_folder_that_was_moved_is_told_by_the_status() {
-    for remade in [false, true] {
-        let scratch = Scratch::new();
-        let (lock, moved) = (scratch.lock(), scratch.path("moved"));
-        let mut line = format!("mv {lock} {moved}");
-        if remade {
-            line += &format!("; {OURS} run -n {lock} true && echo beside");
-        }
-        let output = run(&["run", &lock, "-c", &line]);
-        let said = text(&output.stderr);
-        assert_eq!(status(&output), 75, "{said}");
-        assert_eq!(text(&output.stdout).contains("beside"), remade);
-        assert!(said.contains("moved or replaced") && said.lines().count() == 1, "{said}");
-        let bids = |names: fs::ReadDir| names.filter(|name| name.as_ref().unwrap().path().is_file()).count();
-        assert_eq!(bids(fs::read_dir(moved).unwrap()), 0, "its bid is deleted all the same");
-    }
 }
 
 /// The runner is killed: the kernel kills the command.

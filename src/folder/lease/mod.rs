@@ -19,7 +19,7 @@ use crate::folder::names::{LEASES, SHARED};
 use crate::owner::bid::BidName;
 use crate::protocol::lease::{Loss, Moment, Renewal, Term, DEFAULT, LONGEST, SHORTEST};
 use crate::protocol::Place;
-use crate::renewer::Renewer;
+use crate::renewer::{no_thread, Renewer};
 use crate::sys::{self, Alarm, Dir};
 
 /// A process of the server may have prepared its claim before the first other host came. It looks for that host's mark this often, at a
@@ -176,10 +176,8 @@ impl Folder {
             return Err(Error::fixed(ErrorKind::Busy, text));
         }
         if self.options.renew_in_thread {
-            self.lease.renewer.take(&hold).map_err(|e| {
-                let advice = "without such a thread, open the folder with LF_OPEN_NO_THREAD and call lf_renew";
-                Error::io("start the thread that renews the lease in", &*self.path, e).advising(Some(advice))
-            })?;
+            let taken = self.lease.renewer.take(&hold);
+            taken.map_err(|e| no_thread("start the thread that renews the lease in", &self.path, e))?;
         }
         Ok(())
     }

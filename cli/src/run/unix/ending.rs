@@ -16,16 +16,10 @@ pub(super) fn has_ended(pid: Pid) -> bool {
     waitid(WaitId::Pid(pid), how).is_ok_and(|ended| ended.is_some())
 }
 
-/// Whether the child is stopped by job control.
+/// Whether the child is stopped. Some programs answer SIGTSTP by SIGSTOP to themselves (ls).
 pub(super) fn is_stopped(pid: Pid) -> bool {
     let how = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let stopped = waitid(WaitId::Pid(pid), how).ok().flatten();
-    #[cfg(not(target_os = "netbsd"))]
-    return stopped
-        .and_then(|status| status.stopping_signal())
-        .is_some_and(|by| [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&by));
-    #[cfg(target_os = "netbsd")] // rustix does not tell the signal there
-    return stopped.is_some();
+    waitid(WaitId::Pid(pid), how).is_ok_and(|stopped| stopped.is_some())
 }
 
 /// Waits for the end of a child.

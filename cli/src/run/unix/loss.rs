@@ -24,17 +24,17 @@ pub(super) struct Loss {
 }
 
 impl Loss {
-    pub fn watch(guard: &Guard) -> Loss {
-        // That is two thirds of the lease.
-        let valid = guard.valid_for().ok().flatten();
-        let signal = valid.and_then(|_| guard.folder().lost_signal().ok().flatten());
+    /// An error: the lock is lost already, or its loss could not be told.
+    pub fn watch(guard: &Guard, lease: Duration) -> lockfolder::Result<Loss> {
+        let valid = guard.valid_for()?;
+        let signal = valid.and_then(|_| guard.folder().lost_signal().transpose()).transpose()?;
         #[cfg(target_os = "linux")]
         if signal.is_some() {
             // What the command starts and leaves behind becomes our child, so that it is found.
             let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         }
         let below = signal.is_some().then(Below::before_the_command);
-        Loss { signal, patience: valid.unwrap_or_default() / 4, happened: None, below, said: None }
+        Ok(Loss { signal, patience: lease / 6, happened: None, below, said: None })
     }
 
     pub fn is_possible(&self) -> bool {
@@ -98,7 +98,8 @@ impl Loss {
     pub fn end_what_is_left(&mut self, command: Pid, spared: &[Pid]) {
         // One of them may be another user's (sudo), whom we may not kill.
         let mut pause = Duration::from_millis(5);
-        while self.has_others(command, spared) {
+        // One look misses a process that changes its parent meanwhile. Then it has us for its parent.
+        while self.has_others(command, spared) || self.has_others(command, spared) {
             self.step(command, spared);
             crate::sleep::sleep(pause);
             if self.happened.is_none_or(|happened| happened.elapsed() >= self.patience) {

@@ -14,14 +14,16 @@ mod witness;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 
 pub use ending::die_by;
 use lockfolder::Guard;
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 pub(crate) use signals::Signals;
 
-use super::{words, Ran};
-use crate::args::Job;
-use crate::errors::{say, CAN_NOT_RUN};
+use super::{aside, Ran};
+use crate::args::Run;
+use crate::errors::CAN_NOT_RUN;
 use crate::Ending;
 
 /// Whether somebody reads what we say at this moment.
@@ -35,12 +37,24 @@ pub(super) fn shell() -> [OsString; 2] {
     [shell.unwrap_or_else(|| "/bin/sh".into()), "-c".into()]
 }
 
+/// This thread gets no signals, and a terminal does not stop us because it writes in the background (`stty tostop`, termios(3)).
+pub(super) fn be_left_alone() {
+    signals::Mask::block_all();
+}
+
+/// Whether there is room for a message within this time: its reader reads, and its terminal is not stopped.
+pub(super) fn has_reader(time: Duration) -> bool {
+    let stderr = io::stderr();
+    let time = Timespec::try_from(time).ok();
+    !matches!(poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], time.as_ref()), Ok(0))
+}
+
 /// Runs the command while the lock is held.
-pub(super) fn run(job: &Job, guard: &Guard, signals: Signals) -> Ran {
-    match supervise::supervise(&words(job), guard, signals) {
+pub(super) fn run(options: &Run, guard: &Guard, signals: Signals) -> Ran {
+    match supervise::supervise(options, guard, signals) {
         Ok(ran) => ran,
         Err(error) => {
-            say(format_args!("cannot start a process: {error}"));
+            aside::tell(format_args!("cannot start a process: {error}"));
             Ran { ending: Ending::Status(CAN_NOT_RUN), is_lost: false }
         }
     }

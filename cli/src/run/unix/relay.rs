@@ -6,7 +6,7 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::Pid;
 
 use super::senders::{settle, LIMIT};
-use super::signals::{Record, Signals};
+use super::signals::{is_stopping, Record, Signals};
 use super::witness::{is_of, Asked, Witness};
 
 /// What has come: the signals that we got, and those that the witness got.
@@ -44,7 +44,7 @@ impl Relay {
             self.news_of_children = true;
         } else if record.receiver == signals.me().as_raw_nonzero().get() {
             match record.signal {
-                libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => self.is_to_stop = true,
+                signal if is_stopping(signal) => self.is_to_stop = true,
                 libc::SIGCONT => self.is_to_stop = false,
                 _ => {}
             }
@@ -143,7 +143,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TRIES: usize = 25;
 
 /// Waits for a record. False: none came.
-fn wait_for(signals: &Signals, time: Duration) -> bool {
+pub(super) fn wait_for(signals: &Signals, time: Duration) -> bool {
     let time = Timespec::try_from(time).ok();
     matches!(poll(&mut [PollFd::new(signals, PollFlags::IN)], time.as_ref()), Ok(1..))
 }

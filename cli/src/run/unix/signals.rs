@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use rustix::io::Errno;
 use rustix::process::{getpid, Pid};
 
-use super::pipes::{pipe, Blocking};
+use super::pipes::pipe;
 
 /// A signal that somebody got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ pub(crate) struct Signals {
 impl Signals {
     /// From now on the signals that would end this process are recorded instead.
     pub(crate) fn heed() -> io::Result<Signals> {
-        let (inlet, outlet) = pipe(Blocking::No)?;
+        let (inlet, outlet) = pipe()?;
         let (inlet, outlet) = (beyond_the_standard_ones(inlet)?, beyond_the_standard_ones(outlet)?);
         OUTLET.store(outlet.as_raw_fd(), Ordering::SeqCst);
         std::mem::forget(outlet);
@@ -162,8 +162,8 @@ impl Signals {
 }
 
 impl Signals {
-    /// A signal that ends a program, and that waits because all are blocked.
-    pub(super) fn pending(&self) -> Option<i32> {
+    /// A signal of this kind that waits because all are blocked.
+    pub(super) fn pending(&self, kind: impl Fn(i32) -> bool) -> Option<i32> {
         let mut pending = MaybeUninit::uninit();
         // SAFETY: the call fills the set.
         let pending = unsafe {
@@ -174,7 +174,7 @@ impl Signals {
         let is_new = |signal: &i32| unsafe {
             libc::sigismember(&pending, *signal) == 1 && libc::sigismember(&self.mask.0, *signal) == 0
         };
-        ENDING.iter().copied().chain(real_time()).find(is_new)
+        handled().filter(|signal| kind(*signal)).find(is_new)
     }
 }
 
@@ -184,8 +184,14 @@ impl AsFd for Signals {
     }
 }
 
-fn is_ending(signal: i32) -> bool {
+/// Whether it ends a program by default.
+pub(super) fn is_ending(signal: i32) -> bool {
     ENDING.contains(&signal) || real_time().contains(&signal)
+}
+
+/// Whether it is one by which a terminal stops a job.
+pub(super) fn is_stopping(signal: i32) -> bool {
+    [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal)
 }
 
 /// A caller may have closed the standard descriptors. Ours must not be taken for one of them.

@@ -1,16 +1,25 @@
 //! How the command is started.
 //!
-//! On Linux the child shares the memory of this process until it has become the command (CLONE_VFORK, as posix_spawn(3) does it), because
-//! that is fast. It differs from posix_spawn(3) in one step: the child asks to be killed when this process dies.
+//! The child waits until we say that it may become the command. So we can look at what came until then: what was sent to our process group
+//! before the child was there did not reach it. And we do not wait until it has become the command, as posix_spawn(3) does: Ctrl-Z can stop
+//! it on the way, or a filesystem can keep it, and meanwhile signals and the loss of the lock must be heeded.
 
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::ptr;
 
-use rustix::process::{getppid, Pid};
+use rustix::process::{getppid, kill_process, Pid, Signal};
 
 use super::signals::{handled, Mask, Signals};
+
+/// The command, or the child that is to become it.
+pub(super) struct Command {
+    pub pid: Pid,
+    /// The child waits for a byte here, and says why it did not become the command. A successful exec closes its end.
+    child: UnixStream,
+}
 
 /// What the child needs. It is prepared before, because the child may not allocate.
 struct Plan {
@@ -19,79 +28,64 @@ struct Plan {
     ignores_children: bool,
     mask: Mask,
     parent: Pid,
-    /// errno of the exec that failed.
-    failure: i32,
 }
 
-/// Starts the command in our process group. All signals are blocked in this thread. The inner error says why the command can't be run.
-pub(super) fn spawn(words: &[OsString], signals: &Signals) -> io::Result<Result<Pid, io::Error>> {
-    let words: Result<Vec<CString>, _> = words.iter().map(|word| CString::new(word.as_bytes())).collect();
-    let words = words?;
-    let mut plan = Plan {
-        words: words.iter().map(|word| word.as_ptr()).chain([ptr::null()]).collect(),
-        signals: handled().collect(),
-        ignores_children: signals.ignores_children,
-        mask: signals.mask,
-        parent: signals.me(),
-        failure: 0,
-    };
-    let pid = start(&mut plan)?;
-    match plan.failure {
-        0 => Ok(Ok(pid)),
-        errno => {
-            let _ = super::ending::reap(pid);
-            Ok(Err(io::Error::from_raw_os_error(errno)))
+impl Command {
+    /// Makes the child, in our process group. All signals are blocked in this thread. [`Command::go`] or [`Command::cancel`] must follow.
+    pub fn prepare(words: &[OsString], signals: &Signals, ends: (UnixStream, UnixStream)) -> io::Result<Command> {
+        let words: Result<Vec<CString>, _> = words.iter().map(|word| CString::new(word.as_bytes())).collect();
+        let words = words?;
+        let plan = Plan {
+            words: words.iter().map(|word| word.as_ptr()).chain([ptr::null()]).collect(),
+            signals: handled().collect(),
+            ignores_children: signals.ignores_children,
+            mask: signals.mask,
+            parent: signals.me(),
+        };
+        let (ours, its) = ends;
+        // SAFETY: the child calls only what a signal handler may call, and ends by _exit.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => {
+                drop(ours); // so that it sees our death
+                if let Ok(1) = rustix::io::retry_on_intr(|| rustix::io::read(&its, &mut [0])) {
+                    let errno = become_command(&plan);
+                    let _ = rustix::io::write(&its, &errno.to_ne_bytes());
+                }
+                // SAFETY: the call does not return.
+                unsafe { libc::_exit(crate::errors::CAN_NOT_RUN) }
+            }
+            pid => Ok(Command { pid: Pid::from_raw(pid).expect("a child has a PID"), child: ours }),
         }
     }
+
+    /// The child may become the command.
+    pub fn go(&self) {
+        // A child that has died leaves a broken pipe, and the reader of our messages may be gone. Neither must end us. The child is there
+        // already, so it does not inherit this.
+        // SAFETY: a valid signal and disposition.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+        let _ = rustix::io::write(&self.child, &[1]);
+    }
+
+    /// The child must not become the command.
+    pub fn cancel(self) {
+        let _ = kill_process(self.pid, Signal::KILL);
+        let _ = super::ending::reap(self.pid);
+    }
+
+    /// Why the child did not become the command. It has ended.
+    pub fn why_not(&self) -> Option<io::Error> {
+        let mut errno = [0; size_of::<i32>()];
+        let said = rustix::io::retry_on_intr(|| rustix::io::read(&self.child, &mut errno));
+        (said == Ok(errno.len())).then(|| io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))
+    }
 }
 
-#[cfg(target_os = "linux")]
-fn start(plan: &mut Plan) -> io::Result<Pid> {
-    extern "C" fn child(plan: *mut libc::c_void) -> libc::c_int {
-        // SAFETY: the parent keeps the plan, and sleeps until we are done with it.
-        become_command(unsafe { &mut *plan.cast::<Plan>() })
-    }
-    // execvp(3) may need a copy of the pointers on its stack, to run a script by the shell.
-    let size = 128 * 1024 + 2 * size_of_val(plan.words.as_slice());
-    let mut stack: Vec<u128> = Vec::with_capacity(size / size_of::<u128>());
-    let top = stack.as_mut_ptr().wrapping_add(stack.capacity());
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the stack grows down from its top, and both it and the plan live until the child has gone from this memory.
-    match unsafe { libc::clone(child, top.cast(), flags, ptr::from_mut(plan).cast()) } {
-        -1 => Err(io::Error::last_os_error()),
-        pid => Ok(Pid::from_raw(pid).expect("a child has a PID")),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn start(plan: &mut Plan) -> io::Result<Pid> {
-    use super::pipes::{pipe, Blocking};
-    let (inlet, outlet) = pipe(Blocking::Yes)?;
-    // SAFETY: the child calls only what a signal handler may call, and ends by _exit.
-    let pid = match unsafe { libc::fork() } {
-        -1 => return Err(io::Error::last_os_error()),
-        0 => {
-            let status = become_command(plan);
-            let _ = rustix::io::write(&outlet, &plan.failure.to_ne_bytes());
-            // SAFETY: the call does not return.
-            unsafe { libc::_exit(status) }
-        }
-        pid => pid,
-    };
-    drop(outlet);
-    let mut failure = [0; size_of::<i32>()];
-    // The exec closes the pipe.
-    if let Ok(4) = rustix::io::retry_on_intr(|| rustix::io::read(&inlet, &mut failure)) {
-        plan.failure = i32::from_ne_bytes(failure);
-    }
-    Ok(Pid::from_raw(pid).expect("a child has a PID"))
-}
-
-/// In the child: runs the command, with the signals as they were when this program began.
-fn become_command(plan: &mut Plan) -> libc::c_int {
+/// In the child: runs the command, with the signals as they were when this program began. The result is the errno.
+fn become_command(plan: &Plan) -> i32 {
     if !end_with_parent(plan.parent) {
-        plan.failure = libc::ESRCH;
-        return 0;
+        return libc::ESRCH;
     }
     for signal in &plan.signals {
         reset(*signal);
@@ -103,8 +97,7 @@ fn become_command(plan: &mut Plan) -> libc::c_int {
     plan.mask.set();
     // SAFETY: the words end with a null pointer, and each ends with NUL.
     unsafe { libc::execvp(plan.words[0], plan.words.as_ptr()) };
-    plan.failure = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
-    0
+    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
 /// Gives the signal its default again, unless it is ignored.

@@ -2,64 +2,89 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use lockfolder::{Guard, LostSignal};
+use lockfolder::{ErrorKind, Guard, LostSignal};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 
 use super::ending::{has_ended, is_stopped, like, reap, reap_others};
 use super::loss::Loss;
 use super::relay::Relay;
-use super::signals::{Mask, Signals};
-use super::spawn::spawn;
+use super::signals::{is_ending, is_stopping, Mask, Signals};
+use super::spawn::Command;
 use super::witness::Witness;
-use crate::errors::{say, CAN_NOT_RUN, NOT_FOUND};
-use crate::run::Ran;
+use crate::args::Run;
+use crate::errors::{explain, CAN_NOT_LOCK, CAN_NOT_RUN, NOT_FOUND};
+use crate::run::{aside, words, Ran};
 use crate::Ending;
 
-pub(super) fn supervise(words: &[OsString], guard: &Guard, mut signals: Signals) -> io::Result<Ran> {
-    let loss = Loss::watch(guard);
-    signals.heed_all();
+pub(super) fn supervise(options: &Run, guard: &Guard, mut signals: Signals) -> io::Result<Ran> {
     Mask::block_all();
+    signals.heed_all();
     let witness = Witness::start(&signals)?;
-    let ran = match start(words, &signals) {
-        Started::Command(command) => {
-            // The reader of our messages may be gone, and that must not end us. The command is there already, so it does not inherit this.
-            // SAFETY: a valid signal and disposition.
-            unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-            signals.mask.with(libc::SIGCHLD, false).set();
-            let supervisor =
-                Supervisor { command, witness: &witness, signals: &signals, relay: Relay::default(), loss };
-            supervisor.until_the_end()
-        }
-        Started::Not(ending) => Ok(Ran { ending, is_lost: false }),
-    };
-    witness.dismiss();
-    witness.bury();
+    let ran = under_witness(options, guard, &signals, &witness);
+    witness.end(&signals);
     ran
 }
 
-enum Started {
-    Command(Pid),
-    Not(Ending),
+fn under_witness(options: &Run, guard: &Guard, signals: &Signals, witness: &Witness) -> io::Result<Ran> {
+    let words = words(&options.job);
+    let started = start(&words, options.lease, guard, signals);
+    // From now on the end of a child wakes us.
+    signals.mask.with(libc::SIGCHLD, false).set();
+    let (command, loss) = match started? {
+        Started::Command(command, loss) => (command, loss),
+        Started::Not(ending) => return Ok(Ran { ending, is_lost: false }),
+        Started::NotUnder(error) => {
+            aside::tell(explain(&error));
+            let is_lost = error.kind() == ErrorKind::Lost;
+            return Ok(Ran { ending: Ending::Status(CAN_NOT_LOCK), is_lost });
+        }
+    };
+    let supervisor = Supervisor { command: command.pid, witness, signals, relay: Relay::default(), loss };
+    let ran = supervisor.until_the_end()?;
+    Ok(match command.why_not() {
+        None => ran,
+        Some(error) => {
+            aside::tell(format_args!("cannot run {}: {error}", words[0].to_string_lossy()));
+            let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CAN_NOT_RUN };
+            Ran { ending: Ending::Status(status), ..ran }
+        }
+    })
 }
 
-fn start(words: &[OsString], signals: &Signals) -> Started {
-    // A signal that came before there is a command ends us. (One that comes between this look and the next call is lost to the command,
-    // if it was sent to the group. That is a microsecond.)
-    if let Some(signal) = signals.ending().or_else(|| signals.pending()) {
-        return Started::Not(Ending::Signal(signal));
-    }
-    let failed = |error: &io::Error, status| {
-        say(format_args!("cannot run {}: {error}", words[0].to_string_lossy()));
-        Started::Not(Ending::Status(status))
+enum Started {
+    Command(Command, Loss),
+    /// A signal came before.
+    Not(Ending),
+    /// The lock is lost already, or its loss could not be told.
+    NotUnder(lockfolder::Error),
+}
+
+fn start(words: &[OsString], lease: Duration, guard: &Guard, signals: &Signals) -> io::Result<Started> {
+    let ends = UnixStream::pair()?; // first, because a loss keeps spare descriptors
+    let loss = match Loss::watch(guard, lease) {
+        Ok(loss) => loss,
+        Err(error) => return Ok(Started::NotUnder(error)),
     };
-    match spawn(words, signals) {
-        Ok(Ok(command)) => Started::Command(command),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => failed(&error, NOT_FOUND),
-        Ok(Err(error)) | Err(error) => failed(&error, CAN_NOT_RUN),
+    let command = Command::prepare(words, signals, ends)?;
+    // A signal that came before there is a command ends us. What comes from now on to our process group, comes to the command too.
+    if let Some(signal) = signals.ending().or_else(|| signals.pending(is_ending)) {
+        command.cancel();
+        return Ok(Started::Not(Ending::Signal(signal)));
     }
+    if let Some(stop) = signals.pending(is_stopping) {
+        send(command.pid, stop);
+    }
+    // As late as possible: this process, or its host, may have been stopped meanwhile.
+    if let Err(error) = guard.valid_for() {
+        command.cancel();
+        return Ok(Started::NotUnder(error));
+    }
+    command.go();
+    Ok(Started::Command(command, loss))
 }
 
 struct Supervisor<'a> {
@@ -93,7 +118,8 @@ impl Supervisor<'_> {
                 }
                 continue; // the command may have ended or stopped meanwhile, and its record has been read
             }
-            if self.relay.is_to_stop && is_stopped(self.command) {
+            // When the lock is lost, we must go on.
+            if self.relay.is_to_stop && !self.loss.has_happened() && is_stopped(self.command) {
                 // A shell that has a job control sees that its job is stopped. We go on when we get SIGCONT, as the command does.
                 self.relay.is_to_stop = false;
                 let _ = rustix::process::kill_process(self.signals.me(), Signal::STOP);

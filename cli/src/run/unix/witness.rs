@@ -9,9 +9,11 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
 
 use rustix::process::{kill_process, Pid, Signal};
 
+use super::relay::wait_for;
 use super::signals::{self, set_handler, Mask, Record, Signals};
 
 /// What became of the signal that asks.
@@ -108,12 +110,22 @@ impl Witness {
         super::ending::has_ended(self.pid)
     }
 
-    /// Ends it. [`Witness::bury`] must follow.
-    pub fn dismiss(&self) {
+    /// Ends it. What is read of the signals meanwhile is lost.
+    ///
+    /// A debugger can keep it from ending. So can what is left in a PID namespace that it is the first process of (`unshare --pid` without
+    /// `--fork`). Then this process leaves it to its own parent.
+    pub fn end(self, signals: &Signals) {
         let _ = kill_process(self.pid, Signal::KILL);
-    }
-
-    pub fn bury(self) {
+        let end = Instant::now() + Duration::from_secs(1);
+        while !self.is_gone() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            // The end of a child is a record.
+            wait_for(signals, left);
+            while signals.next().is_some() {}
+        }
         let _ = super::ending::reap(self.pid);
     }
 }
@@ -159,11 +171,13 @@ fn close_all_but(kept: RawFd) {
     }
 }
 
-/// pkill(1) finds processes by their names. What it sends to the runner must not reach the witness too.
+/// pkill(1) finds processes by their names, killall(1) and fuser(1) also by their executables and files. What they send to the runner must
+/// not reach the witness too. (The tools of root see its executable nevertheless.)
 fn hide() {
     #[cfg(target_os = "linux")]
     {
         let _ = rustix::thread::set_name(c"lf-witness");
+        let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
         crate::arguments::rename(b"(lf-witness)");
     }
 }

@@ -1,0 +1,181 @@
+//! The loss of the lock while the command runs, or before it is started.
+
+use std::fs;
+use std::process::Command;
+
+use rustix::process::{kill_process, Pid, Signal};
+
+use super::support::*;
+
+/// A lock folder with leases.
+fn folder_of_hosts() -> Scratch {
+    let scratch = Scratch::new();
+    fs::create_dir_all(scratch.path("lock/.lockfolder")).unwrap();
+    fs::write(scratch.path("lock/.lockfolder/shared"), "").unwrap();
+    scratch
+}
+
+/// Standard error is a full pipe. The path of its reader.
+const FULL_PIPE: &str = "mkfifo err; exec 3<>err; timeout 1 cat /dev/zero >&3; exec 2>&3;";
+
+/// While the runner is stopped, nobody renews the lease. When it goes on, it finds the loss, and ends the command and what that started.
+#[test]
+fn the_loss_of_a_lease_ends_the_command_and_all_that_it_started() {
+    let scratch = folder_of_hosts();
+    let inside = "trap '' TERM; (setsid sh -c 'echo $$ >deep; exec sleep 1000' &); echo $$ >pid; echo ready; while :; do sleep 0.05; done";
+    let mut command = Command::new(OURS);
+    command.args(["run", "--lease", "5", &scratch.lock(), "sh", "-c", inside]).current_dir(&scratch.0);
+    let runner = Running::start(&mut command);
+    runner.expect("ready");
+    wait_until("all have begun", || {
+        ["pid", "deep"].iter().all(|name| fs::metadata(scratch.path(name)).is_ok_and(|file| file.len() > 0))
+    });
+    runner.signal(Signal::STOP);
+    // The processes of a host see each other, so no other claimant of this host takes the lock over. The lease runs out all the same.
+    std::thread::sleep(std::time::Duration::from_millis(5000 * 2 / 3 + 500));
+    runner.signal(Signal::CONT);
+    assert_eq!(runner.end().code(), Some(75));
+    for name in ["pid", "deep"] {
+        let pid: u32 = fs::read_to_string(scratch.path(name)).unwrap().trim().parse().unwrap();
+        assert!(is_gone(pid), "{name} goes on");
+    }
+    assert_eq!(status(&run(&["run", "-n", &scratch.lock(), "true"])), 0, "the lock is free");
+}
+
+/// The command stops its runner until the lease is lost, whatever is around it. Then it must end, and no process that it did not start.
+#[test]
+fn the_loss_of_a_lease_ends_the_command_wherever_it_runs() {
+    let inside =
+        "echo $$ >pid; kill -STOP $PPID; sleep 4; kill -CONT $PPID; while :; do echo >>beats; sleep 0.02; done";
+    for (around, name) in [
+        ("sleep 1000 >/dev/null 2>&1 & echo $! >service; exec", "a process that the runner had before"),
+        (
+            "sh -c 'sleep 1000 >/dev/null 2>&1 & echo $! >service; sleep 1' & sleep 0.3; exec",
+            "a grandchild that becomes its child",
+        ),
+        ("unshare --pid --fork sh -c '\"$@\"; exit $?' sh", "another PID namespace, with the /proc of ours"),
+        ("ulimit -n 12; exec", "few descriptors"),
+        ("(while :; do kill -WINCH $$ 2>/dev/null || exit; done) & exec", "a storm of signals"),
+        (&format!("{FULL_PIPE} exec"), "standard error is a full pipe"),
+        ("mkfifo err; exec 3<>err; exec 2>err; exec 3<&-; exec", "standard error has no reader"),
+    ] {
+        let scratch = folder_of_hosts();
+        let mut command = Command::new("timeout");
+        command.args([
+            "60",
+            "sh",
+            "-c",
+            &format!("{around} \"$@\""),
+            "sh",
+            OURS,
+            "run",
+            "--lease",
+            "5",
+            &scratch.lock(),
+        ]);
+        let output = command.args(["sh", "-c", inside]).current_dir(&scratch.0).output().unwrap();
+        if text(&output.stderr).contains("Operation not permitted") {
+            skip("another PID namespace: we may not make one");
+            continue;
+        }
+        assert_eq!(status(&output), 75, "{name}: {}", text(&output.stderr));
+        let beats = || fs::metadata(scratch.path("beats")).map_or(0, |file| file.len());
+        let before = beats();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert_eq!(beats(), before, "{name}: the command goes on");
+        if let Ok(service) = fs::read_to_string(scratch.path("service")) {
+            let service: i32 = service.trim().parse().unwrap();
+            assert!(!is_gone(service as u32), "{name} was ended");
+            kill_process(Pid::from_raw(service).unwrap(), Signal::KILL).unwrap();
+        }
+    }
+}
+
+/// Somebody deletes the bid.
+#[test]
+fn a_lost_bid_is_told_by_the_status() {
+    let scratch = Scratch::new();
+    let output = run(&["run", &scratch.lock(), "-c", &format!("rm {}/*.json", scratch.lock())]);
+    assert_eq!(status(&output), 75);
+    assert!(text(&output.stderr).contains("lost"), "{}", text(&output.stderr));
+}
+
+/// Somebody moves the folder away, and perhaps makes another one at its path, which somebody else can lock.
+#[test]
+fn a_folder_that_was_moved_is_told_by_the_status() {
+    for remade in [false, true] {
+        let scratch = Scratch::new();
+        let (lock, moved) = (scratch.lock(), scratch.path("moved"));
+        let mut line = format!("mv {lock} {moved}");
+        if remade {
+            line += &format!("; {OURS} run -n {lock} true && echo beside");
+        }
+        let output = run(&["run", &lock, "-c", &line]);
+        let said = text(&output.stderr);
+        assert_eq!(status(&output), 75, "{said}");
+        assert_eq!(text(&output.stdout).contains("beside"), remade);
+        assert!(said.contains("moved or replaced") && said.lines().count() == 1, "{said}");
+        let bids = |names: fs::ReadDir| names.filter(|name| name.as_ref().unwrap().path().is_file()).count();
+        assert_eq!(bids(fs::read_dir(moved).unwrap()), 0, "its bid is deleted all the same");
+    }
+}
+
+/// The runner waits for the reader of its message when it is stopped. So it has the lock, and the command is not there yet.
+#[test]
+fn no_command_starts_under_a_lost_lock() {
+    let scratch = folder_of_hosts();
+    let mut command = Command::new("sh");
+    let line = format!("{FULL_PIPE} exec {OURS} run -v --lease 5 lock touch began");
+    let runner = Running::start(command.args(["-c", &line]).current_dir(&scratch.0));
+    wait_until("it has the lock", || {
+        let mut names = fs::read_dir(scratch.lock()).unwrap();
+        names.any(|name| name.unwrap().file_name().to_str().unwrap().ends_with(".json"))
+    });
+    runner.signal(Signal::STOP);
+    std::thread::sleep(std::time::Duration::from_millis(5000 * 2 / 3 + 500));
+    runner.signal(Signal::CONT);
+    assert_eq!(runner.end().code(), Some(75));
+    assert!(!fs::exists(scratch.path("began")).unwrap(), "the command was started");
+}
+
+/// With each number of descriptors the command is ended at the loss, or is not started.
+#[test]
+fn where_the_loss_can_not_be_told_the_command_does_not_start() {
+    let runs: Vec<_> = (4..24)
+        .map(|descriptors| {
+            let scratch = folder_of_hosts();
+            let inside =
+                "touch began; until rm -r lock/.lockfolder/leases; do sleep 0.1; done 2>/dev/null; exec sleep 1000";
+            let line = format!("ulimit -n {descriptors}; exec timeout 60 {OURS} run --lease 5 lock sh -c '{inside}'");
+            let mut command = Command::new("sh");
+            let runner = Running::start(command.args(["-c", &line]).current_dir(&scratch.0));
+            (descriptors, scratch, runner)
+        })
+        .collect();
+    let mut started = 0;
+    for (descriptors, scratch, runner) in runs {
+        let began = |runner: std::process::ExitStatus| (fs::exists(scratch.path("began")).unwrap(), runner.code());
+        match began(runner.end()) {
+            (true, Some(75)) => started += 1,
+            (false, Some(71 | 126)) => {}
+            other => panic!("with {descriptors} descriptors: began, status {other:?}"),
+        }
+    }
+    assert!(started > 0, "none was started");
+}
+
+/// The kernel gives no threads to a process whose children are in another PID namespace. So nothing would renew the lease.
+#[test]
+fn a_lease_that_nothing_can_renew_is_refused_with_advice() {
+    let scratch = folder_of_hosts();
+    let mut command = Command::new("timeout");
+    let output = command.args(["60", "unshare", "--pid", OURS, "run", &scratch.lock(), "touch", "began"]);
+    let output = output.current_dir(&scratch.0).output().unwrap();
+    let said = text(&output.stderr);
+    if said.contains("Operation not permitted") {
+        return skip("a lease without threads: we may not make a PID namespace");
+    }
+    assert_eq!(status(&output), 71, "{said}");
+    assert!(said.contains("`unshare --pid --fork`"), "{said}");
+    assert!(!fs::exists(scratch.path("began")).unwrap());
+}
