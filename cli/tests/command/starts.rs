@@ -105,7 +105,7 @@ fn a_command_that_stops_itself_stops_the_runner() {
     let [outer, inner] = ["outer", "inner"].map(|name| scratch.path(name));
     for words in [
         &["run", &outer, "python3", "-c", itself][..],
-        &["run", &outer, OURS, "run", &inner, "sh", "-c", "echo here; while :; do sleep 0.1; done"],
+        &["run", &outer, OURS, "run", &inner, "sh", "-c", "echo here; exec sleep 1000"],
     ] {
         let mut command = Command::new(OURS);
         let runner = Running::start(command.args(words));
