@@ -84,6 +84,26 @@ impl Location {
     }
 }
 
+/// The absolute path, and no way through an entry of this process in `/proc` (`/dev/fd/7`, `/proc/self/cwd/lock`): after a chdir or a close
+/// that leads elsewhere (proc_pid_fd(5)). A way to what has no path of ours, as another root (`/proc/7/root`), stays as it is.
+pub(crate) fn fixed(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    let leads_through_process = ["/proc", "/dev/fd"].iter().any(|entries| path.starts_with(entries));
+    let direct = leads_through_process.then(|| direct(&path)).flatten();
+    Ok(direct.unwrap_or(path))
+}
+
+/// A path without links to the same folder, which may be still to be made.
+fn direct(path: &Path) -> Option<PathBuf> {
+    let (there, new) = match Dir::id_at(path) {
+        Ok(_) => (path, None),
+        Err(_) => (path.parent()?, path.file_name()),
+    };
+    let direct = there.canonicalize().ok()?;
+    let is_same = Dir::id_at(&direct).ok()? == Dir::id_at(there).ok()?;
+    (is_same && !direct.starts_with("/proc")).then(|| new.map_or(direct.clone(), |name| direct.join(name)))
+}
+
 fn not_private(at: &Path, stat: &FolderStat) -> Error {
     let text = format!(
         "the lock folder is not private: {} {}. A private folder, and all in its sub-folder, belongs to the effective user \

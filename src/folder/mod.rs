@@ -84,7 +84,7 @@ impl Folder {
         if path.as_os_str().is_empty() {
             return Err(Error::fixed(ErrorKind::Invalid, "the path of the lock folder is empty"));
         }
-        let path = std::path::absolute(path).map_err(|e| Error::io("resolve", path, e))?;
+        let path = location::fixed(path).map_err(|e| Error::io("resolve", path, e))?;
         let location = match options.create {
             true => make_and_open(&path, options),
             false => Location::open(&path, options),

@@ -189,3 +189,27 @@ fn a_lease_that_nothing_can_renew_is_refused_with_advice() {
     assert!(said.contains("`unshare --pid --fork`"), "{said}");
     assert!(!fs::exists(scratch.path("began")).unwrap());
 }
+
+/// `/proc` is mounted with `hidepid`, so the runner may not see a set-user-ID program that its command has started.
+#[test]
+fn what_may_go_on_unseen_is_told() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("hidden processes: only root can mount /proc");
+    }
+    let scratch = folder_of_hosts();
+    for path in [scratch.0.clone(), scratch.lock().into(), scratch.path("lock/.lockfolder").into()] {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    }
+    let around =
+        "mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid 54321 --regid 54321 --clear-groups \"$@\"";
+    let inside = "until rm -r lock/.lockfolder/leases; do sleep 0.1; done 2>/dev/null; exec sleep 1000";
+    let mut command = Command::new("timeout");
+    command.args(["60", "unshare", "--mount", "sh", "-c", around, "sh", OURS, "run", "--lease", "5", &scratch.lock()]);
+    let output = command.args(["sh", "-c", inside]).current_dir(&scratch.0).output().unwrap();
+    let said = text(&output.stderr);
+    if said.contains("Operation not permitted") || said.contains("permission denied") {
+        return skip("hidden processes: we may not mount /proc");
+    }
+    assert_eq!(status(&output), 75, "{said}");
+    assert!(said.contains("not all that the command started can be seen"), "{said}");
+}

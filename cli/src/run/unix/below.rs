@@ -15,7 +15,7 @@ pub(super) struct Below {
 /// A process, and its parent when we looked.
 pub(super) struct Found {
     pub pid: Pid,
-    parent: Pid,
+    parent: Option<Pid>,
     /// When it started. This tells two processes with one PID apart.
     start: u64,
 }
@@ -25,6 +25,11 @@ impl Below {
     pub fn before_the_command() -> Below {
         let before = shown().map(below_us).unwrap_or_default();
         Below { before, reserve: (0..3).map_while(|_| File::open("/").ok()).collect() }
+    }
+
+    /// Whether `/proc` hides processes of others (`hidepid`, proc(5)). The first process of a PID namespace is always there.
+    pub fn are_some_hidden() -> bool {
+        Pid::from_raw(1).and_then(look).is_none()
     }
 
     /// All processes below this one, apart from these and what is below them. `None`: we can't see them.
@@ -42,7 +47,7 @@ impl Below {
 fn below_us(mut all: Vec<Found>) -> Vec<Found> {
     let (mut below, mut above): (Vec<Found>, _) = (Vec::new(), vec![getpid()]);
     while let Some(parent) = above.pop() {
-        let (children, others) = all.into_iter().partition(|found| found.parent == parent);
+        let (children, others) = all.into_iter().partition(|found| found.parent == Some(parent));
         all = others;
         above.extend(children.iter().map(|found: &Found| found.pid));
         below.extend(children);
@@ -95,6 +100,6 @@ fn look(pid: Pid) -> Option<Found> {
     let stat = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let fields: Vec<&str> = std::str::from_utf8(stat.get(end + 2..)?).ok()?.split(' ').collect();
-    let parent = Pid::from_raw(fields.get(4 - 3)?.parse().ok()?)?;
+    let parent = Pid::from_raw(fields.get(4 - 3)?.parse().ok()?); // the first process has none
     Some(Found { pid, parent, start: fields.get(22 - 3)?.parse().ok()? })
 }

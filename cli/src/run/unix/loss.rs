@@ -63,8 +63,8 @@ impl Loss {
             self.send(command, spared, Signal::CONT);
             let mut lines =
                 vec!["the lock was lost, because its lease could not be renewed: the command is ended".into()];
-            if self.find(spared).is_none() {
-                lines.push("what the command started can't be seen in /proc, so it may go on".into());
+            if self.find(spared).is_none() || Below::are_some_hidden() {
+                lines.push("not all that the command started can be seen in /proc, so some of it may go on".into());
             }
             self.said = Some(Aside::say(lines));
         }
