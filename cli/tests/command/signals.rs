@@ -1,6 +1,7 @@
 //! Signals reach the command exactly once, whichever process gets them first.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -299,5 +300,34 @@ fn a_witness_of_another_pid_namespace_counts_too() {
             runner.expect("last");
             assert_eq!(runner.end().code(), Some(9));
         }
+    }
+}
+
+/// A pipeline with a process of another PID namespace. The kernel does not tell the sender to all in the group then.
+#[test]
+fn a_group_across_pid_namespaces_gets_each_signal_once() {
+    for _ in 0..5 {
+        let scratch = Scratch::new();
+        let holder = Holder::new(&scratch.lock());
+        let counter = Running::start(&mut counter(&scratch));
+        wait_for_waiters(&scratch.lock(), 1);
+        // The command becomes a member of the group after this one.
+        let mut other = Command::new("unshare");
+        other.args(["--pid", "--fork", "--kill-child", "sh", "-c", "echo inside; exec sleep 1000"]);
+        other.process_group(counter.pid().as_raw_nonzero().get()).stdout(std::process::Stdio::piped());
+        let mut other = other.spawn().unwrap();
+        let mut said = [0];
+        if std::io::Read::read(other.stdout.as_mut().unwrap(), &mut said).unwrap() == 0 {
+            return skip("a group across PID namespaces: we may not make one");
+        }
+        holder.leave();
+        assert!(counter.line().unwrap().starts_with("ready "));
+        kill_process_group(counter.pid(), Signal::USR1).unwrap();
+        counter.expect(&Signal::USR1.as_raw().to_string());
+        counter.signal(Signal::USR2);
+        counter.expect(&Signal::USR2.as_raw().to_string());
+        assert_eq!(counter.end().code(), Some(0));
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 }

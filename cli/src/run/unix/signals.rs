@@ -52,7 +52,9 @@ impl Record {
 
     /// Whether this record of the witness is of the same signal as ours, if that was sent to both.
     pub fn is_like(&self, ours: &Record) -> bool {
-        self.signal == ours.signal && self.may_be_by(ours.sender)
+        // Where a process of another PID namespace is in the group, the kernel tells the sender to some of the others, and 0 to the rest.
+        let is_untold = self.sender == 0 || ours.sender == 0;
+        self.signal == ours.signal && (is_untold || self.may_be_by(ours.sender))
     }
 }
 
