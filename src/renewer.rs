@@ -4,12 +4,10 @@
 //! Each handle has its own thread, so that a server that does not answer can't delay the leases of other handles.
 
 use std::io;
-use std::path::Path;
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::error::Error;
 use crate::sys::Thread;
 
 /// A lease, as the thread sees it.
@@ -105,18 +103,17 @@ fn run<L: Renewable>(mut lease: Arc<L>, inbox: &Receiver<Arc<L>>, is_alive: &Mut
     }
 }
 
-/// The thread that renews a lease can't be started.
-pub(crate) fn no_thread(doing: &'static str, path: &Path, error: io::Error) -> Error {
+/// What to do where the thread can't be started.
+pub(crate) fn advice(error: &io::Error) -> &'static str {
     // clone(2): EINVAL, where the children of this process are in another PID namespace.
     let is_apart = cfg!(target_os = "linux") && error.kind() == io::ErrorKind::InvalidInput;
-    let advice = match is_apart {
+    match is_apart {
         true => {
             "a process that gave its children another PID namespace can have no threads. Start it inside that namespace: `unshare --pid --fork`, \
              `nsenter --pid` without `--no-fork`"
         }
         false => "without such a thread, open the folder with LF_OPEN_NO_THREAD and call lf_renew",
-    };
-    Error::io(doing, path, error).advising(Some(advice))
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::etcd::watch::Predecessor;
 use crate::owner::opener::Opener;
 use crate::owner::rival::Rival;
 use crate::protocol::lease::DEFAULT;
-use crate::renewer::{no_thread, Renewer};
+use crate::renewer::{self, Renewer};
 use crate::sys::{self, Alarm, Identity};
 
 /// A call that has no time-out of its own takes no longer, whatever etcd does.
@@ -180,7 +180,10 @@ impl Etcd {
         lease.stand(key.created);
         if self.in_thread {
             let taken = self.renewer.take(lease);
-            taken.map_err(|e| no_thread("start the thread that renews the lease of", &self.path, e))?;
+            taken.map_err(|e| {
+                let advice = renewer::advice(&e);
+                Error::io("start the thread that renews the lease of", &*self.path, e).advising(Some(advice))
+            })?;
         }
         Ok(())
     }

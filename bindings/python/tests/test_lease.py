@@ -82,9 +82,11 @@ class LeaseTest(TestCase):
                 lock.unlock()
 
     def test_bad_lengths_and_a_closed_folder(self):
+        descriptors = os.listdir("/dev/fd")
         for length in 4.9, 3601, 1e30:
             with self.assertRaises(Invalid):
                 Folder(self.path, lease=length)
+        self.assertEqual(len(os.listdir("/dev/fd")), len(descriptors), "a handle stays open")
         with self.assertRaises(ValueError):
             Folder(self.path, lease=-1)
         folder = Folder(self.path)

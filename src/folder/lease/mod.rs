@@ -19,7 +19,7 @@ use crate::folder::names::{LEASES, SHARED};
 use crate::owner::bid::BidName;
 use crate::protocol::lease::{Loss, Moment, Renewal, Term, DEFAULT, LONGEST, SHORTEST};
 use crate::protocol::Place;
-use crate::renewer::{no_thread, Renewer};
+use crate::renewer::{self, Renewer};
 use crate::sys::{self, Alarm, Dir};
 
 /// A process of the server may have prepared its claim before the first other host came. It looks for that host's mark this often, at a
@@ -177,7 +177,10 @@ impl Folder {
         }
         if self.options.renew_in_thread {
             let taken = self.lease.renewer.take(&hold);
-            taken.map_err(|e| no_thread("start the thread that renews the lease in", &self.path, e))?;
+            taken.map_err(|e| {
+                let advice = renewer::advice(&e);
+                Error::io("start the thread that renews the lease in", &*self.path, e).advising(Some(advice))
+            })?;
         }
         Ok(())
     }

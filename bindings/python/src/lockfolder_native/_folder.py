@@ -55,12 +55,16 @@ class Folder:
         lease_ms = None if lease is None else min(_milliseconds("lease", lease), 2**32 - 1)
         number = _number_of_slots(slots, shared)
         self._handle = Handle(name, flags | no_thread * _NO_THREAD)
-        if number != 1:
-            self._handle.call(lib.lf_set_slots, number)
-        if grace:
-            self._handle.call(lib.lf_set_malformed_grace, grace)
-        if lease_ms is not None:
-            self._handle.call(lib.lf_set_lease, lease_ms)
+        try:
+            if number != 1:
+                self._handle.call(lib.lf_set_slots, number)
+            if grace:
+                self._handle.call(lib.lf_set_malformed_grace, grace)
+            if lease_ms is not None:
+                self._handle.call(lib.lf_set_lease, lease_ms)
+        except BaseException:
+            self._handle.close()
+            raise
 
     def lock(self, timeout: Optional[float] = None, blocking: bool = True) -> Lock:
         """Waits for the lock: without a limit, or for `timeout` seconds (Timeout). `blocking=False` tries once (Busy).
