@@ -166,3 +166,24 @@ fn a_signal_to_all_of_our_executable_reaches_the_command() {
     assert!(as_user(&["sh", "-c", all, "sh", &ours]).status().unwrap().success());
     assert_eq!(of_shell(runner.end()), 143);
 }
+
+/// The signal comes just before there is a command. A blocked signal waits also if it is ignored, and must not end the runner.
+#[test]
+fn a_signal_that_is_ignored_changes_nothing_at_the_start() {
+    for (signal, before, ends) in [("HUP", "trap '' HUP;", false), ("TERM", "trap '' TERM;", false), ("TERM", "", true)]
+    {
+        let scratch = Scratch::new();
+        // strace(1) itself sets what is ignored anew, so the shell is inside of it.
+        let line = format!(
+            "exec timeout 60 strace -o /dev/null -e trace=socketpair -e inject=socketpair:signal={signal}:when=1 \
+             sh -c \"{before} exec {OURS} run lock echo ran\""
+        );
+        let output = Command::new("sh").args(["-c", &line]).current_dir(&scratch.0).output().unwrap();
+        let said = text(&output.stderr);
+        if said.contains("strace: not found") || said.contains("failed to run command") || said.contains("PTRACE") {
+            return skip("a signal at the start: no strace");
+        }
+        assert_eq!(text(&output.stdout), if ends { "" } else { "ran\n" }, "{signal} {before} {said}");
+        assert_eq!(status(&output), if ends { 143 } else { 0 }, "{signal} {before} {said}");
+    }
+}

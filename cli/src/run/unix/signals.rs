@@ -174,7 +174,9 @@ impl Signals {
         };
         // SAFETY: the set is valid, and the numbers are of signals.
         let is_new = |signal: &i32| unsafe {
-            libc::sigismember(&pending, *signal) == 1 && libc::sigismember(&self.mask.0, *signal) == 0
+            libc::sigismember(&pending, *signal) == 1
+                && libc::sigismember(&self.mask.0, *signal) == 0
+                && is_caught(*signal)
         };
         handled().filter(|signal| kind(*signal)).find(is_new)
     }
@@ -261,6 +263,17 @@ fn set_errno(errno: i32) {
     unsafe {
         *libc::__errno() = errno;
     }
+}
+
+/// Whether it has our handler. A blocked signal waits also if it is ignored.
+fn is_caught(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: the call fills the action, and all zero is a valid one.
+    let action = unsafe {
+        libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == on_signal as *const () as usize
 }
 
 /// Records this signal from now on, unless the caller ignores it, as nohup(1) does. True: it was ignored.
