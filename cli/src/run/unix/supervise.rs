@@ -38,9 +38,11 @@ fn under_witness(options: &Run, guard: &Guard, signals: &Signals, witness: &Witn
         Started::Command(command, loss) => (command, loss),
         Started::Not(ending) => return Ok(Ran { ending, is_lost: false }),
         Started::NotUnder(error) => {
-            aside::tell(explain(&error));
-            let is_lost = error.kind() == ErrorKind::Lost;
-            return Ok(Ran { ending: Ending::Status(CAN_NOT_LOCK), is_lost });
+            // A loss is told when the lock is given back.
+            if error.kind() != ErrorKind::Lost {
+                aside::tell(explain(&error));
+            }
+            return Ok(Ran { ending: Ending::Status(CAN_NOT_LOCK), is_lost: false });
         }
     };
     let supervisor = Supervisor { command: command.pid, witness, signals, relay: Relay::default(), loss };
