@@ -29,7 +29,8 @@
  * - Exec. Unlock first, or fork and wait. The descriptors are close-on-exec, and the kernel's proof that the owner of
  *   the bid is alive ends with them.
  * - Signals. No function fails with EINTR. The library installs no signal handler, timer or atexit function. A signal
- *   handler may call lf_cancel and nothing else.
+ *   handler may call lf_cancel and nothing else. It must not leave a call by longjmp(3): the handle is busy for ever
+ *   then, and only lf_close works.
  * - Cancellation. pthread_cancel never takes effect inside a call. The request stays pending, and the thread ends at
  *   its next cancellation point after the call. The wait itself continues. Call lf_cancel repeatedly until the thread
  *   has ended. If the call took the lock, the lock is held then: unlock it in a clean-up handler. A thread with

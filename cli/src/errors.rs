@@ -14,7 +14,12 @@ pub const TROUBLE: i32 = 2;
 
 /// Says it on standard error. If that is closed, nobody listens.
 pub fn say(what: impl Display) {
-    let _ = writeln!(io::stderr(), "lockfolder: {what}");
+    let _ = io::stderr().write_all(line(what).as_bytes());
+}
+
+/// The line that says it.
+pub fn line(what: impl Display) -> String {
+    format!("lockfolder: {what}\n")
 }
 
 /// The library's message, with the options of this command instead of the names of its C interface.

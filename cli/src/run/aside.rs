@@ -5,7 +5,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::system;
-use crate::errors::say;
+use crate::errors::{line, say};
 
 /// For so long we wait for the reader of a message.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -37,8 +37,8 @@ pub fn tell(what: impl Display) {
 impl Drop for Aside {
     fn drop(&mut self) {
         let Some(saying) = &self.saying else {
-            let lines = self.lines.iter().take_while(|_| system::has_reader(PATIENCE));
-            return lines.for_each(say);
+            let text: String = self.lines.iter().map(line).collect();
+            return system::write_within(&text, PATIENCE);
         };
         let end = Instant::now() + PATIENCE;
         while !saying.is_finished() && Instant::now() < end {

@@ -4,7 +4,7 @@
 //! it started, if this program is killed.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::process::Command;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -92,9 +92,9 @@ impl Signals {
 /// A thread that writes needs no preparation here.
 pub(super) fn be_left_alone() {}
 
-/// The system does not tell.
-pub(super) fn has_reader(_time: Duration) -> bool {
-    true
+/// Writes to standard error. The system does not tell whether there is room.
+pub(super) fn write_within(text: &str, _time: Duration) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// Runs the command while the lock is held.

@@ -38,7 +38,8 @@ fn a_message_that_nobody_reads_keeps_nobody_where_there_are_no_threads() {
     if !rustix::process::geteuid().is_root() {
         return skip("no threads: only root can become a user without processes");
     }
-    for options in ["", "-v"] {
+    // A name that is longer than the room that is left in the pipe.
+    for options in [String::new(), "-v".into(), format!("-v --name {}", "long".repeat(20_000))] {
         let scratch = Scratch::new();
         fs::set_permissions(&scratch.0, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         // Another program of this user, so that the limit holds. Nobody else has this number.
@@ -116,6 +117,30 @@ fn a_command_that_stops_itself_stops_the_runner() {
         kill_process_group(runner.pid(), Signal::TERM).unwrap();
         assert_eq!(of_shell(runner.end()), 143);
     }
+}
+
+/// The command heeds Ctrl-Z in its own way, and does not stop. Much later somebody else stops the command alone, and continues it.
+#[test]
+fn a_stop_of_the_command_alone_does_not_stop_the_runner() {
+    let scratch = Scratch::new();
+    let itself = "trap 'echo heard' TSTP; echo here; while :; do read line && echo $line; done";
+    let mut command = Command::new(OURS);
+    let mut runner = Running::start(command.args(["run", &scratch.lock(), "sh", "-c", itself]));
+    runner.expect("here");
+    kill_process_group(runner.pid(), Signal::TSTP).unwrap();
+    runner.write("");
+    runner.expect("heard");
+    std::thread::sleep(std::time::Duration::from_secs(11));
+    let pid = runner.child.id();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let shell = children.split_whitespace().find(|child| stat(child.parse().unwrap(), "Name") == "sh").unwrap();
+    let shell = rustix::process::Pid::from_raw(shell.parse().unwrap()).unwrap();
+    rustix::process::kill_process(shell, Signal::STOP).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    rustix::process::kill_process(shell, Signal::CONT).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(!stat(pid, "State").starts_with('T'), "the runner is stopped");
+    runner.signal(Signal::KILL);
 }
 
 /// The witness is the first process of a PID namespace that somebody else has entered, and can't end before that one is reaped.

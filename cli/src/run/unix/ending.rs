@@ -16,10 +16,14 @@ pub(super) fn has_ended(pid: Pid) -> bool {
     waitid(WaitId::Pid(pid), how).is_ok_and(|ended| ended.is_some())
 }
 
-/// Whether the child is stopped. Some programs answer SIGTSTP by SIGSTOP to themselves (ls).
-pub(super) fn is_stopped(pid: Pid) -> bool {
+/// The signal that has stopped the child, if it is stopped.
+pub(super) fn stopped_by(pid: Pid) -> Option<i32> {
     let how = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    waitid(WaitId::Pid(pid), how).is_ok_and(|stopped| stopped.is_some())
+    let stopped = waitid(WaitId::Pid(pid), how).ok().flatten()?;
+    #[cfg(not(target_os = "netbsd"))]
+    return stopped.stopping_signal();
+    #[cfg(target_os = "netbsd")] // rustix does not tell the signal there
+    return Some(stopped).map(|_| libc::SIGTSTP);
 }
 
 /// Waits for the end of a child.

@@ -14,7 +14,7 @@ mod witness;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use ending::die_by;
 use lockfolder::Guard;
@@ -42,11 +42,19 @@ pub(super) fn be_left_alone() {
     signals::Mask::block_all();
 }
 
-/// Whether there is room for a message within this time: its reader reads, and its terminal is not stopped.
-pub(super) fn has_reader(time: Duration) -> bool {
-    let stderr = io::stderr();
-    let time = Timespec::try_from(time).ok();
-    !matches!(poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], time.as_ref()), Ok(0))
+/// Writes to standard error for as long as there is room: its reader reads, and its terminal is not stopped. Without a thread, this is
+/// all that we can do.
+pub(super) fn write_within(text: &str, time: Duration) {
+    let (stderr, end) = (io::stderr(), Instant::now() + time);
+    // poll(2) promises room for one byte, and in a pipe for 512 (PIPE_BUF of POSIX).
+    let room = if stderr.is_terminal() { 1 } else { 512 };
+    for piece in text.as_bytes().chunks(room) {
+        let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).ok();
+        if !matches!(poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], left.as_ref()), Ok(1)) {
+            return;
+        }
+        let _ = rustix::io::write(&stderr, piece);
+    }
 }
 
 /// Runs the command while the lock is held.

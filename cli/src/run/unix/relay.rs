@@ -16,8 +16,8 @@ pub(super) struct Relay {
     theirs: Vec<Record>,
     /// So many of the first of `theirs` were there at the last judgement, and had no signal of ours beside them then.
     carried: usize,
-    /// A signal of job control has come since we were continued the last time.
-    pub is_to_stop: bool,
+    /// When the last signal of job control came, if that is since we were continued the last time.
+    pub to_stop: Option<Instant>,
     /// Children changed their state.
     pub news_of_children: bool,
 }
@@ -44,8 +44,8 @@ impl Relay {
             self.news_of_children = true;
         } else if record.receiver == signals.me().as_raw_nonzero().get() {
             match record.signal {
-                signal if is_stopping(signal) => self.is_to_stop = true,
-                libc::SIGCONT => self.is_to_stop = false,
+                signal if is_stopping(signal) => self.to_stop = Some(Instant::now()),
+                libc::SIGCONT => self.to_stop = None,
                 _ => {}
             }
             self.ours.push(record);

@@ -9,7 +9,7 @@ use lockfolder::{ErrorKind, Guard, LostSignal};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 
-use super::ending::{has_ended, is_stopped, like, reap, reap_others};
+use super::ending::{has_ended, like, reap, reap_others, stopped_by};
 use super::loss::Loss;
 use super::relay::Relay;
 use super::signals::{is_ending, is_stopping, Mask, Signals};
@@ -120,10 +120,9 @@ impl Supervisor<'_> {
                 }
                 continue; // the command may have ended or stopped meanwhile, and its record has been read
             }
-            // When the lock is lost, we must go on.
-            if self.relay.is_to_stop && !self.loss.has_happened() && is_stopped(self.command) {
+            if self.is_stopped_with_us() {
                 // A shell that has a job control sees that its job is stopped. We go on when we get SIGCONT, as the command does.
-                self.relay.is_to_stop = false;
+                self.relay.to_stop = None;
                 let _ = rustix::process::kill_process(self.signals.me(), Signal::STOP);
                 continue;
             }
@@ -135,6 +134,15 @@ impl Supervisor<'_> {
         }
         let status = reap(self.command)?;
         Ok(Ran { ending: status.map_or(Ending::Status(0), like), is_lost })
+    }
+
+    /// Whether job control has stopped the command, and we are to stop too. When the lock is lost, we must go on.
+    fn is_stopped_with_us(&self) -> bool {
+        let Some(to_stop) = self.relay.to_stop.filter(|_| !self.loss.has_happened()) else { return false };
+        // Some programs answer SIGTSTP by SIGSTOP to themselves (ls). A SIGSTOP that comes much later is of somebody who will continue the
+        // command, and not us.
+        let by_itself = || to_stop.elapsed() < Duration::from_secs(10);
+        stopped_by(self.command).is_some_and(|signal| is_stopping(signal) || by_itself())
     }
 
     /// Sleeps until there is news.
