@@ -54,7 +54,7 @@ fn the_loss_of_a_lease_ends_the_command_wherever_it_runs() {
             "a grandchild that becomes its child",
         ),
         ("unshare --pid --fork sh -c '\"$@\"; exit $?' sh", "another PID namespace, with the /proc of ours"),
-        ("ulimit -n 12; exec", "few descriptors"),
+        ("ulimit -n 16; exec", "few descriptors"),
         ("(while :; do kill -WINCH $$ 2>/dev/null || exit; done) & exec", "a storm of signals"),
         (&format!("{FULL_PIPE} exec"), "standard error is a full pipe"),
         ("mkfifo err; exec 3<>err; exec 2>err; exec 3<&-; exec", "standard error has no reader"),
@@ -167,7 +167,7 @@ fn where_the_loss_can_not_be_told_the_command_does_not_start() {
         let began = |runner: std::process::ExitStatus| (fs::exists(scratch.path("began")).unwrap(), runner.code());
         match began(runner.end()) {
             (true, Some(75)) => started += 1,
-            (false, Some(71 | 126)) => {}
+            (false, Some(71 | 75 | 126)) => {} // 75: it was ended, or refused, at its very beginning
             other => panic!("with {descriptors} descriptors: began, status {other:?}"),
         }
     }

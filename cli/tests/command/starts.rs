@@ -49,7 +49,7 @@ fn a_message_that_nobody_reads_keeps_nobody_where_there_are_no_threads() {
         );
         let mut command = Command::new("sh");
         let ended = Running::start(command.args(["-c", &line]).current_dir(&scratch.0)).end();
-        assert_eq!(ended.code(), Some(126), "{options}");
+        assert_eq!(of_shell(ended), 126, "{options:.20}");
     }
 }
 

@@ -50,14 +50,22 @@ impl Loss {
         self.signal.as_ref().filter(|_| self.happened.is_none())
     }
 
-    /// Looks whether it happens now. It does not wait.
-    pub fn look(&mut self, command: Pid, spared: &[Pid]) {
+    fn is_told(&self) -> bool {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let is_lost = self.descriptor().is_some_and(|lost| {
+        self.descriptor().is_some_and(|lost| {
             let mut source = [PollFd::new(lost, PollFlags::IN)];
             poll(&mut source, Some(&now)).is_ok_and(|ready| ready > 0)
-        });
-        if is_lost {
+        })
+    }
+
+    /// It happens now, or has happened.
+    pub fn is_urgent(&self) -> bool {
+        self.has_happened() || self.is_told()
+    }
+
+    /// Looks whether it happens now. It does not wait.
+    pub fn look(&mut self, command: Pid, spared: &[Pid]) {
+        if self.is_told() {
             self.happened = Some(Instant::now());
             self.send(command, spared, Signal::TERM);
             self.send(command, spared, Signal::CONT);

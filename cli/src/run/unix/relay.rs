@@ -16,6 +16,8 @@ pub(super) struct Relay {
     theirs: Vec<Record>,
     /// So many of the first of `theirs` were there at the last judgement, and had no signal of ours beside them then.
     carried: usize,
+    /// When that was.
+    judged: Option<Instant>,
     /// When the last signal of job control came, if that is since we were continued the last time.
     pub to_stop: Option<Instant>,
     /// Children changed their state.
@@ -52,14 +54,24 @@ impl Relay {
         }
     }
 
-    /// The signals that have come to us, and have not come to the command. Each is to be sent to it once.
-    pub fn judge(&mut self, signals: &Signals, witness: &Witness, command: Pid) -> Vec<i32> {
+    /// The signals that have come to us, and have not come to the command. Each is to be sent to it once. `is_urgent`: there is no time to
+    /// wait for the witness.
+    pub fn judge(
+        &mut self,
+        signals: &Signals,
+        witness: &Witness,
+        command: Pid,
+        is_urgent: impl Fn() -> bool,
+    ) -> Vec<i32> {
+        if self.judged.is_some_and(|judged| judged.elapsed() > LIMIT) {
+            self.theirs.drain(..std::mem::take(&mut self.carried)); // they never had one of ours beside them
+        }
         // Each round looks at all that has come, until nothing more comes meanwhile. Somebody may send signals all the time.
         let began = Instant::now();
         loop {
             let known = self.ours.len();
             settle(&self.senders());
-            self.hear(signals, witness);
+            self.hear(signals, witness, &is_urgent);
             if self.ours.len() == known || began.elapsed() > LIMIT {
                 break;
             }
@@ -96,6 +108,7 @@ impl Relay {
             }
         }
         self.carried = self.theirs.len();
+        self.judged = Some(Instant::now());
         passed
     }
 
@@ -108,10 +121,10 @@ impl Relay {
 
     /// Hears the witness: after this, all that it got is known. Where the witness can't be asked, only what it has told so far is known. A
     /// signal to the group may then be sent to the command once more, and none is lost.
-    fn hear(&mut self, signals: &Signals, witness: &Witness) {
+    fn hear(&mut self, signals: &Signals, witness: &Witness, is_urgent: impl Fn() -> bool) {
         let question = witness.question();
         let (began, mut tries) = (Instant::now(), 0..TRIES);
-        while began.elapsed() < PATIENCE {
+        while began.elapsed() < PATIENCE && !is_urgent() {
             match witness.ask(&question) {
                 Asked::Gone => return,
                 Asked::Yes => tries = 0..TRIES,
@@ -119,7 +132,7 @@ impl Relay {
                 Asked::NotNow => {}
             }
             // The answer may be lost, if the pipe is full. So we ask again after a while.
-            while began.elapsed() < PATIENCE && wait_for(signals, Duration::from_millis(20)) {
+            while began.elapsed() < PATIENCE && !is_urgent() && wait_for(signals, Duration::from_millis(20)) {
                 while let Some(record) = signals.next() {
                     if witness.is_answer(&record, &question) {
                         self.read(signals, witness);

@@ -48,7 +48,9 @@ impl Command {
             -1 => Err(io::Error::last_os_error()),
             0 => {
                 drop(ours); // so that it sees our death
-                if let Ok(1) = rustix::io::retry_on_intr(|| rustix::io::read(&its, &mut [0])) {
+                let lives = end_with_parent(plan.parent); // first, because it can be stopped at any time
+                let is_to_go = lives && rustix::io::retry_on_intr(|| rustix::io::read(&its, &mut [0])) == Ok(1);
+                if is_to_go {
                     let errno = become_command(&plan);
                     let _ = rustix::io::write(&its, &errno.to_ne_bytes());
                 }
@@ -84,9 +86,6 @@ impl Command {
 
 /// In the child: runs the command, with the signals as they were when this program began. The result is the errno.
 fn become_command(plan: &Plan) -> i32 {
-    if !end_with_parent(plan.parent) {
-        return libc::ESRCH;
-    }
     for signal in &plan.signals {
         reset(*signal);
     }

@@ -115,7 +115,7 @@ impl Supervisor<'_> {
                 reap_others(&[self.command, self.witness.pid]);
             }
             if has_signals {
-                for signal in self.relay.judge(self.signals, self.witness, self.command) {
+                for signal in self.relay.judge(self.signals, self.witness, self.command, || self.loss.is_urgent()) {
                     send(self.command, signal);
                 }
                 continue; // the command may have ended or stopped meanwhile, and its record has been read
