@@ -67,7 +67,9 @@ impl Command {
         // already, so it does not inherit this.
         // SAFETY: a valid signal and disposition.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-        let _ = rustix::io::write(&self.child, &[1]);
+        if rustix::io::retry_on_intr(|| rustix::io::write(&self.child, &[1])).is_err() {
+            let _ = kill_process(self.pid, Signal::KILL); // or it would wait for ever
+        }
     }
 
     /// The child must not become the command.
