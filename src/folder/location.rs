@@ -99,9 +99,10 @@ fn direct(path: &Path) -> Option<PathBuf> {
         Ok(_) => (path, None),
         Err(_) => (path.parent()?, path.file_name()),
     };
-    let direct = there.canonicalize().ok()?;
+    let mut direct = there.canonicalize().ok()?;
     let is_same = Dir::id_at(&direct).ok()? == Dir::id_at(there).ok()?;
-    (is_same && !direct.starts_with("/proc")).then(|| new.map_or(direct.clone(), |name| direct.join(name)))
+    direct.extend(new);
+    (is_same && !direct.starts_with("/proc")).then_some(direct)
 }
 
 fn not_private(at: &Path, stat: &FolderStat) -> Error {

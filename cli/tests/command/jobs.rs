@@ -9,12 +9,12 @@ use rustix::process::{kill_process, Pid, Signal};
 use super::support::*;
 
 /// A terminal in a tmux server of its own, with a shell in it.
-pub struct Terminal {
-    pub scratch: Scratch,
+struct Terminal {
+    scratch: Scratch,
 }
 
 impl Terminal {
-    pub fn new() -> Terminal {
+    fn new() -> Terminal {
         let terminal = Terminal { scratch: Scratch::new() };
         let shell = "env -i PATH=\"$PATH\" TERM=\"$TERM\" PS1='$ ' bash --norc --noprofile";
         terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", shell]);
@@ -34,20 +34,20 @@ impl Terminal {
         text(&output.stdout)
     }
 
-    pub fn press(&self, key: &str) {
+    fn press(&self, key: &str) {
         self.tmux(&["send-keys", key]);
     }
 
-    pub fn enter(&self, line: &str) {
+    fn enter(&self, line: &str) {
         self.tmux(&["send-keys", "-l", line]);
         self.press("Enter");
     }
 
-    pub fn screen(&self) -> String {
+    fn screen(&self) -> String {
         self.tmux(&["capture-pane", "-p"])
     }
 
-    pub fn wait_for(&self, what: &str) {
+    fn wait_for(&self, what: &str) {
         wait_until(what, || self.screen().contains(what));
     }
 }

@@ -15,9 +15,6 @@ fn folder_of_hosts() -> Scratch {
     scratch
 }
 
-/// Standard error is a full pipe. The path of its reader.
-const FULL_PIPE: &str = "mkfifo err; exec 3<>err; timeout 1 cat /dev/zero >&3; exec 2>&3;";
-
 /// While the runner is stopped, nobody renews the lease. When it goes on, it finds the loss, and ends the command and what that started.
 #[test]
 fn the_loss_of_a_lease_ends_the_command_and_all_that_it_started() {
@@ -56,7 +53,7 @@ fn the_loss_of_a_lease_ends_the_command_wherever_it_runs() {
         ("unshare --pid --fork sh -c '\"$@\"; exit $?' sh", "another PID namespace, with the /proc of ours"),
         ("ulimit -n 16; exec", "few descriptors"),
         ("(while :; do kill -WINCH $$ 2>/dev/null || exit; done) & exec", "a storm of signals"),
-        (&format!("{FULL_PIPE} exec"), "standard error is a full pipe"),
+        (&format!("{UNREAD} exec"), "standard error is a full pipe"),
         ("mkfifo err; exec 3<>err; exec 2>err; exec 3<&-; exec", "standard error has no reader"),
     ] {
         let scratch = folder_of_hosts();
@@ -89,6 +86,17 @@ fn the_loss_of_a_lease_ends_the_command_wherever_it_runs() {
             kill_process(Pid::from_raw(service).unwrap(), Signal::KILL).unwrap();
         }
     }
+}
+
+/// Ctrl-Z comes while the command cleans up after the loss. The runner must go on, because it has to end the command.
+#[test]
+fn a_stop_after_the_loss_does_not_stop_the_runner() {
+    let scratch = folder_of_hosts();
+    let inside = "trap 'kill -TSTP 0' TERM; until rm -r lock/.lockfolder/leases; do sleep 0.1; done 2>/dev/null; \
+                  while :; do sleep 0.05; done";
+    let mut command = Command::new(OURS);
+    command.args(["run", "--lease", "5", &scratch.lock(), "sh", "-c", inside]).current_dir(&scratch.0);
+    assert_eq!(Running::start(&mut command).end().code(), Some(75));
 }
 
 /// Somebody deletes the bid.
@@ -127,17 +135,16 @@ fn no_command_starts_under_a_lost_lock() {
         assert!(round < 50, "it was never stopped early enough");
         let scratch = folder_of_hosts();
         let mut command = Command::new("sh");
-        let line = format!("{FULL_PIPE} exec {OURS} run -v --lease 5 lock touch began");
+        let line = format!("{UNREAD} exec {OURS} run -v --lease 5 lock touch began");
         let runner = Running::start(command.args(["-c", &line]).current_dir(&scratch.0));
         let pid = runner.child.id();
-        let children = || fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         // One thread renews the lease, and one says that we have the lock.
         let threads = || fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
         wait_until("the shell has become the runner", || stat(pid, "Name") == "lockfolder");
-        wait_until("it has the lock", || threads() == 3 || !children().is_empty() || is_gone(pid));
+        wait_until("it has the lock", || threads() == 3 || !children(pid).is_empty() || is_gone(pid));
         runner.signal(Signal::STOP);
         wait_until("it is stopped", || !["R", "S", "D"].iter().any(|state| stat(pid, "State").starts_with(state)));
-        if !children().is_empty() || is_gone(pid) {
+        if !children(pid).is_empty() || is_gone(pid) {
             continue; // this machine is slow
         }
         std::thread::sleep(std::time::Duration::from_millis(5000 * 2 / 3 + 500));

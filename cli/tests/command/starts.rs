@@ -7,10 +7,12 @@ use rustix::process::{kill_process_group, Signal};
 
 use super::support::*;
 
-/// Standard error is a full pipe that nobody reads.
-const UNREAD: &str = "mkfifo err; exec 3<>err; timeout 1 cat /dev/zero >&3; exec 2>&3;";
+/// The search for the command along this PATH takes milliseconds.
+fn long_path() -> String {
+    format!("{}{}", "/n:".repeat(40_000), std::env::var("PATH").unwrap())
+}
 
-/// The runner says what is wrong to somebody who does not read, while it has the lock.
+/// The runner has the lock, and says what is wrong. Standard error is full.
 #[test]
 fn a_message_that_nobody_reads_keeps_nobody() {
     for (before, options, word, status) in [
@@ -56,16 +58,14 @@ fn a_message_that_nobody_reads_keeps_nobody_where_there_are_no_threads() {
 /// Ctrl-Z comes while the child looks along the PATH, and is not yet the command.
 #[test]
 fn a_stop_at_the_start_stops_both() {
-    let path = format!("{}{}", "/n:".repeat(40_000), std::env::var("PATH").unwrap());
     let mut stopped_early = 0;
     for pause in 0..12 {
         let scratch = Scratch::new();
         let mut command = Command::new(OURS);
         command.args(["run", &scratch.lock(), "sh", "-c", "touch began; echo here; cat"]).current_dir(&scratch.0);
-        let mut runner = Running::start(command.env("PATH", &path));
+        let mut runner = Running::start(command.env("PATH", long_path()));
         let pid = runner.child.id();
-        let children = || fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        wait_until("the witness is there", || !children().is_empty());
+        wait_until("the witness is there", || !children(pid).is_empty());
         std::thread::sleep(std::time::Duration::from_millis(pause));
         kill_process_group(runner.pid(), Signal::TSTP).unwrap();
         wait_until("the runner is stopped", || stat(pid, "State").starts_with('T'));
@@ -81,15 +81,12 @@ fn a_stop_at_the_start_stops_both() {
 /// A signal to the runner alone, while the child looks along the PATH.
 #[test]
 fn a_signal_at_the_start_reaches_the_command() {
-    let path = format!("{}{}", "/n:".repeat(40_000), std::env::var("PATH").unwrap());
     for pause in [0, 2, 4, 8, 16] {
         let scratch = Scratch::new();
         let mut command = Command::new(OURS);
-        let runner = Running::start(command.args(["run", &scratch.lock(), "sleep", "1000"]).env("PATH", &path));
+        let runner = Running::start(command.args(["run", &scratch.lock(), "sleep", "1000"]).env("PATH", long_path()));
         let pid = runner.child.id();
-        wait_until("it has begun", || {
-            fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).is_ok_and(|children| !children.is_empty())
-        });
+        wait_until("it has begun", || !children(pid).is_empty());
         std::thread::sleep(std::time::Duration::from_millis(pause));
         runner.signal(Signal::TERM);
         assert_eq!(of_shell(runner.end()), 143);
@@ -119,7 +116,7 @@ fn a_command_that_stops_itself_stops_the_runner() {
     }
 }
 
-/// The command heeds Ctrl-Z in its own way, and does not stop. Much later somebody else stops the command alone, and continues it.
+/// The command catches SIGTSTP and goes on. Much later another program stops the command alone, and continues it.
 #[test]
 fn a_stop_of_the_command_alone_does_not_stop_the_runner() {
     let scratch = Scratch::new();
@@ -132,7 +129,7 @@ fn a_stop_of_the_command_alone_does_not_stop_the_runner() {
     runner.expect("heard");
     std::thread::sleep(std::time::Duration::from_secs(11));
     let pid = runner.child.id();
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let children = children(pid);
     let shell = children.split_whitespace().find(|child| stat(child.parse().unwrap(), "Name") == "sh").unwrap();
     let shell = rustix::process::Pid::from_raw(shell.parse().unwrap()).unwrap();
     rustix::process::kill_process(shell, Signal::STOP).unwrap();
@@ -143,7 +140,7 @@ fn a_stop_of_the_command_alone_does_not_stop_the_runner() {
     runner.signal(Signal::KILL);
 }
 
-/// The witness is the first process of a PID namespace that somebody else has entered, and can't end before that one is reaped.
+/// The witness is the first process of a PID namespace. Another process has entered it. The witness can't end before that one is reaped.
 #[test]
 fn a_witness_that_can_not_end_keeps_nobody() {
     let scratch = Scratch::new();

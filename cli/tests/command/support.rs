@@ -205,6 +205,14 @@ pub fn helper() -> String {
     program.to_str().unwrap().to_owned()
 }
 
+/// The shell code after which standard error is a full pipe without a reader.
+pub const UNREAD: &str = "mkfifo err; exec 3<>err; timeout 1 cat /dev/zero >&3; exec 2>&3;";
+
+/// The children of a process, as `/proc` lists them.
+pub fn children(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
+}
+
 /// Reports what was not run. `scripts/test` shows it at its end, and fails under CI=true.
 pub fn skip(what: &str) {
     eprintln!("SKIPPED: {what}");

@@ -139,8 +139,8 @@ impl Supervisor<'_> {
     /// Whether job control has stopped the command, and we are to stop too. When the lock is lost, we must go on.
     fn is_stopped_with_us(&self) -> bool {
         let Some(to_stop) = self.relay.to_stop.filter(|_| !self.loss.has_happened()) else { return false };
-        // Some programs answer SIGTSTP by SIGSTOP to themselves (ls). A SIGSTOP that comes much later is of somebody who will continue the
-        // command, and not us.
+        // Some programs answer SIGTSTP by SIGSTOP to themselves (ls). A SIGSTOP that comes much later comes from another program. That
+        // program will continue the command, and not us.
         let by_itself = || to_stop.elapsed() < Duration::from_secs(10);
         stopped_by(self.command).is_some_and(|signal| is_stopping(signal) || by_itself())
     }
